@@ -1,0 +1,40 @@
+"""What every method is."""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from asterism.types import Batch, Outputs
+
+
+class Method(nn.Module):
+    """The objective of one paper: two networks' outputs in, named weighted terms out.
+
+    A method knows no data, no models and no training loop. Its keyword-only constructor is its
+    configuration. State that must survive a restart (heads, banks) is in its `state_dict`.
+
+    Attributes:
+        paper: The source, for `asterism list` and the help.
+        views: How many views of each sample it compares. With two, the rows given to `forward`
+            are the first views of all samples, then their second views.
+        needs: What else it needs: any of `logits`, `target`, `index`, `anchors`.
+    """
+
+    paper: ClassVar[str]
+    views: int = 1
+    needs: frozenset[str] = frozenset()
+
+    def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
+        """Make heads and banks. Call once, before the optimiser is built.
+
+        Args:
+            student_dim: Width of the student's embedding.
+            teacher_dim: Width of the teacher's embedding.
+            rows: Number of training samples, where it is known.
+        """
+
+    def forward(
+        self, student: Outputs, teacher: Outputs, batch: Batch | None = None
+    ) -> dict[str, Tensor]:
+        """Return the weighted terms of the loss by name."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Geometry that several methods share: pure functions of embeddings."""

@@ -1,0 +1,60 @@
+"""What every relational loss does to its inputs before the mathematics starts."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+
+
+def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Run `loss` in float32 or better, whatever comes in, with autocast off.
+
+    Relations subtract nearly equal numbers and divide by small ones: in half precision that
+    overflows, rounds the floors of divisions to zero and ends in NaN. All floating-point tensors
+    are brought to one type, the widest among them and float32, so float64 stays float64.
+    """
+
+    @functools.wraps(loss)
+    def in_full_precision(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        floats = [x.dtype for x in given if x.is_floating_point()]
+        dtype = functools.reduce(torch.promote_types, floats, torch.float32)
+
+        def promote(value: object) -> object:
+            is_float = isinstance(value, Tensor) and value.is_floating_point()
+            return value.to(dtype) if is_float else value  # type: ignore[attr-defined]
+
+        with torch.autocast(given[0].device.type, enabled=False):
+            return loss(*map(promote, args), **{k: promote(v) for k, v in kwargs.items()})  # type: ignore[arg-type]
+
+    return in_full_precision
+
+
+def check_rows(loss: str, student: Tensor, teacher: Tensor, *, same_width: bool = False) -> None:
+    """Raise a ValueError unless both batches are matrices with a row for each sample.
+
+    Args:
+        loss: Name of the function that asks, for the message.
+        student: Rows of the student.
+        teacher: Rows of the teacher.
+        same_width: Also ask for equally wide rows, as losses on logits do.
+    """
+    matrices = student.ndim == 2 and teacher.ndim == 2
+    if matrices and len(student) == len(teacher):
+        if not same_width or student.shape[1] == teacher.shape[1]:
+            return
+    width = ", equally wide" if same_width else ""
+    raise ValueError(
+        f"{loss} compares the same samples in both networks: it needs one row per sample from the "
+        f"student and from the teacher{width}; got {tuple(student.shape)} and "
+        f"{tuple(teacher.shape)}."
+    )
+
+
+def connected_zero(student: Tensor) -> Tensor:
+    """Return a zero that is part of the graph of `student`, for batches without any relation."""
+    return student[:0].sum()

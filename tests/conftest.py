@@ -1,0 +1,42 @@
+"""Shapes in signatures are checked while the tests run."""
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import config, install_import_hook
+
+# Restricted to the mathematics: on the whole package the checker slows Lightning's import down.
+install_import_hook(["asterism.methods", "asterism.relations"], "shapes.check")
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch):
+    """Switch the shape checker off, to see the library's own error for a wrong shape."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def embeddings():
+    """Return a function that draws float64 rows: `embeddings(n, dim, seed)`."""
+
+    def draw(n: int, dim: int, seed: int = 0) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(n, dim, generator=generator, dtype=torch.float64)
+
+    return draw
+
+
+class Fixture:
+    """The cases of one file of reference values: `fixture["case"]["field"]`."""
+
+    def __init__(self, path):
+        self.arrays = np.load(path)
+        self.cases = sorted({key.split("/")[0] for key in self.arrays})
+
+    def __getitem__(self, case):
+        prefix = f"{case}/"
+        return {
+            key.removeprefix(prefix): self.arrays[key]
+            for key in self.arrays
+            if key.startswith(prefix)
+        }

@@ -1,0 +1,71 @@
+"""Tests for asterism/methods/kd.py."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Fixture
+
+from asterism import KD, Outputs, kd_loss
+
+REFERENCE = Fixture(Path(__file__).parents[1] / "fixtures" / "rkd.npz")
+
+
+def loop_reference(student, teacher, temperature):
+    """The formula, entry by entry, in plain Python."""
+
+    def probabilities(row):
+        powers = [math.exp(x / temperature) for x in row]
+        return [p / sum(powers) for p in powers]
+
+    total = 0.0
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        pairs = zip(probabilities(s), probabilities(t), strict=True)
+        total += sum(q * math.log(q / p) for p, q in pairs)
+    return temperature**2 * total / len(student)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_follows_the_formula(temperature, embeddings):
+    student, teacher = embeddings(5, 7, seed=1), embeddings(5, 7, seed=2)
+    expected = loop_reference(student, teacher, temperature)
+    value = kd_loss(student, teacher, temperature=temperature)
+    assert value.item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("case", [c for c in REFERENCE.cases if c.startswith("hkd")])
+def test_reference_values(case):
+    fields = REFERENCE[case]
+    student = torch.tensor(fields["student_logits"]).requires_grad_()
+    temperature = float(fields["tau"])
+    value = kd_loss(student, torch.tensor(fields["teacher_logits"]), temperature=temperature)
+    value.backward()
+    scale = temperature**2  # the fixtures leave it out
+    assert value.item() == pytest.approx(scale * float(fields["loss_unscaled"]), rel=1e-10)
+    torch.testing.assert_close(student.grad, scale * torch.tensor(fields["grad_unscaled"]))
+
+
+def test_gradient(embeddings):
+    student, teacher = embeddings(4, 5, seed=1).requires_grad_(), embeddings(4, 5, seed=2)
+    assert torch.autograd.gradcheck(lambda s: kd_loss(s, teacher), student)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_huge_logits_stay_finite(dtype):
+    student = torch.tensor([[1e4, -1e4, 0.0]], dtype=dtype, requires_grad=True)
+    value = kd_loss(student, -student, temperature=1.0)
+    value.backward()
+    assert value.isfinite()
+    assert student.grad.isfinite().all()
+
+
+def test_an_empty_batch_is_zero():
+    assert kd_loss(torch.zeros(0, 3, requires_grad=True), torch.zeros(0, 3)) == 0
+
+
+def test_says_what_it_needs(unchecked_shapes):
+    with pytest.raises(ValueError, match=r"equally wide; got \(4, 10\) and \(4, 100\)"):
+        kd_loss(torch.randn(4, 10), torch.randn(4, 100))
+    with pytest.raises(ValueError, match="both networks need a classifier"):
+        KD()(Outputs(torch.randn(4, 3)), Outputs(torch.randn(4, 3)))

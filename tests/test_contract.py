@@ -1,0 +1,175 @@
+"""What every registered method promises (docs/extending.md)."""
+
+import inspect
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import asterism
+from asterism import Batch, Method, Outputs, methods
+
+METHODS = [getattr(methods, name) for name in methods.__all__]
+CLASSES = 7
+
+
+def drawn(method: Method, n: int, *, width: int, seed: int, dtype=torch.float32) -> Outputs:
+    generator = torch.Generator().manual_seed(seed)
+    rows = n * method.views
+    embedding = torch.randn(rows, width, generator=generator).to(dtype)
+    logits = torch.randn(rows, CLASSES, generator=generator).to(dtype)
+    return Outputs(embedding, logits)
+
+
+def batch_of(method: Method, n: int, seed: int = 9) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(CLASSES, (n,), generator=generator)
+    anchors = drawn(method, 6, width=12, seed=4), drawn(method, 6, width=20, seed=5)
+    return Batch(
+        views=(torch.rand(n, 3, 8, 8, generator=generator),) * method.views,
+        index=torch.arange(n),
+        target=target,
+        anchors=anchors if "anchors" in method.needs else None,
+    )
+
+
+def ready(method_class) -> Method:
+    torch.manual_seed(0)
+    method = method_class()
+    method.setup(student_dim=12, teacher_dim=20, rows=50)
+    return method
+
+
+def outputs(method: Method, n: int, dtype=torch.float32) -> tuple[Outputs, Outputs]:
+    student = drawn(method, n, width=12, seed=1, dtype=dtype)
+    for rows in student:
+        rows.requires_grad_()
+    return student, drawn(method, n, width=20, seed=2, dtype=dtype)
+
+
+def gradients(student: Outputs) -> list[torch.Tensor]:
+    return [rows.grad for rows in student if rows.grad is not None]
+
+
+@pytest.mark.parametrize("method_class", METHODS)
+class TestEveryMethod:
+    def test_is_exported_documented_and_configured_by_keywords(self, method_class):
+        assert getattr(asterism, method_class.__name__) is method_class
+        assert method_class.paper
+        parameters = list(inspect.signature(method_class.__init__).parameters.values())[1:]
+        assert all(p.kind is p.KEYWORD_ONLY for p in parameters)
+        for parameter in parameters:
+            assert parameter.default is not parameter.empty
+            assert f"{parameter.name}:" in method_class.__init__.__doc__
+
+    def test_first_call_gives_named_terms_and_gradients_for_the_student_only(self, method_class):
+        method = ready(method_class)
+        student, teacher = outputs(method, 8)
+        teacher = Outputs(*(rows.requires_grad_() for rows in teacher))
+        terms = method(student, teacher, batch_of(method, 8))
+        assert terms
+        for value in terms.values():
+            assert value.shape == ()
+            assert value.isfinite()
+            assert value != 0
+        sum(terms.values()).backward()
+        assert any(g.abs().sum() > 0 for g in gradients(student))
+        assert all(rows.grad is None for rows in teacher)
+
+    def test_setup_again_is_harmless_or_refused(self, method_class):
+        method = ready(method_class)
+        state = {k: v.clone() for k, v in method.state_dict().items()}
+        try:
+            method.setup(student_dim=12, teacher_dim=20, rows=50)
+        except RuntimeError:
+            torch.testing.assert_close(dict(method.state_dict()), state)
+        else:
+            assert not state
+
+    def test_state_survives_a_round_trip(self, method_class):
+        one, two = ready(method_class), method_class()
+        torch.manual_seed(1)
+        two.setup(student_dim=12, teacher_dim=20, rows=50)
+        for seed in range(3):  # banks move on
+            student, teacher = outputs(one, 8)
+            one(student, teacher, batch_of(one, 8, seed))
+        two.load_state_dict(one.state_dict())
+        student, teacher = outputs(one, 8)
+        batch = batch_of(one, 8)
+        torch.testing.assert_close(two(student, teacher, batch), one(student, teacher, batch))
+
+    @pytest.mark.parametrize("n", [1, 2, 3])
+    def test_tiny_batches_stay_finite_and_connected(self, method_class, n):
+        method = ready(method_class)
+        student, teacher = outputs(method, n)
+        terms = method(student, teacher, batch_of(method, n))
+        sum(terms.values()).backward()
+        assert all(value.isfinite() for value in terms.values())
+        assert gradients(student)
+        assert all(g.isfinite().all() for g in gradients(student))
+
+    @pytest.mark.parametrize("kind", ["duplicates", "zeros", "collapsed", "huge", "tiny"])
+    def test_strange_batches_stay_finite(self, method_class, kind):
+        method = ready(method_class)
+        student, teacher = outputs(method, 8)
+        with torch.no_grad():
+            for rows in student:
+                if kind == "duplicates":
+                    rows[1] = rows[0]
+                elif kind == "zeros":
+                    rows[:3] = 0
+                elif kind == "collapsed":
+                    rows[:] = rows[0].clone()
+                else:
+                    rows *= 1e4 if kind == "huge" else 1e-8
+        terms = method(student, teacher, batch_of(method, 8))
+        sum(terms.values()).backward()
+        assert all(value.isfinite() for value in terms.values())
+        assert all(g.isfinite().all() for g in gradients(student))
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_half_precision_under_autocast_gives_float32(self, method_class, dtype):
+        method = ready(method_class)
+        student, teacher = outputs(method, 8, dtype=dtype)
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = method(student, teacher, batch_of(method, 8))
+        assert all(value.dtype == torch.float32 for value in terms.values())
+        assert all(value.isfinite() for value in terms.values())
+
+    def test_order_of_the_samples_does_not_matter(self, method_class):
+        one, two = ready(method_class), ready(method_class)
+        two.load_state_dict(one.state_dict())
+        student, teacher = outputs(one, 8)
+        batch = batch_of(one, 8)
+        order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
+        rows = torch.cat([order + 8 * view for view in range(one.views)])
+        shuffled = Batch(batch.views, batch.index[order], batch.target[order], batch.anchors)
+        moved = two(
+            Outputs(*(x[rows] for x in student)), Outputs(*(x[rows] for x in teacher)), shuffled
+        )
+        torch.testing.assert_close(moved, one(student, teacher, batch), rtol=1e-4, atol=1e-6)
+
+    def test_training_on_it_lowers_it(self, method_class):
+        """A few steps on one fixed batch: the terms are losses, not constants."""
+        method = ready(method_class)
+        student, teacher = outputs(method, 16)
+        optimizer = torch.optim.Adam([*student, *method.parameters()], lr=0.05)
+        batch, losses = batch_of(method, 16), []
+        for _ in range(40):
+            loss = sum(method(student, teacher, batch).values())
+            losses.append(float(loss.detach()))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert losses[-1] < losses[0]
+
+
+def test_a_custom_method_is_a_few_lines():
+    class Cosine(Method):
+        paper = "none"
+
+        def forward(self, student, teacher, batch=None):
+            return {"cosine": 1 - F.cosine_similarity(student.embedding, teacher.embedding).mean()}
+
+    same = Outputs(torch.eye(3))
+    assert Cosine()(same, same)["cosine"] == pytest.approx(0)
