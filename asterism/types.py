@@ -28,9 +28,11 @@ class Batch:
         target: Class numbers, shape `(n,)`; None for data without labels.
         anchors: What the student and the teacher return for the anchor samples, for the methods
             that ask for them.
+        broken: Samples that could not be read and are missing from this batch, by name.
     """
 
     views: tuple[Tensor, ...]
     index: Tensor
     target: Tensor | None = None
     anchors: tuple[Outputs, Outputs] | None = None
+    broken: tuple[str, ...] = ()

@@ -61,6 +61,8 @@ class TestEveryMethod:
         for parameter in parameters:
             assert parameter.default is not parameter.empty
             assert f"{parameter.name}:" in method_class.__init__.__doc__
+        defaults = {p.name: p.default for p in parameters}
+        assert method_class().config() == defaults
 
     def test_first_call_gives_named_terms_and_gradients_for_the_student_only(self, method_class):
         method = ready(method_class)

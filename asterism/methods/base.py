@@ -1,6 +1,7 @@
 """What every method is."""
 
-from typing import ClassVar
+import inspect
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -11,7 +12,8 @@ class Method(nn.Module):
     """The objective of one paper: two networks' outputs in, named weighted terms out.
 
     A method knows no data, no models and no training loop. Its keyword-only constructor is its
-    configuration. State that must survive a restart (heads, banks) is in its `state_dict`.
+    configuration and keeps each argument under its own name. State that must survive a restart
+    (heads, banks) is in its `state_dict`.
 
     Attributes:
         paper: The source, for `asterism list` and the help.
@@ -23,6 +25,11 @@ class Method(nn.Module):
     paper: ClassVar[str]
     views: int = 1
     needs: frozenset[str] = frozenset()
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor; each is kept under its own name."""
+        parameters = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in parameters}
 
     def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
         """Make heads and banks. Call once, before the optimiser is built.

@@ -1,0 +1,92 @@
+"""What is measured at the end of a run, of the student and of its teacher."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asterism.augment import to_float
+from asterism.data import Data, Loader, Source
+from asterism.data.loading import Order
+from asterism.evaluate import (
+    classification,
+    collect,
+    cost,
+    fidelity,
+    knn_accuracy,
+    linear_probe,
+    retrieval,
+)
+from asterism.types import Batch, Outputs
+
+# Training rows that the probe and the nearest-neighbour classifier learn from.
+PROBE_ROWS = 5_000
+
+
+def outputs_of(
+    model: nn.Module, source: Source, rows: Tensor, *, workers: int = 0
+) -> tuple[Outputs, Tensor | None]:
+    """Return a model's outputs and the labels of all readable rows, on clean images, in order."""
+    targets: list[Tensor] = []
+
+    def clean() -> Iterator[Batch]:
+        for batch in Loader(source, Order(rows, 256, seed=None), workers=workers):
+            if batch.target is not None:
+                targets.append(batch.target)
+            if len(batch.index):
+                yield Batch((to_float(batch.views[0]),), batch.index)
+
+    outputs = collect(model, clean())
+    return outputs, torch.cat(targets) if targets else None
+
+
+def assess(student: nn.Module, teacher: nn.Module | None, data: Data) -> dict[str, Any]:
+    """Measure the student, and the teacher beside it, on test data or else on validation rows.
+
+    Args:
+        student: The trained student.
+        teacher: Its teacher, or None.
+        data: The data of the run.
+
+    Returns:
+        Plain values: `split`, `rows`, `student` and `teacher` (each with `classification`,
+        `retrieval`, `knn`, `probe` where there are labels, and `cost`) and `fidelity`.
+    """
+    source, rows, split = data.evaluation()
+    learning = data.train
+    if len(learning) > PROBE_ROWS:
+        order = torch.randperm(len(learning), generator=torch.Generator().manual_seed(0))
+        learning = learning[order[:PROBE_ROWS]]
+    outputs, target = outputs_of(student, source, rows)
+    found: dict[str, Any] = {"split": split, "rows": len(outputs.embedding)}
+    image = torch.zeros(1, *source.image_shape)
+    found["student"] = _measure(student, outputs, target, data, learning, image)
+    if teacher is not None:
+        taught, _ = outputs_of(teacher, source, rows)
+        found["fidelity"] = asdict(fidelity(outputs, taught))
+        found["teacher"] = _measure(teacher, taught, target, data, learning, image)
+    return found
+
+
+def _measure(
+    model: nn.Module,
+    outputs: Outputs,
+    target: Tensor | None,
+    data: Data,
+    learning: Tensor,
+    image: Tensor,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"cost": asdict(cost(model, image))}
+    if target is None:
+        return found
+    if outputs.logits is not None and data.classes == outputs.logits.shape[1]:
+        found["classification"] = asdict(classification(outputs.logits, target))
+    found["retrieval"] = asdict(retrieval(outputs.embedding, target))
+    known, known_target = outputs_of(model, data.source, learning)
+    if known_target is not None:
+        splits = known.embedding, known_target, outputs.embedding, target
+        found["knn"] = knn_accuracy(*splits)
+        found["probe"] = linear_probe(*splits)
+    return found

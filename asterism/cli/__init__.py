@@ -1,0 +1,58 @@
+"""The command line: one file per verb; parses, calls, prints."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "distill": "Distil a teacher into a student.",
+    "train": "Train a model from labels: a teacher, or a baseline.",
+    "evaluate": "Measure the student of a run again.",
+    "list": "List models, methods and data.",
+    "demo": "Distil a small network on handwritten digits, in about a minute.",
+}
+
+HELP = "usage: asterism VERB …\n\n" + "".join(
+    f"  {verb:<10} {what}\n" for verb, what in VERBS.items()
+)
+HELP += "\n`asterism VERB --help` shows the options of a verb."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; a user's mistake is one sentence and exit code 2, never a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if given[0] == "--version":
+        from asterism import __version__
+
+        print(__version__)
+        return 0
+    verb = given[0]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return _refuse(f"unknown verb {verb!r}: choose from {', '.join(VERBS)}{hint}.")
+    try:
+        command = importlib.import_module(f"asterism.cli.{verb}")
+        command.run(given[1:])
+    except (ValueError, OSError) as error:
+        return _refuse(str(error))
+    except (ImportError, RuntimeError) as error:
+        if "torchvision" not in str(error):
+            raise
+        return _refuse(
+            "the installed torchvision does not match the installed torch, and Lightning fails on "
+            "it: install the matching one, or remove it (pip uninstall torchvision)."
+        )
+    except KeyboardInterrupt:
+        print("asterism: interrupted; the same command with --resume goes on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"asterism: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,18 @@
+"""`asterism evaluate`."""
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from asterism.cli.parser import Parser
+from asterism.cli.show import show
+from asterism.recipe import evaluate
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Measure a run's student, on its own data or on others."""
+    parser: ArgumentParser = Parser(prog="asterism evaluate")
+    parser.add_argument("run", type=str, help="The run folder.")
+    parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
+    options = parser.parse_args(list(arguments))
+    show(evaluate(options.run, data=options.data))

@@ -1,0 +1,87 @@
+"""The teacher's outputs on the training views, kept on disk and computed once."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asterism.types import Outputs
+
+
+class TeacherCache:
+    """A table of outputs by view number and sample, filled as they are asked for.
+
+    Views are pure functions of (view seed, sample, view number), so what a teacher returns on
+    them is one too: the second run over the same views, with any student, method or seed, never
+    runs the teacher. The folder holds one table per key; the key hashes all that the outputs
+    depend on, so a cache is never wrong, only new.
+
+    Attributes:
+        computed: Rows that the teacher had to compute in this process.
+        found: Rows that were there.
+    """
+
+    def __init__(
+        self, folder: Path, key: dict[str, Any], *, views: int, rows: int, like: Outputs
+    ) -> None:
+        """Open the table, or make it.
+
+        Args:
+            folder: Where tables are kept.
+            key: All that the outputs depend on (teacher, data, views), as plain values.
+            views: Number of view numbers (epochs).
+            rows: Number of samples of the source.
+            like: Outputs of the teacher on any samples, for their widths.
+        """
+        text = json.dumps(key, sort_keys=True)
+        table = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        table.mkdir(parents=True, exist_ok=True)
+        (table / "key.json").write_text(text + "\n")
+        self.dim = like.embedding.shape[1]
+        classes = 0 if like.logits is None else like.logits.shape[1]
+        # One file per view number: runs of different length share them. Sparse until filled.
+        self.tables = [
+            _open(table / f"view-{v}.f32", np.float32, (rows, self.dim + classes))
+            for v in range(views)
+        ]
+        self.filled = [_open(table / f"view-{v}.filled", np.uint8, (rows,)) for v in range(views)]
+        self.classes = classes
+        self.computed = self.found = 0
+
+    def outputs(
+        self, view: int, index: Tensor, compute: Callable[[Tensor], Outputs], images: Tensor
+    ) -> Outputs:
+        """Return the teacher's outputs on one view of some samples, computing what is missing.
+
+        Args:
+            view: Number of the view.
+            index: Rows of the samples, shape `(n,)`.
+            compute: The teacher.
+            images: The views themselves, `(n, channels, height, width)`.
+        """
+        rows = index.cpu().numpy()
+        missing = np.flatnonzero(self.filled[view][rows] == 0)
+        if len(missing):
+            at = torch.from_numpy(missing).to(images.device)
+            made = compute(images[at])
+            parts = [made.embedding] if made.logits is None else [made.embedding, made.logits]
+            self.tables[view][rows[missing]] = torch.cat(parts, 1).float().cpu().numpy()
+            # Marked only after the row is there: an interruption costs work, never correctness.
+            self.filled[view][rows[missing]] = 1
+        self.computed += len(missing)
+        self.found += len(rows) - len(missing)
+        known = torch.from_numpy(self.tables[view][rows]).to(images.device)
+        return Outputs(known[:, : self.dim], known[:, self.dim :] if self.classes else None)
+
+
+def _open(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    with open(path, "ab") as file:
+        if file.tell() < size:
+            file.truncate(size)
+    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)

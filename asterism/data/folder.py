@@ -1,0 +1,91 @@
+"""Folders of pictures."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from asterism.data.sources import Source
+from asterism.types import Batch
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+class FolderSource(Source):
+    """Pictures in `folder/class/*.jpg` (labelled by folder) or `folder/*.jpg` (no labels).
+
+    Pictures are decoded when they are fetched, in worker processes during training. Broken ones
+    are left out of their batch and named in `Batch.broken`.
+    """
+
+    def __init__(
+        self, folder: Path, *, image_size: int, names: Sequence[str] | None = None
+    ) -> None:
+        """List the folder.
+
+        Args:
+            folder: The folder.
+            image_size: Height and width to which each picture is brought: the shorter side is
+                resized, the middle is cut out.
+            names: Class folders in the order of their numbers; by default those found, sorted.
+
+        Raises:
+            FileNotFoundError: If the folder holds no picture.
+            ValueError: If a class folder is not among `names`.
+        """
+        self.folder, self.image_size = folder, image_size
+        self.image_shape = (3, image_size, image_size)
+        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not self.files:
+            raise FileNotFoundError(
+                f"{folder} holds no picture: it needs files ending in "
+                f"{', '.join(sorted(SUFFIXES))}, directly or in one folder per class."
+            )
+        parents = [p.relative_to(folder).parts[0] for p in self.files if p.parent != folder]
+        if parents and len(parents) == len(self.files):
+            self.names = tuple(names or sorted(set(parents)))
+            unknown = sorted(set(parents) - set(self.names))
+            if unknown:
+                raise ValueError(
+                    f"{folder} has the class folder {unknown[0]!r}, which the training data lack."
+                )
+            number = {name: i for i, name in enumerate(self.names)}
+            self.targets = torch.tensor([number[parent] for parent in parents])
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.files)
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """Decode the pictures of these rows; the broken ones are left out and named."""
+        images, good, broken = [], [], []
+        for row in rows:
+            try:
+                images.append(decode(self.files[row], self.image_shape))
+                good.append(row)
+            # Pillow raises many kinds of errors on broken files; none of them is ours.
+            except Exception as error:
+                broken.append(f"{self.files[row]} ({error})")
+        index = torch.tensor(good, dtype=torch.int64)
+        stacked = torch.stack(images) if images else torch.empty(0, *self.image_shape).byte()
+        return Batch((stacked,), index, self._targets_of(index), broken=tuple(broken))
+
+    def fingerprint(self) -> str:
+        """Return a short hash of names and sizes of the files."""
+        listing = "".join(f"{p.relative_to(self.folder)}:{p.stat().st_size}\n" for p in self.files)
+        return hashlib.sha256(listing.encode()).hexdigest()[:16]
+
+
+def decode(file: Path, image_shape: tuple[int, int, int]) -> Tensor:
+    """Return a picture as uint8 `(channels, height, width)`, upright, middle part, resized."""
+    channels, height, width = image_shape
+    with Image.open(file) as opened:
+        opened.draft("RGB", (2 * width, 2 * height))  # JPEG decodes smaller sizes much faster
+        picture = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+    fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    array = np.asarray(fitted).reshape(height, width, channels)
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))

@@ -1,0 +1,72 @@
+"""Batches: which samples come together, and in what order."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from asterism.data.sources import Source
+from asterism.types import Batch
+
+
+class Order(Sampler[list[int]]):
+    """The rows of each batch: a pure function of seed and epoch."""
+
+    def __init__(
+        self, rows: Tensor, batch_size: int, *, seed: int | None, drop_last: bool = False
+    ) -> None:
+        """Store the rows.
+
+        Args:
+            rows: Rows of the source that are visited once per epoch.
+            batch_size: Samples per batch.
+            seed: Seed of the shuffling; None keeps the order.
+            drop_last: Leave out the last batch if it is not full.
+        """
+        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        self.drop_last = drop_last and len(rows) >= batch_size
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> "Order":
+        """Return itself: Lightning calls `set_epoch` on the sampler of a batch sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next (called by the engine)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches per epoch."""
+        full, rest = divmod(len(self.rows), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the rows of each batch."""
+        rows = self.rows
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
+            rows = rows[torch.randperm(len(rows), generator=generator)]
+        for batch in list(rows.split(self.batch_size))[: len(self)]:
+            yield batch.tolist()
+
+
+class Loader(DataLoader[Batch]):
+    """Batches of a source; decoding runs in worker processes if asked."""
+
+    def __init__(self, source: Source, order: Order, *, workers: int = 0) -> None:
+        """Join a source and an order."""
+        super().__init__(
+            source,
+            batch_sampler=order,
+            collate_fn=_as_is,  # sources fetch whole batches
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+        self.order = order
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

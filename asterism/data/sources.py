@@ -1,0 +1,180 @@
+"""Sources: numbered samples that can be fetched in any order."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from asterism.types import Batch
+
+
+class Source(Dataset[Batch]):
+    """A fixed, numbered set of images, with or without labels.
+
+    Attributes:
+        image_shape: Channels, height and width of every image.
+        targets: Class numbers of all samples, shape `(n,)`; None without labels.
+        names: Names of the classes; None without labels.
+        flip: Whether a mirrored image is still the same thing (false for digits and letters).
+        augmented: Whether the images come augmented already; no views are made of them then.
+    """
+
+    image_shape: tuple[int, int, int]
+    targets: Tensor | None = None
+    names: tuple[str, ...] | None = None
+    flip: bool = True
+    augmented: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        raise NotImplementedError
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """Return the samples of these rows, images as they are, as one batch."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Return a short hash of the contents."""
+        raise NotImplementedError
+
+    def _targets_of(self, index: Tensor) -> Tensor | None:
+        return None if self.targets is None else self.targets[index]
+
+
+class ArraySource(Source):
+    """Images in memory."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        flip: bool = True,
+    ) -> None:
+        """Hold the arrays.
+
+        Args:
+            images: uint8 images, shape `(n, channels, height, width)`.
+            targets: Class numbers, shape `(n,)`.
+            names: Names of the classes.
+            flip: Whether a mirrored image is still the same thing.
+
+        Raises:
+            ValueError: If lengths differ or a class number is negative.
+        """
+        if images.ndim != 4 or images.dtype != torch.uint8:
+            raise ValueError(
+                "images must be uint8 of shape (n, channels, height, width); "
+                f"got {images.dtype} of shape {tuple(images.shape)}."
+            )
+        self.images, self.flip = images, flip
+        channels, height, width = images.shape[1:]
+        self.image_shape = (channels, height, width)
+        if targets is not None:
+            self.targets, self.names = check_targets(targets, len(images), names)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.images)
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """Return the samples of these rows as one batch."""
+        index = torch.as_tensor(rows)
+        return Batch((self.images[index],), index, self._targets_of(index))
+
+    def fingerprint(self) -> str:
+        """Return a short hash of images and labels."""
+        digest = hashlib.sha256(self.images.numpy().tobytes())
+        if self.targets is not None:
+            digest.update(self.targets.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+class DatasetSource(Source):
+    """A Dataset of the user's: items are images, or (image, class number)."""
+
+    def __init__(self, dataset: Any) -> None:
+        """Look at the first item to learn what the dataset gives.
+
+        Args:
+            dataset: Anything with `len` and integer indexing. Images are tensors or arrays of
+                shape `(channels, height, width)`, all of one size: uint8, of which asterism makes
+                the training views, or float in [0, 1], which are taken as they come. Of a
+                DataLoader the dataset is used; order and batches are asterism's own, so that a
+                run can be repeated and resumed.
+
+        Raises:
+            ValueError: If the dataset is empty or gives something else.
+        """
+        dataset = dataset.dataset if isinstance(dataset, DataLoader) else dataset
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and len(dataset)):
+            raise ValueError(
+                "a dataset needs a length of at least 1 and integer indexing, so that samples can "
+                f"be split and shuffled by a seed; got {type(dataset).__name__}."
+            )
+        self.dataset = dataset
+        first = dataset[0]
+        self.labelled = isinstance(first, tuple | list) and len(first) > 1
+        image = self._image(first)
+        if image.ndim != 3:
+            raise ValueError(
+                "a dataset must give images of shape (channels, height, width), or (image, class "
+                f"number); its first image has the shape {tuple(image.shape)}."
+            )
+        channels, height, width = image.shape
+        self.image_shape = (channels, height, width)
+        self.augmented = image.is_floating_point()
+        if self.labelled:
+            known = getattr(dataset, "targets", None)
+            numbers = known if known is not None else [item[1] for item in self._items()]
+            targets = torch.as_tensor(np.asarray(numbers))
+            names = getattr(dataset, "classes", None)
+            self.targets, self.names = check_targets(targets, len(dataset), names)
+
+    def _items(self) -> Any:
+        return (self.dataset[i] for i in range(len(self.dataset)))
+
+    def _image(self, item: Any) -> Tensor:
+        image = item[0] if isinstance(item, tuple | list) else item
+        return torch.as_tensor(image)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.dataset)
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """Return the samples of these rows as one batch."""
+        index = torch.as_tensor(rows)
+        images = torch.stack([self._image(self.dataset[i]) for i in rows])
+        return Batch((images,), index, self._targets_of(index))
+
+    def fingerprint(self) -> str:
+        """Return a short hash of the first samples and the length."""
+        some = self.__getitems__(range(min(16, len(self))))
+        digest = hashlib.sha256(some.views[0].numpy().tobytes())
+        digest.update(str(len(self)).encode())
+        return digest.hexdigest()[:16]
+
+
+def check_targets(
+    targets: Tensor, rows: int, names: Sequence[str] | None
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Return class numbers as int64 and the names of the classes, or say what is wrong."""
+    targets = targets.long()
+    if targets.shape != (rows,):
+        raise ValueError(
+            f"labels must be one class number per sample, shape ({rows},); "
+            f"got shape {tuple(targets.shape)}."
+        )
+    least, most = int(targets.min()), int(targets.max())
+    classes = most + 1 if names is None else len(names)
+    if least < 0 or most >= classes:
+        raise ValueError(
+            f"labels must be class numbers from 0 to {classes - 1}; got {least} to {most}."
+        )
+    return targets, tuple(names or map(str, range(classes)))

@@ -1,0 +1,9 @@
+"""The engine: the only package that knows Lightning."""
+
+from lightning.pytorch import seed_everything as seed_everything
+
+from asterism.engine.fit import Fitted as Fitted
+from asterism.engine.fit import fit as fit
+from asterism.engine.settings import Settings as Settings
+
+__all__ = ["Fitted", "Settings", "fit", "seed_everything"]

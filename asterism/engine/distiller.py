@@ -1,0 +1,188 @@
+"""The one LightningModule: student, methods, and a teacher that is never part of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from asterism.augment import Views, to_float
+from asterism.data.cache import TeacherCache
+from asterism.engine.optimisation import make_optimizer, make_schedule
+from asterism.engine.settings import Settings
+from asterism.methods.base import Method
+from asterism.types import Batch, Outputs
+
+Score = Callable[[Outputs, Tensor | None], dict[str, float]]
+
+
+class Distiller(lightning.LightningModule):
+    """Train a student on the task and on the terms of the methods.
+
+    Attributes:
+        student: The network that is trained.
+        methods: The methods, set up.
+        score: What validation measures, from the student's outputs and the labels on the
+            validation rows; its first entry, the larger the better, selects the best epoch.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None,
+        methods: Sequence[Method],
+        *,
+        settings: Settings,
+        views: Views | None,
+        score: Score,
+        use_labels: bool,
+        steps_per_epoch: int,
+        cache: TeacherCache | None = None,
+    ) -> None:
+        """Put the parts together; `views` None leaves images as they come."""
+        super().__init__()
+        self.student = student
+        self.methods = nn.ModuleList(methods)
+        self.ema = (
+            AveragedModel(
+                student, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True
+            )
+            if settings.ema
+            else None
+        )
+        # In a list, the teacher is no submodule: not trained, not switched to train mode by
+        # Lightning, not in the checkpoint.
+        self.teacher = [teacher.eval().requires_grad_(False)] if teacher else []
+        self.settings, self.views, self.score = settings, views, score
+        self.use_labels, self.cache = use_labels, cache
+        self.steps_per_epoch = steps_per_epoch
+        self.run_student: Callable[[Tensor], Outputs] = (
+            torch.compile(student) if settings.compile else student
+        )
+        self.term_names = _term_names(methods)
+        self.broken: dict[str, None] = {}  # unreadable samples by name, in order
+        self.seconds_waiting = 0.0
+        self.last_loss = float("nan")
+        self.validated: list[tuple[Outputs, Tensor | None]] = []
+        self.scores: dict[str, float] = {}
+
+    @property
+    def kept(self) -> nn.Module:
+        """Return the network that is evaluated and kept."""
+        return self.ema.module if self.ema is not None else self.student
+
+    def setup(self, stage: str) -> None:
+        """Move the teacher beside the student."""
+        for module in [self.student, *self.teacher]:
+            if self.settings.channels_last:
+                module.to(memory_format=torch.channels_last)
+        for teacher in self.teacher:
+            teacher.to(self.device)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move the tensors of a batch."""
+        target = None if batch.target is None else batch.target.to(device)
+        images = tuple(v.to(device, non_blocking=True) for v in batch.views)
+        return Batch(images, batch.index.to(device), target, batch.anchors, batch.broken)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any] | None:
+        """Return the loss of one batch and its terms by name."""
+        self.broken |= dict.fromkeys(batch.broken)
+        if len(batch.index) == 0:
+            return None
+        views = self._views(batch)
+        images = torch.cat(views) if len(views) > 1 else views[0]
+        student = self.run_student(images)
+        terms: dict[str, Tensor] = {}
+        if self.use_labels and batch.target is not None and student.logits is not None:
+            # With several views, the labels go with the first, the real one.
+            logits = student.logits[: len(batch.index)].float()
+            terms["task"] = self.settings.task_weight * F.cross_entropy(logits, batch.target)
+        if self.teacher:
+            with torch.no_grad():
+                taught = self._taught(images, batch.index)
+            seen = Batch(views, batch.index, batch.target, batch.anchors)
+            for method, names in zip(self.methods, self.term_names, strict=True):
+                for name, value in method(student, taught, seen).items():
+                    terms[names.format(name)] = value
+        if not terms:
+            raise ValueError("nothing to train on: no label is used and no method is given.")
+        loss = torch.stack(list(terms.values())).sum()
+        if not loss.isfinite():
+            raise ValueError(_not_finite(terms, self.global_step, batch.index))
+        return {"loss": loss, "terms": {name: value.detach() for name, value in terms.items()}}
+
+    def _taught(self, images: Tensor, index: Tensor) -> Outputs:
+        teacher: Callable[[Tensor], Outputs] = self.teacher[0]
+        if self.cache is None:
+            return teacher(images)
+        return self.cache.outputs(self.current_epoch, index, teacher, images)
+
+    def _views(self, batch: Batch) -> tuple[Tensor, ...]:
+        begun = time.perf_counter()
+        if self.views is None:
+            views = tuple(to_float(v) for v in batch.views)
+        else:
+            views = self.views(batch.views[0], batch.index, self.current_epoch)
+        self.seconds_waiting += time.perf_counter() - begun
+        return views
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let the average follow."""
+        if self.ema is not None:
+            self.ema.update_parameters(self.student)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the outputs of one batch of clean images."""
+        self.broken |= dict.fromkeys(batch.broken)
+        outputs = self.kept(to_float(batch.views[0]))
+        logits = None if outputs.logits is None else outputs.logits.float().cpu()
+        target = None if batch.target is None else batch.target.cpu()
+        self.validated.append((Outputs(outputs.embedding.float().cpu(), logits), target))
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure all validation rows at once."""
+        outputs = [outputs for outputs, _ in self.validated]
+        targets = [target for _, target in self.validated if target is not None]
+        logits = [o.logits for o in outputs if o.logits is not None]
+        joined = Outputs(
+            torch.cat([o.embedding for o in outputs]), torch.cat(logits) if logits else None
+        )
+        self.scores = self.score(joined, torch.cat(targets) if targets else None)
+        self.validated.clear()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Train student and methods' heads together."""
+        optimizer = make_optimizer([self.student, *self.methods], self.settings)
+        schedule = make_schedule(optimizer, self.settings, steps_per_epoch=self.steps_per_epoch)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def _not_finite(terms: dict[str, Tensor], step: int, index: Tensor) -> str:
+    bad = [name for name, value in terms.items() if not value.isfinite()]
+    shown = ", ".join(map(str, index[:16].tolist())) + (", …" if len(index) > 16 else "")
+    return (
+        f"step {step}: the term {', '.join(bad) or 'sum'} is not finite. Lower --lr, or clip the "
+        f"gradient with --clip 1. The batch: samples {shown}."
+    )
+
+
+def _term_names(methods: Sequence[Method]) -> list[str]:
+    """Return patterns for the names of terms: several methods need their own name in front."""
+    if len(methods) < 2:
+        return ["{}"] * len(methods)
+    classes = [type(method).__name__.lower() for method in methods]
+    return [
+        f"{name}{'' if classes.count(name) == 1 else classes[:i].count(name) + 1}/{{}}"
+        for i, name in enumerate(classes)
+    ]

@@ -1,0 +1,158 @@
+"""`fit()`: train a student and give back its best state."""
+
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from torch import nn
+
+from asterism.augment import Views
+from asterism.data import Data, Loader
+from asterism.data.cache import TeacherCache
+from asterism.data.loading import Order
+from asterism.engine.callbacks import Checkpoints, Progress, Record
+from asterism.engine.distiller import Distiller, Score
+from asterism.engine.settings import Settings
+from asterism.methods.base import Method
+from asterism.run import Run
+
+PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to.
+
+    Attributes:
+        student: The student in its best state on the validation rows, in eval mode, on the CPU.
+        best: That state's score.
+        steps: Steps trained in all.
+        seconds: Duration of this process's share of the training.
+        broken: Samples that could not be read, by name.
+    """
+
+    student: nn.Module
+    best: float
+    steps: int
+    seconds: float
+    broken: tuple[str, ...]
+
+
+def fit(
+    student: nn.Module,
+    teacher: nn.Module | None,
+    methods: Sequence[Method],
+    data: Data,
+    run: Run,
+    *,
+    settings: Settings,
+    score: Score,
+    use_labels: bool,
+    resume: bool = False,
+    cache: Callable[[Views | None], TeacherCache] | None = None,
+) -> Fitted:
+    """Train the student and keep its checkpoints and metrics in the run folder.
+
+    Raises:
+        ValueError: If the settings do not fit the machine.
+    """
+    source = data.source
+    workers = settings.workers
+    if workers is None:
+        workers = 0 if getattr(source, "images", None) is not None else min(8, os.cpu_count() or 1)
+    order = Order(data.train, settings.batch_size, seed=settings.seed, drop_last=True)
+    rest = Order(data.validation, settings.batch_size, seed=None)
+    train = Loader(source, order, workers=workers)
+    validation = Loader(data.validation_source or source, rest, workers=workers)
+    padding = max(1, min(source.image_shape[1:]) // 8)
+    padding = padding if settings.padding is None else settings.padding
+    views = None if source.augmented else Views(settings.view_seed, padding, source.flip)
+    steps = len(order)
+    distiller = Distiller(
+        student,
+        teacher,
+        methods,
+        settings=settings,
+        views=views,
+        score=score,
+        use_labels=use_labels,
+        steps_per_epoch=steps,
+        cache=None if cache is None else cache(views),
+    )
+    checkpoints = Checkpoints(run.checkpoints)
+    begun = time.perf_counter()
+    with quiet():
+        trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
+        last = run.checkpoints / "last.ckpt"
+        going_on = resume and last.exists()
+        run.cut_metrics(_step_of(last) if going_on else 0)
+        trainer.fit(
+            distiller,
+            train,
+            validation,
+            ckpt_path=str(last) if going_on else None,
+            weights_only=True,
+        )
+    best = torch.load(run.checkpoints / "best.ckpt", map_location="cpu", weights_only=True)
+    distiller.cpu().load_state_dict(best["state_dict"])
+    return Fitted(
+        student=distiller.kept.eval(),
+        best=float(best["callbacks"]["Checkpoints"]["best"]),
+        steps=trainer.global_step,
+        seconds=time.perf_counter() - begun,
+        broken=tuple(distiller.broken),
+    )
+
+
+def _step_of(checkpoint: os.PathLike[str]) -> int:
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+
+
+def _trainer(settings: Settings, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+    terminal = sys.stderr.isatty()
+    accelerator = settings.accelerator
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    if settings.precision == "16" and on_cpu:
+        raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=settings.devices,
+        precision=PRECISION[settings.precision],  # type: ignore[arg-type]
+        max_epochs=settings.epochs,
+        max_steps=settings.limit_steps or -1,
+        gradient_clip_val=settings.clip or None,
+        callbacks=[*callbacks, RichProgressBar() if terminal else Progress()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=terminal,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+class quiet:  # noqa: N801 (used like a function)
+    """Keep Lightning's tips and advice off the screen; errors pass."""
+
+    def __enter__(self) -> None:
+        """Silence."""
+        self.loggers = [logging.getLogger(f"lightning.{x}") for x in ("pytorch", "fabric")]
+        self.levels = [logger.level for logger in self.loggers]
+        for logger in self.loggers:
+            logger.setLevel(logging.ERROR)
+        self.warnings = warnings.catch_warnings()
+        self.warnings.__enter__()
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+
+    def __exit__(self, *error: object) -> None:
+        """Restore."""
+        self.warnings.__exit__(*error)  # type: ignore[arg-type]
+        for logger, level in zip(self.loggers, self.levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,163 @@
+"""`build(name)`: a model by name, with its arguments and weights."""
+
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from asterism.models import resnet, small
+from asterism.models.adapt import Adapted
+
+BUILT_IN: dict[str, Callable[..., nn.Module]] = {**resnet.MODELS, **small.MODELS}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model needs to know about the data.
+
+    Attributes:
+        classes: Number of classes; None for a model without a classifier.
+        image_shape: Channels, height and width.
+        mean: Mean of each channel, for images in [0, 1].
+        std: Standard deviation of each channel.
+    """
+
+    classes: int | None
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the fields as keyword arguments, statistics repeated for each channel."""
+        channels = self.image_shape[0]
+        mean = self.mean * channels if len(self.mean) == 1 else self.mean
+        std = self.std * channels if len(self.std) == 1 else self.std
+        return {
+            "classes": self.classes, "image_shape": self.image_shape, "mean": mean, "std": std
+        }  # fmt: skip
+
+
+def build(name: str | nn.Module | Callable[..., nn.Module], spec: Spec) -> nn.Module:
+    """Return a model that takes images in [0, 1] and returns `Outputs`.
+
+    Args:
+        name: A built-in model (`resnet20`), `path/to/file.py:factory`, either with arguments
+            (`?weights=PATH&key=value`), or a module or factory itself. Arguments other than
+            `weights` (a safetensors file) and `embedding` (a submodule, see `Adapted`) go to the
+            factory, as do `classes`, `image_shape`, `mean` and `std` if it asks for them.
+        spec: What the model needs to know about the data.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If there is no such model, or arguments or weights do not fit it.
+    """
+    if isinstance(name, nn.Module):
+        return name if _is_native(name) else Adapted(name, classes=spec.classes)
+    if callable(name):
+        return _from_factory(name, spec, {}, "the factory", None)
+    base, _, query = name.partition("?")
+    arguments = {key: yaml.safe_load(value) for key, value in parse_qsl(query)}
+    weights, embedding = arguments.pop("weights", None), arguments.pop("embedding", None)
+    if base in BUILT_IN:
+        try:
+            model = BUILT_IN[base](**(spec.arguments() | arguments))
+        except TypeError as error:
+            raise ValueError(f"{base} takes no such argument: {error}.") from error
+    elif ".py:" in base:
+        model = _from_factory(_factory(base), spec, arguments, base, embedding)
+    else:
+        raise ValueError(f"unknown model {base!r}: {_choices(base)}")
+    if weights is not None:
+        load_weights(model, Path(weights), base)
+    return model
+
+
+def load_weights(model: nn.Module, file: Path, name: str) -> None:
+    """Load a safetensors file into a model, strictly.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no safetensors file or its tensors do not fit the model.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no weights at {file}.")
+    try:
+        state = load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is not a safetensors file: {error}.") from error
+    inner = model.module if isinstance(model, Adapted) else model
+    wanted = inner.state_dict()
+    # Counters that only a momentum of None would read; older checkpoints lack them.
+    state = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | state
+    problems = [f"{key} is missing" for key in wanted if key not in state]
+    problems += [f"{key} is unknown to the model" for key in state if key not in wanted]
+    problems += [
+        f"{key} has the shape {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise ValueError(f"{file} does not fit {name}: {'; '.join(problems[:3])}{more}.")
+    inner.load_state_dict(state)
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights under the names that the model's own author gave them."""
+    inner = model.module if isinstance(model, Adapted) else model
+    return {key: value.detach().cpu().contiguous() for key, value in inner.state_dict().items()}
+
+
+def _is_native(module: nn.Module) -> bool:
+    return isinstance(module, Adapted) or type(module).__module__.startswith("asterism.models")
+
+
+def _from_factory(
+    factory: Callable[..., Any],
+    spec: Spec,
+    arguments: dict[str, Any],
+    name: str,
+    embedding: str | None,
+) -> nn.Module:
+    parameters = inspect.signature(factory).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [key for key in arguments if key not in parameters and not takes_all]
+    if unknown:
+        raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
+    offered = {k: v for k, v in spec.arguments().items() if k in parameters}
+    module = factory(**(offered | arguments))
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"{name} must return a torch.nn.Module; got {type(module).__name__}.")
+    return Adapted(module, classes=spec.classes, embedding=embedding)
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    """Import `path/to/file.py:factory`. This runs the file: it is the user's own code."""
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file at {path}.")
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    if module_spec is None or module_spec.loader is None:
+        raise ValueError(f"cannot import {path}.")
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise ValueError(f"{path} has no factory {attribute!r}.")
+    return factory  # type: ignore[no-any-return]
+
+
+def _choices(name: str) -> str:
+    near = difflib.get_close_matches(name, BUILT_IN, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"choose from {', '.join(BUILT_IN)}, path/to/file.py:factory or a run folder{hint}."

@@ -1,0 +1,70 @@
+"""Small networks for 8×8 and 28×28 images."""
+
+import math
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asterism.models.normalise import Normalise
+from asterism.types import Outputs
+
+
+class MLP(nn.Module):
+    """Two hidden layers; the second, before its activation, is the embedding."""
+
+    def __init__(
+        self,
+        *,
+        classes: int | None,
+        image_shape: tuple[int, int, int],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        hidden: int = 128,
+        dim: int = 64,
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, std)
+        self.hidden = nn.Linear(math.prod(image_shape), hidden)
+        self.embed = nn.Linear(hidden, dim)
+        self.classifier = nn.Linear(dim, classes) if classes else None
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return the second layer's output and the logits."""
+        embedding = self.embed(F.relu(self.hidden(self.normalise(images).flatten(1))))
+        return Outputs(embedding, self.classifier(F.relu(embedding)) if self.classifier else None)
+
+
+class ConvNet(nn.Module):
+    """Three convolutions with batch norm, halving the image between them, average pool."""
+
+    def __init__(
+        self,
+        *,
+        classes: int | None,
+        image_shape: tuple[int, int, int],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        width: int = 32,
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, std)
+        channels = (image_shape[0], width, 2 * width, 4 * width)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1, bias=False)
+            for a, b in zip(channels, channels[1:], strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
+        self.classifier = nn.Linear(channels[-1], classes) if classes else None
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return the pooled features and the logits."""
+        x = self.normalise(images)
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = F.relu(norm(conv(x)), inplace=True)
+            x = F.max_pool2d(x, 2) if i < 2 else x
+        embedding = x.mean((2, 3))
+        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+
+
+MODELS = {"mlp": partial(MLP), "convnet": partial(ConvNet)}

@@ -1,0 +1,222 @@
+"""A run folder: this is the only reader and writer of its files."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from asterism.data.folder import decode
+from asterism.models import Spec, build, load_weights
+from asterism.augment import to_float
+from asterism.types import Outputs
+
+FILES = ("config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors")
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+class Run:
+    """One training's folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Point at a folder; nothing is read or made."""
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+
+    @contextmanager
+    def writing(self, *, resume: bool = False, overwrite: bool = False) -> Iterator[None]:
+        """Hold the folder for one process; the lock dies with the process.
+
+        Args:
+            resume: Go on with the run that is there, if any.
+            overwrite: Delete the run that is there, if any.
+
+        Raises:
+            RunError: If another process holds it, if a run is there and neither argument is set,
+                or if the folder holds something that is no run.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot make the run folder {self.path}: {error}.") from error
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(f"{self.path} is in use by a run that is still going on.") from error
+        try:
+            self._make_room(resume=resume, overwrite=overwrite)
+            yield
+        finally:
+            lock.release()
+
+    def _make_room(self, *, resume: bool, overwrite: bool) -> None:
+        found = {p.name for p in self.path.iterdir()} - {".lock"}
+        if not found or (resume and "config.yaml" in found):
+            return
+        foreign = found - {*FILES, "checkpoints"}
+        if foreign or "config.yaml" not in found:
+            raise RunError(
+                f"{self.path} holds {sorted(foreign or found)[0]}, which is no part of a run: "
+                "name an empty or a new folder."
+            )
+        if not overwrite:
+            state = "a finished run" if "result.json" in found else "an unfinished run"
+            raise RunError(
+                f"{self.path} holds {state}: go on with --resume, replace it with --overwrite, or "
+                "name another folder."
+            )
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for name in found & set(FILES):
+            (self.path / name).unlink()
+
+    def write_config(self, config: dict[str, Any], provenance: dict[str, Any]) -> None:
+        """Write the resolved settings, and where they met which data, models and versions."""
+        text = yaml.safe_dump({**config, "provenance": provenance}, sort_keys=False)
+        self._write("config.yaml", text.encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the settings of the run."""
+        config = yaml.safe_load(self._read("config.yaml"))
+        if not isinstance(config, dict):
+            raise RunError(f"{self.path / 'config.yaml'} is damaged: it holds no settings.")
+        return config
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
+        if not (self.path / "metrics.jsonl").exists():
+            return []
+        lines = self._read("metrics.jsonl").decode().split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def cut_metrics(self, step: int) -> None:
+        """Forget metrics from after this step: a resumed run will write them again."""
+        kept = [line for line in self.read_metrics() if line["step"] <= step]
+        self._write("metrics.jsonl", "".join(json.dumps(x) + "\n" for x in kept).encode())
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write what the run came to."""
+        self._write("result.json", (json.dumps(result, indent=2) + "\n").encode())
+
+    def read_result(self) -> dict[str, Any]:
+        """Return what the run came to."""
+        return self._read_json("result.json")
+
+    def write_student(self, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
+        """Write the student alone: its weights, and how to build it."""
+        with self._atomic("student.safetensors") as file:
+            save_file(weights, file)
+        self._write("student.json", (json.dumps(card, indent=2) + "\n").encode())
+
+    def read_card(self) -> dict[str, Any]:
+        """Return how to build the student."""
+        return self._read_json("student.json")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError as error:
+            what = "is no run folder" if not self._is_run() else "is an unfinished run"
+            raise FileNotFoundError(f"{self.path} {what}: it has no {name}.") from error
+
+    def _is_run(self) -> bool:
+        return (self.path / "config.yaml").exists()
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads(self._read(name))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RunError(f"{self.path / name} is damaged: {error}.") from error
+        if not isinstance(value, dict):
+            raise RunError(f"{self.path / name} is damaged: it holds no object.")
+        return value
+
+    def _write(self, name: str, content: bytes) -> None:
+        with self._atomic(name) as file:
+            file.write_bytes(content)
+
+    @contextmanager
+    def _atomic(self, name: str) -> Iterator[Path]:
+        """Give a temporary path that takes the name's place when all has been written."""
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
+        os.close(handle)
+        try:
+            yield Path(temporary)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, self.path / name)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+class Student(nn.Module):
+    """A trained student, ready to use.
+
+    Attributes:
+        model: The network itself.
+        image_shape: Channels, height and width that the student was trained with.
+    """
+
+    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]) -> None:
+        """Wrap the network."""
+        super().__init__()
+        self.model = model
+        self.image_shape = image_shape
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return embedding and logits of float images `(n, channels, height, width)` in [0, 1]."""
+        outputs: Outputs = self.model(images)
+        return outputs
+
+    @torch.no_grad()
+    def embed(self, paths: list[str | Path]) -> Outputs:
+        """Return embedding and logits of picture files, read as the training data were."""
+        device = next(self.parameters()).device
+        images = torch.stack([decode(Path(path), self.image_shape) for path in paths])
+        return self(to_float(images.to(device)))
+
+
+def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) -> Student:
+    """Return the trained student of a run as a module in eval mode.
+
+    Args:
+        run: The run folder.
+        factory: For a student built by a user's own file: the factory. Nothing that is named
+            inside a run folder is ever imported.
+
+    Raises:
+        FileNotFoundError: If there is no finished run.
+        RunError: If the folder is damaged, or a factory is needed.
+    """
+    folder = Run(run)
+    card = folder.read_card()
+    try:
+        channels, height, width = (int(x) for x in card["image_shape"])
+        spec = Spec(classes=card["classes"], image_shape=(channels, height, width))
+        name = str(card["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
+    if factory is None and ".py:" in name.partition("?")[0]:
+        raise RunError(
+            f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
+            "imported: pass factory=…, the function that builds it."
+        )
+    model = build(factory if factory is not None else name, spec)
+    load_weights(model, folder.path / "student.safetensors", name)
+    return Student(model.eval(), spec.image_shape)
