@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asterism.augment import to_float
 from asterism.data import Data, Loader, Source
 from asterism.data.loading import Order
+from asterism.engine import Score
 from asterism.evaluate import (
     classification,
     collect,
@@ -90,3 +91,23 @@ def _measure(
         found["knn"] = knn_accuracy(*splits)
         found["probe"] = linear_probe(*splits)
     return found
+
+
+def selection(teacher: nn.Module | None, data: Data, *, use_labels: bool) -> Score:
+    """Return what selects the best epoch: accuracy, or without labels the teacher's neighbours."""
+    if use_labels or teacher is None:
+
+        def accuracy(outputs: Outputs, target: Tensor | None) -> dict[str, float]:
+            if outputs.logits is None or target is None:
+                raise ValueError("the validation data have no labels: give some that have.")
+            return {"accuracy": classification(outputs.logits, target).top1 or 0.0}
+
+        return accuracy
+    source = data.validation_source or data.source
+    taught, _ = outputs_of(teacher, source, data.validation)
+
+    def overlap(outputs: Outputs, target: Tensor | None) -> dict[str, float]:
+        found = fidelity(Outputs(outputs.embedding), Outputs(taught.embedding), ks=(10,))
+        return {"overlap@10": found.neighbour_overlap[10] or 0.0}
+
+    return overlap

@@ -2,6 +2,8 @@
 
 import hashlib
 import platform
+from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from asterism.augment import Views
 from asterism.data import Data
+from asterism.data.cache import TeacherCache
+from asterism.engine import Settings
 from asterism.models import weights_of
+from asterism.types import Outputs
 
 
 def provenance(data: Data, teacher: nn.Module | None) -> dict[str, Any]:
@@ -44,3 +50,38 @@ def weights_fingerprint(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.float().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def teacher_cache(
+    folder: str | Path | None,
+    teacher: nn.Module | None,
+    taught: Outputs | None,
+    data: Data,
+    settings: Settings,
+) -> Callable[[Views | None], TeacherCache] | None:
+    """Return what opens the table of this teacher, these data and the views; None for no folder.
+
+    Raises:
+        ValueError: If the data augment themselves, so that no view can be repeated.
+    """
+    if folder is None or teacher is None or taught is None:
+        return None
+    if data.source.augmented:
+        raise ValueError(
+            "a teacher cache needs views that can be repeated, and this dataset augments its "
+            "images by itself: give it without transforms, as uint8."
+        )
+    key = {
+        "teacher": weights_fingerprint(teacher),
+        "architecture": str(teacher),
+        "data": data.source.fingerprint(),
+        "precision": settings.precision,
+    }
+
+    def cache(views: Views | None) -> TeacherCache:
+        seen = {**key, "views": asdict(views) if views else None}
+        return TeacherCache(
+            Path(folder), seen, views=settings.epochs, rows=len(data.source), like=taught
+        )
+
+    return cache

@@ -2,28 +2,19 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
-
-from asterism.assess import assess, outputs_of
-from asterism.augment import Views
-from asterism.data import Data, open_data
-from asterism.data.cache import TeacherCache
+from asterism.assess import assess, selection
+from asterism.configuration import configuration, refuse_changes
+from asterism.data import open_data
 from asterism.engine import Settings, fit, seed_everything
-from asterism.evaluate import classification, fidelity
-from asterism.methods import KD, RKD
+from asterism.fitting import Model, choose_methods, open_teacher, student_classes, try_out
 from asterism.methods.base import Method
 from asterism.models import Spec, build, weights_of
-from asterism.provenance import provenance, weights_fingerprint
-from asterism.run import Run, RunError, Student, load
-from asterism.types import Outputs
-
-Model = str | nn.Module | Callable[..., nn.Module]
+from asterism.provenance import provenance, teacher_cache
+from asterism.run import Run, Student, load
 
 
 @dataclass(frozen=True)
@@ -152,7 +143,7 @@ def train(
     """
     choices = dict(locals())
     choices["student"] = choices.pop("model")
-    fixed = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
+    fixed: dict[str, Any] = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
     return _run({**choices, **fixed}, Settings(**settings))
 
 
@@ -169,18 +160,18 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     if choices["on_broken"] == "stop":
         data.refuse_broken()
     use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
-    teacher = _teacher(choices["teacher"], data)
-    methods = _methods(choices["method"], use_labels)
+    teacher = open_teacher(choices["teacher"], data)
+    methods = choose_methods(choices["method"], use_labels=use_labels)
     if teacher is None and not use_labels:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
         )
-    taught = None if teacher is None else _try(teacher, data, "teacher")
-    classes = _fitting(methods, data, taught, use_labels)
+    taught = None if teacher is None else try_out(teacher, data, "teacher")
+    classes = student_classes(methods, data, taught, use_labels)
     seed_everything(settings.seed, verbose=False)
     spec = Spec(classes, data.source.image_shape, *data.statistics())
     student = build(choices["student"], spec)
-    student_dim = _try(student, data, "student").embedding.shape[1]
+    student_dim = try_out(student, data, "student").embedding.shape[1]
     if taught is not None:
         for method in methods:
             method.setup(
@@ -189,9 +180,9 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
                 rows=len(data.source),
             )
     with run.writing(resume=choices["resume"], overwrite=choices["overwrite"]):
-        config = _config(choices, methods, settings)
+        config = configuration(choices, methods, settings)
         if choices["resume"]:
-            _refuse_changes(run, config)
+            refuse_changes(run, config)
         run.write_config(config, provenance(data, teacher))
         fitted = fit(
             student,
@@ -200,10 +191,10 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             data,
             run,
             settings=settings,
-            score=_score(teacher, data, use_labels),
+            score=selection(teacher, data, use_labels=use_labels),
             use_labels=use_labels,
             resume=choices["resume"],
-            cache=_cache(choices, teacher, taught, data, settings),
+            cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
         )
         for name in fitted.broken:
             print(f"left out, unreadable: {name}", file=sys.stderr)
@@ -225,140 +216,6 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         }
         run.write_result(result)
     return Result(run.path, Student(fitted.student, spec.image_shape), result)
-
-
-def _cache(
-    choices: dict[str, Any],
-    teacher: nn.Module | None,
-    taught: Outputs | None,
-    data: Data,
-    settings: Settings,
-) -> Callable[[Views | None], TeacherCache] | None:
-    """Return what opens the cache, once the views are known."""
-    if choices["teacher_cache"] is None or teacher is None or taught is None:
-        return None
-    if data.source.augmented:
-        raise ValueError(
-            "a teacher cache needs views that can be repeated, and this dataset augments its "
-            "images by itself: give it without transforms, as uint8."
-        )
-    folder, key = Path(choices["teacher_cache"]), {
-        "teacher": weights_fingerprint(teacher),
-        "architecture": str(teacher),
-        "data": data.source.fingerprint(),
-        "precision": settings.precision,
-    }  # fmt: skip
-
-    def cache(views: Views | None) -> TeacherCache:
-        seen = {**key, "views": asdict(views) if views else None}
-        return TeacherCache(folder, seen, views=settings.epochs, rows=len(data.source), like=taught)
-
-    return cache
-
-
-def _teacher(name: Model | None, data: Data) -> nn.Module | None:
-    if name is None:
-        return None
-    if isinstance(name, str | Path) and Path(name).is_dir():
-        return load(name)
-    teacher = build(name, Spec(data.classes, data.source.image_shape))
-    if isinstance(name, str) and name.partition("?")[0].startswith("resnet") and "?" not in name:
-        raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
-    return teacher.eval()
-
-
-def _methods(method: Method | Sequence[Method] | None, use_labels: bool) -> list[Method]:
-    if method is None:
-        if use_labels:
-            return [RKD(distance_weight=25.0, angle_weight=50.0), KD()]
-        return [RKD()]
-    return [method] if isinstance(method, Method) else list(method)
-
-
-@torch.no_grad()
-def _try(model: nn.Module, data: Data, role: str) -> Outputs:
-    """Run two samples through a model, to see what it returns before an hour is spent."""
-    shape = data.source.image_shape
-    try:
-        outputs = model.eval()(torch.rand(2, *shape))
-    except (RuntimeError, IndexError, TypeError) as error:
-        raise ValueError(f"the {role} cannot take images of shape {shape}: {error}.") from error
-    if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
-        raise ValueError(f"the {role} must return an embedding of shape (n, d) for each image.")
-    return outputs
-
-
-def _fitting(
-    methods: Sequence[Method], data: Data, taught: Outputs | None, use_labels: bool
-) -> int | None:
-    """Return the number of classes of the student, or say what does not fit."""
-    for method in methods:
-        name = type(method).__name__
-        if "logits" in method.needs:
-            if taught is None or taught.logits is None:
-                raise ValueError(
-                    f"{name} compares class scores, and the teacher has none: use RKD, which "
-                    "compares embeddings."
-                )
-            width = taught.logits.shape[1]
-            if use_labels and width != data.classes:
-                raise ValueError(
-                    f"{name} compares class scores: the teacher has {width} classes, the data "
-                    f"{data.classes}. Use RKD, which compares embeddings, or --labels false."
-                )
-        if "target" in method.needs and data.classes is None:
-            raise ValueError(f"{name} needs labels, and the data have none.")
-    if use_labels:
-        return data.classes
-    if any("logits" in method.needs for method in methods) and taught is not None:
-        return None if taught.logits is None else taught.logits.shape[1]
-    return None
-
-
-def _score(teacher: nn.Module | None, data: Data, use_labels: bool) -> Any:
-    """Return what selects the best epoch: accuracy, or without labels the teacher's neighbours."""
-    if use_labels:
-        return lambda outputs, target: {"accuracy": classification(outputs.logits, target).top1}
-    assert teacher is not None
-    source = data.validation_source or data.source
-    taught, _ = outputs_of(teacher, source, data.validation)
-
-    def overlap(outputs: Outputs, target: Tensor | None) -> dict[str, float]:
-        embedding = Outputs(taught.embedding), Outputs(outputs.embedding)
-        return {"overlap@10": fidelity(embedding[1], embedding[0], ks=(10,)).neighbour_overlap[10]}
-
-    return overlap
-
-
-def _config(
-    choices: dict[str, Any], methods: Sequence[Method], settings: Settings
-) -> dict[str, Any]:
-    """Return all settings as plain values, in the form that `--config` reads."""
-    config = {k: v for k, v in choices.items() if k not in ("settings", "resume", "overwrite")}
-    for key in ("teacher", "student", "data", "validation_data", "test_data", "out"):
-        value = config[key]
-        config[key] = value if value is None or isinstance(value, str) else str(value)
-    config["method"] = [
-        {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()} for m in methods
-    ]
-    flat = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
-    return {**config, **flat}
-
-
-# What may change between a run and its resumption without making it another experiment.
-_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "limit_steps", "provenance"}
-
-
-def _refuse_changes(run: Run, config: dict[str, Any]) -> None:
-    if not (run.path / "config.yaml").exists():
-        return
-    before = run.read_config()
-    for key in config.keys() - _HARMLESS:
-        if before.get(key) != config[key]:
-            raise RunError(
-                f"{run.path} was begun with {key} {before.get(key)!r}; resuming with "
-                f"{config[key]!r} would be another experiment: use the same, or a new folder."
-            )
 
 
 def evaluate(run: str | Path, *, data: Any = None) -> Result:
@@ -383,5 +240,5 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
-    teacher = _teacher(config["teacher"], opened)
+    teacher = open_teacher(config["teacher"], opened)
     return Result(Path(run), student, assess(student, teacher, opened))

@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from asterism.augment import to_float
 from asterism.data.folder import decode
 from asterism.models import Spec, build, load_weights
-from asterism.augment import to_float
 from asterism.types import Outputs
 
 FILES = ("config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors")
@@ -189,7 +189,8 @@ class Student(nn.Module):
         """Return embedding and logits of picture files, read as the training data were."""
         device = next(self.parameters()).device
         images = torch.stack([decode(Path(path), self.image_shape) for path in paths])
-        return self(to_float(images.to(device)))
+        outputs: Outputs = self(to_float(images.to(device)))
+        return outputs
 
 
 def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) -> Student:

@@ -17,7 +17,7 @@ from asterism import Outputs
 
 
 def convert(source: str, target: str) -> None:
-    """Undo the differences (G, R - G, B - G; along rows and columns) that the planes are kept as."""
+    """Undo the differences (G, R - G, B - G; along rows and columns) in which planes are kept."""
     with np.load(source, allow_pickle=False) as stored:
         planes = stored["d"].cumsum(2, dtype="u1").cumsum(3, dtype="u1")
         green, red, blue = planes[0], planes[1] + planes[0], planes[2] + planes[0]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -19,7 +20,13 @@ def run(arguments: Sequence[str]) -> None:
         raise ValueError(f"asterism demo takes no arguments; got {' '.join(arguments)}.")
     begun = time.perf_counter()
     folder = Path("runs/demo")
-    common = {"data": "digits", "epochs": 40, "batch_size": 64, "overwrite": True}
+    common: dict[str, Any] = {
+        "data": "digits",
+        "epochs": 30,
+        "batch_size": 64,
+        "lr": 0.05,
+        "overwrite": True,
+    }
     console = Console(width=None if Console().is_terminal else 160)
     console.print(f"Training a teacher ({TEACHER}) on scikit-learn's digits …")
     teacher = train(TEACHER, out=folder / "teacher", **common)
@@ -27,7 +34,7 @@ def run(arguments: Sequence[str]) -> None:
     rows = {"teacher": teacher.evaluation["student"]}
     console.print(f"Training a student ({STUDENT}) alone …")
     rows["student alone"] = row_of(train(STUDENT, out=folder / "alone", **common))
-    ways = {
+    ways: dict[str, tuple[Any, bool]] = {
         "KD": (KD(), True),
         "RKD, no labels": (RKD(), False),
         "RKD + KD": ([RKD(distance_weight=25, angle_weight=50), KD()], True),

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import SUPPRESS, ArgumentParser, Namespace
+from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
 
@@ -35,9 +36,13 @@ class Parser(ArgumentParser):
             raise ValueError(unknown_method(_method_in(text) or unknown[1]))
         raise ValueError(f"{text} (`{self.prog} --help` shows all options.)")
 
-    def format_help(self) -> str:
+    def format_help(self, *arguments: Any, **options: Any) -> str:
         """Show options with dashes."""
-        return re.sub(r"--[a-z_]+", lambda found: found[0].replace("_", "-"), super().format_help())
+        return re.sub(
+            r"--[a-z_]+",
+            lambda found: found[0].replace("_", "-"),
+            super().format_help(*arguments, **options),
+        )
 
 
 def _method_in(text: str) -> str | None:
@@ -72,7 +77,7 @@ def parse(
             parser.add_argument(f"--{name}", type=str | None, help=text)
         elif name in ("resume", "overwrite"):
             parser.add_argument(f"--{name}", action="store_true", help=text)
-    skip = {*STRINGS, "resume", "overwrite"}
+    skip: set[str | int] = {*STRINGS, "resume", "overwrite"}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
     typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
     parsed = parser.instantiate(parser.parse_args(typed))

@@ -49,7 +49,7 @@ class Order(Sampler[list[int]]):
         if self.seed is not None:
             generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
             rows = rows[torch.randperm(len(rows), generator=generator)]
-        for batch in list(rows.split(self.batch_size))[: len(self)]:
+        for batch in torch.split(rows, self.batch_size)[: len(self)]:
             yield batch.tolist()
 
 

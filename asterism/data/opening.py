@@ -52,7 +52,7 @@ class Data:
         sources = [s for s in (self.source, self.validation_source, self.test) if s is not None]
         broken: list[str] = []
         for source in sources:
-            for rows in torch.arange(len(source)).split(256):
+            for rows in torch.split(torch.arange(len(source)), 256):
                 broken += source.__getitems__(rows.tolist()).broken
         if broken:
             more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
@@ -92,10 +92,10 @@ def open_data(
         FileNotFoundError: If there is no such file or folder.
         ValueError: If the data cannot be read or do not fit together.
     """
-    source = open_source(data, image_size=image_size)
+    source: Source = open_source(data, image_size=image_size)
     names = source.names
     if isinstance(data, str) and data == "digits" and test is None:
-        source, test_source = _digits()
+        test_source: Source | None = _digits()[1]
     else:
         test_source = test and open_source(test, image_size=image_size, names=names)
     if validation is not None:
@@ -141,7 +141,7 @@ def _held_out(source: Source, share: float, seed: int) -> Tensor:
     key = torch.rand(len(source), generator=generator, dtype=torch.float64)
     group = source.targets if source.targets is not None else torch.zeros(len(source)).long()
     held_out = torch.zeros(len(source), dtype=torch.bool)
-    for number in group.unique():
+    for number in torch.unique(group):
         rows = torch.nonzero(group == number).flatten()
         count = round(share * len(rows))
         held_out[rows[key[rows].argsort()[:count]]] = True
@@ -175,7 +175,7 @@ def _npz(path: Path) -> ArraySource:
                     f"{path} must hold the images as `x` (and class numbers as `y`); it holds "
                     f"{', '.join(arrays) or 'nothing'}."
                 )
-            x, y = arrays["x"], arrays["y"] if "y" in arrays else None
+            x, y = arrays["x"], arrays.get("y")
             names = [str(name) for name in arrays["names"]] if "names" in arrays else None
     except (BadZipFile, OSError, EOFError) as error:
         raise ValueError(f"cannot read {path}: {error}.") from error

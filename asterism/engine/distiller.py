@@ -50,7 +50,9 @@ class Distiller(lightning.LightningModule):
         self.methods = nn.ModuleList(methods)
         self.ema = (
             AveragedModel(
-                student, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True
+                student,
+                multi_avg_fn=get_ema_multi_avg_fn(settings.ema),  # type: ignore[no-untyped-call]
+                use_buffers=True,
             )
             if settings.ema
             else None
@@ -80,9 +82,14 @@ class Distiller(lightning.LightningModule):
         """Move the teacher beside the student."""
         for module in [self.student, *self.teacher]:
             if self.settings.channels_last:
-                module.to(memory_format=torch.channels_last)
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for teacher in self.teacher:
             teacher.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Switch the student to train mode: Lightning keeps the mode that it finds."""
+        self.student.train()
+        self.methods.train()
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

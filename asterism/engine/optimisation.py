@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from asterism.engine.settings import Settings
 def make_optimizer(modules: Iterable[nn.Module], settings: Settings) -> torch.optim.Optimizer:
     """Return the optimiser of all trainable parameters; no weight decay on biases and norms."""
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1]},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]

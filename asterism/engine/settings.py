@@ -18,8 +18,7 @@ class Settings:
             down), `cosine`, `multi-step` (a tenth at each milestone) or `constant`.
         milestones: Epochs of the multi-step schedule.
         warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
-        clip: Largest norm of the gradient; 0 for no clipping. The default touches few steps of a
-            healthy training and stops the first steps against a confident teacher from exploding.
+        clip: Largest norm of the gradient; 0 for no clipping.
         task_weight: Factor of the cross-entropy with the labels.
         precision: `32`, `bf16` or `16` (mixed; losses always run in 32).
         channels_last: Memory format of images; faster for convolutions.
@@ -44,7 +43,7 @@ class Settings:
     schedule: Literal["one-cycle", "cosine", "multi-step", "constant"] = "one-cycle"
     milestones: tuple[int, ...] = ()
     warmup_epochs: float = 0.0
-    clip: float = 5.0
+    clip: float = 0.0
     task_weight: float = 1.0
     precision: Literal["32", "bf16", "16"] = "32"
     channels_last: bool = True

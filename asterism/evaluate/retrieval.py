@@ -22,8 +22,10 @@ class Retrieval:
             nearest. A query whose class has no other sample is a miss.
         map_at_r: Mean average precision at R, over the queries whose class has other samples; None
             if there are none.
-        knn: Share of queries whose class wins the vote of their 20 nearest; None if no query has a
-            neighbour.
+        knn: Share of queries whose class wins the vote of their 20 nearest, see `knn_accuracy`.
+
+    All are None where there is nothing to search: without queries, without a gallery, or for a
+    single sample on its own.
     """
 
     recall: dict[int, float | None]
@@ -61,7 +63,7 @@ def retrieval(
         memory: Bytes for one block of distances, see `nearest`.
 
     Returns:
-        Recall, MAP@R and the accuracy of a vote of neighbours (as in `knn_accuracy`).
+        Recall, MAP@R and k-NN accuracy.
 
     Raises:
         ValueError: If embeddings and targets do not match, or `nearest` refuses them.
@@ -75,38 +77,34 @@ def retrieval(
         Musgrave et al., A Metric Learning Reality Check, ECCV 2020, section 3.2,
         https://arxiv.org/abs/2003.08505.
     """
-    if (gallery is None) != (gallery_target is None):
-        raise ValueError("retrieval needs gallery and gallery_target, both or neither.")
-    alone = gallery is None or gallery_target is None
+    if (gallery is None) != (gallery_target is None) or not ks or min(ks) < 1:
+        raise ValueError(
+            "retrieval needs ks of at least 1, and a gallery with its gallery_target or neither; "
+            f"got ks={tuple(ks)}."
+        )
+    own_target = target if gallery_target is None else gallery_target
     check_targets("retrieval", embedding, target)
-    if gallery is None or gallery_target is None:
-        gallery_target = target
-    else:
-        check_targets("retrieval", gallery, gallery_target)
-    if len(embedding) == 0:
+    check_targets("retrieval", embedding if gallery is None else gallery, own_target)
+    alone = int(gallery is None)
+    if len(target) == 0 or len(own_target) == alone:
         return Retrieval(dict.fromkeys(ks), None, None)
 
-    # How many samples of its class each query could find.
-    _, classes = torch.unique(torch.cat([gallery_target, target]), return_inverse=True)
-    sizes = torch.bincount(classes[: len(gallery_target)], minlength=int(classes.max()) + 1)
-    findable = sizes[classes[len(gallery_target) :]] - int(alone)
-
-    hits, precision, votes = dict.fromkeys(ks, 0), 0.0, 0
+    findable = _sizes(target, own_target) - alone
     depth = max(*ks, VOTERS, int(findable.max()))
+    hits, precisions, elected = [], [], []
     blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, memory=memory)
     for rows, neighbours in blocks:
-        found = gallery_target[neighbours]
-        match = found == target[rows, None]
-        for k in hits:
-            hits[k] += int(match[:, :k].any(1).sum())
-        precision += float(_average_precision(match, findable[rows]).sum())
-        votes += int((_elect(found[:, :VOTERS]) == target[rows]).sum())
-
-    n, counted = len(embedding), int((findable > 0).sum())
+        classes = own_target[neighbours]
+        match = classes == target[rows, None]
+        hits.append(torch.stack([match[:, :k].any(1) for k in ks], 1))
+        precisions.append(_average_precision(match, findable[rows]))
+        elected.append(_elect(classes[:, :VOTERS]))
+    recall = torch.cat(hits).double().mean(0).tolist()
+    counted = torch.cat(precisions)[findable > 0]
     return Retrieval(
-        recall={k: count / n for k, count in hits.items()},
-        map_at_r=precision / counted if counted else None,
-        knn=votes / n if neighbours.shape[1] else None,
+        recall=dict(zip(ks, recall, strict=True)),
+        map_at_r=float(counted.mean()) if len(counted) else None,
+        knn=float((torch.cat(elected) == target).double().mean()),
     )
 
 
@@ -122,9 +120,9 @@ def knn_accuracy(
 ) -> float | None:
     """Return the share of test samples whose class wins the vote of their nearest train samples.
 
-    Each of the k nearest has one vote; among classes with as many votes the one with the nearest
-    sample wins. Votes are not weighted by distance: the temperature of such weights would have to
-    follow the scale of the embedding, which relational students are free to choose.
+    The i-th nearest has 1 / i votes. With equal votes no class of fewer than k / 2 samples could
+    win, however well it is separated; weights by distance or cosine, as in `exp(cosine / 0.07)`,
+    depend on scale and origin of the embedding, which relational students are free to choose.
 
     Args:
         train: Embeddings that vote.
@@ -164,16 +162,22 @@ def check_targets(measure: str, embedding: Tensor, target: Tensor) -> None:
         )
 
 
+def _sizes(classes: Tensor, population: Tensor) -> Tensor:
+    """Return how many members of the population each class of a list has."""
+    _, number = torch.unique(torch.cat([classes, population]), return_inverse=True)
+    sizes = torch.bincount(number[len(classes) :], minlength=int(number.max()) + 1)
+    return sizes[number[: len(classes)]]
+
+
 def _average_precision(match: Tensor, findable: Tensor) -> Tensor:
     place = torch.arange(1, match.shape[1] + 1, device=match.device)
     match = match & (place <= findable[:, None])
-    precision = match.cumsum(1) / place
-    return (precision * match).sum(1, dtype=torch.float64) / findable.clamp_min(1)
+    precision = match.cumsum(1).double() / place
+    return (precision * match).sum(1) / findable.clamp_min(1)
 
 
 def _elect(classes: Tensor) -> Tensor:
-    """Return the most frequent class of each row, the first of them among equals."""
-    if classes.shape[1] == 0:
-        return classes.new_zeros(len(classes))
-    votes = (classes[:, :, None] == classes[:, None, :]).sum(2)
-    return classes.gather(1, votes.argmax(1, keepdim=True)).squeeze(1)  # argmax: the first
+    """Return the class of each row that has the most votes, 1 / place each."""
+    weight = 1 / torch.arange(1, classes.shape[1] + 1, device=classes.device).double()
+    votes = [((classes == one[:, None]) * weight).sum(1) for one in classes.unbind(1)]
+    return classes.gather(1, torch.stack(votes, 1).argmax(1, keepdim=True)).squeeze(1)

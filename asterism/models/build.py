@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from asterism.models import resnet, small
 from asterism.models.adapt import Adapted
 
-BUILT_IN: dict[str, Callable[..., nn.Module]] = {**resnet.MODELS, **small.MODELS}
+BUILT_IN: dict[str, Callable[..., nn.Module]] = resnet.MODELS | small.MODELS
 
 
 @dataclass(frozen=True)

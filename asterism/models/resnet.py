@@ -1,5 +1,6 @@
 """ResNets for 32×32 images, as the distillation literature uses them (He et al., CVPR 2016)."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch.nn.functional as F
@@ -67,5 +68,7 @@ class CifarResNet(nn.Module):
 
 
 NARROW, WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
-MODELS = {f"resnet{d}": partial(CifarResNet, d, NARROW) for d in (8, 14, 20, 32, 44, 56, 110)}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    f"resnet{d}": partial(CifarResNet, d, NARROW) for d in (8, 14, 20, 32, 44, 56, 110)
+}
 MODELS |= {f"resnet{d}x4": partial(CifarResNet, d, WIDE) for d in (8, 32)}

@@ -1,7 +1,8 @@
 """Small networks for 8×8 and 28×28 images."""
 
 import math
-from functools import partial
+from collections.abc import Callable
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,8 +52,7 @@ class ConvNet(nn.Module):
         self.normalise = Normalise(mean, std)
         channels = (image_shape[0], width, 2 * width, 4 * width)
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1, bias=False)
-            for a, b in zip(channels, channels[1:], strict=False)
+            nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairwise(channels)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
         self.classifier = nn.Linear(channels[-1], classes) if classes else None
@@ -67,4 +67,4 @@ class ConvNet(nn.Module):
         return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
 
 
-MODELS = {"mlp": partial(MLP), "convnet": partial(ConvNet)}
+MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "convnet": ConvNet}

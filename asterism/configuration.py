@@ -1,0 +1,42 @@
+"""The settings of a run as plain values, in the form that `--config` reads."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from asterism.engine import Settings
+from asterism.methods.base import Method
+from asterism.run import Run, RunError
+
+NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
+
+# What may change between a run and its resumption without making it another experiment.
+_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "limit_steps", "provenance"}
+
+
+def configuration(
+    choices: dict[str, Any], methods: Sequence[Method], settings: Settings
+) -> dict[str, Any]:
+    """Return all settings as plain values; objects are kept by their description."""
+    config = {k: v for k, v in choices.items() if k not in ("settings", "resume", "overwrite")}
+    for key in NAMED:
+        value = config[key]
+        config[key] = value if value is None or isinstance(value, str) else str(value)
+    config["method"] = [
+        {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()} for m in methods
+    ]
+    flat = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
+    return {**config, **flat}
+
+
+def refuse_changes(run: Run, config: dict[str, Any]) -> None:
+    """Raise a RunError if the run in the folder was begun with other settings."""
+    if not (run.path / "config.yaml").exists():
+        return
+    before = run.read_config()
+    for key in config.keys() - _HARMLESS:
+        if before.get(key) != config[key]:
+            raise RunError(
+                f"{run.path} was begun with {key} {before.get(key)!r}; resuming with "
+                f"{config[key]!r} would be another experiment: use the same, or a new folder."
+            )
