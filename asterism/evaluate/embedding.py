@@ -1,0 +1,51 @@
+"""What a model makes of a whole data set."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from asterism.types import Batch, Outputs
+
+
+def collect(
+    model: nn.Module, batches: Iterable[Batch], device: torch.device | str = "cpu"
+) -> Outputs:
+    """Return the embeddings and logits of all samples, in the order of the batches.
+
+    The model runs in eval mode without gradients; afterwards its modes are as they were.
+
+    Args:
+        model: Takes the first view of a batch and returns `Outputs`.
+        batches: The data, once through.
+        device: Where the model is; the views are moved there.
+
+    Returns:
+        Float32 rows on the CPU; `logits` is None for a model without classes. No batches give an
+        embedding of shape (0, 0).
+    """
+    embeddings: list[Tensor] = []
+    logits: list[Tensor] = []
+    with evaluating(model):
+        for batch in batches:
+            outputs = model(batch.views[0].to(device))
+            embeddings.append(outputs.embedding.float().cpu())
+            if outputs.logits is not None:
+                logits.append(outputs.logits.float().cpu())
+    if not embeddings:
+        return Outputs(torch.empty(0, 0))
+    return Outputs(torch.cat(embeddings), torch.cat(logits) if logits else None)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch a model to eval mode without gradients, and each of its modules back at the end."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,65 @@
+"""How much of the classes a linear classifier finds in an embedding."""
+
+import warnings
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from asterism.evaluate.retrieval import check_targets
+
+
+def linear_probe(
+    train: Float[Tensor, "m d"],
+    train_target: Int[Tensor, " m"],
+    test: Float[Tensor, "n d"],
+    test_target: Int[Tensor, " n"],
+    *,
+    seed: int = 0,
+) -> float | None:
+    """Return the accuracy of a logistic regression on the standardised embedding.
+
+    Mean and deviation of each column are those of the training set. The regression is
+    scikit-learn's with its own penalty (C = 1), solved by L-BFGS.
+
+    Args:
+        train: Embeddings to fit.
+        train_target: Their classes.
+        test: Embeddings to classify.
+        test_target: Their classes.
+        seed: Random state of the solver; L-BFGS draws nothing.
+
+    Returns:
+        The accuracy, or None if either set is empty. With a single class to learn, that class is
+        the answer for all.
+
+    Raises:
+        ValueError: If embeddings and targets do not match, or are not finite.
+
+    Examples:
+        >>> import torch
+        >>> rows, target = torch.tensor([[0.0], [1.0], [5.0], [6.0]]), torch.tensor([0, 0, 1, 1])
+        >>> linear_probe(rows, target, rows, target)
+        1.0
+    """
+    # Here, not above: scikit-learn takes longer to import than all of asterism.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    check_targets("linear_probe", train, train_target)
+    check_targets("linear_probe", test, test_target)
+    if len(train) == 0 or len(test) == 0:
+        return None
+    if (train_target == train_target[0]).all():
+        return float((test_target == train_target[0]).double().mean())
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed))
+    with warnings.catch_warnings():
+        # The accuracy has settled long before the last digits of the weights.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probe.fit(_array(train), train_target.cpu().numpy())
+    return float(probe.score(_array(test), test_target.cpu().numpy()))
+
+
+def _array(embedding: Tensor) -> object:
+    return embedding.detach().double().cpu().numpy()

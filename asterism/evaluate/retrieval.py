@@ -1,0 +1,179 @@
+"""How well the neighbours of an embedding share its class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from asterism.evaluate.neighbours import MEMORY, Metric, nearest, neighbour_blocks
+
+# Voters of the k-NN accuracy.
+VOTERS = 20
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Quality of the neighbourhoods of an embedding.
+
+    Attributes:
+        recall: For each k, the share of queries with a sample of their class among their k
+            nearest. A query whose class has no other sample is a miss.
+        map_at_r: Mean average precision at R, over the queries whose class has other samples; None
+            if there are none.
+        knn: Share of queries whose class wins the vote of their 20 nearest; None if no query has a
+            neighbour.
+    """
+
+    recall: dict[int, float | None]
+    map_at_r: float | None
+    knn: float | None
+
+
+def retrieval(
+    embedding: Float[Tensor, "n d"],
+    target: Int[Tensor, " n"],
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    metric: Metric = "euclidean",
+    gallery: Float[Tensor, "m d"] | None = None,
+    gallery_target: Int[Tensor, " m"] | None = None,
+    memory: int = MEMORY,
+) -> Retrieval:
+    r"""Search the class of each sample among its neighbours.
+
+    With $R$ other samples of the query's class and $P(i)$ the share of them among the $i$ nearest,
+
+    $$\mathrm{MAP@R} = \frac{1}{R} \sum_{i=1}^{R} P(i)\,[\text{the } i\text{-th is of the class}]$$
+
+    averaged over the queries with $R > 0$. The recall is averaged over all queries, as in the
+    authors' code of RKD. Without a gallery each query is searched among all other samples: itself
+    is left out by its number, so exact duplicates stay.
+
+    Args:
+        embedding: Embeddings of the queries.
+        target: Classes of the queries.
+        ks: Numbers of neighbours for the recall; one that exceeds the gallery takes all of it.
+        metric: `euclidean` or `cosine`.
+        gallery: Embeddings to search, if they are not the queries themselves.
+        gallery_target: Classes of the gallery.
+        memory: Bytes for one block of distances, see `nearest`.
+
+    Returns:
+        Recall, MAP@R and the accuracy of a vote of neighbours (as in `knn_accuracy`).
+
+    Raises:
+        ValueError: If embeddings and targets do not match, or `nearest` refuses them.
+
+    Examples:
+        >>> import torch
+        >>> retrieval(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1]), ks=[1])
+        Retrieval(recall={1: 0.6666666666666666}, map_at_r=1.0, knn=0.6666666666666666)
+
+    References:
+        Musgrave et al., A Metric Learning Reality Check, ECCV 2020, section 3.2,
+        https://arxiv.org/abs/2003.08505.
+    """
+    if (gallery is None) != (gallery_target is None):
+        raise ValueError("retrieval needs gallery and gallery_target, both or neither.")
+    alone = gallery is None or gallery_target is None
+    check_targets("retrieval", embedding, target)
+    if gallery is None or gallery_target is None:
+        gallery_target = target
+    else:
+        check_targets("retrieval", gallery, gallery_target)
+    if len(embedding) == 0:
+        return Retrieval(dict.fromkeys(ks), None, None)
+
+    # How many samples of its class each query could find.
+    _, classes = torch.unique(torch.cat([gallery_target, target]), return_inverse=True)
+    sizes = torch.bincount(classes[: len(gallery_target)], minlength=int(classes.max()) + 1)
+    findable = sizes[classes[len(gallery_target) :]] - int(alone)
+
+    hits, precision, votes = dict.fromkeys(ks, 0), 0.0, 0
+    depth = max(*ks, VOTERS, int(findable.max()))
+    blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, memory=memory)
+    for rows, neighbours in blocks:
+        found = gallery_target[neighbours]
+        match = found == target[rows, None]
+        for k in hits:
+            hits[k] += int(match[:, :k].any(1).sum())
+        precision += float(_average_precision(match, findable[rows]).sum())
+        votes += int((_elect(found[:, :VOTERS]) == target[rows]).sum())
+
+    n, counted = len(embedding), int((findable > 0).sum())
+    return Retrieval(
+        recall={k: count / n for k, count in hits.items()},
+        map_at_r=precision / counted if counted else None,
+        knn=votes / n if neighbours.shape[1] else None,
+    )
+
+
+def knn_accuracy(
+    train: Float[Tensor, "m d"],
+    train_target: Int[Tensor, " m"],
+    test: Float[Tensor, "n d"],
+    test_target: Int[Tensor, " n"],
+    *,
+    k: int = VOTERS,
+    metric: Metric = "euclidean",
+    memory: int = MEMORY,
+) -> float | None:
+    """Return the share of test samples whose class wins the vote of their nearest train samples.
+
+    Each of the k nearest has one vote; among classes with as many votes the one with the nearest
+    sample wins. Votes are not weighted by distance: the temperature of such weights would have to
+    follow the scale of the embedding, which relational students are free to choose.
+
+    Args:
+        train: Embeddings that vote.
+        train_target: Their classes.
+        test: Embeddings to classify.
+        test_target: Their classes.
+        k: Number of voters; all samples if there are fewer.
+        metric: `euclidean` or `cosine`.
+        memory: Bytes for one block of distances, see `nearest`.
+
+    Returns:
+        The accuracy, or None if either set is empty.
+
+    Raises:
+        ValueError: If embeddings and targets do not match, or `nearest` refuses them.
+
+    Examples:
+        >>> import torch
+        >>> train, target = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 0, 1])
+        >>> knn_accuracy(train, target, torch.tensor([[0.4], [4.0]]), torch.tensor([0, 1]), k=1)
+        1.0
+    """
+    check_targets("knn_accuracy", train, train_target)
+    check_targets("knn_accuracy", test, test_target)
+    if len(train) == 0 or len(test) == 0:
+        return None
+    voters = nearest(test, train, k=k, metric=metric, memory=memory)
+    return float((_elect(train_target[voters]) == test_target).double().mean())
+
+
+def check_targets(measure: str, embedding: Tensor, target: Tensor) -> None:
+    """Raise a ValueError unless there is one class for each row."""
+    if embedding.ndim != 2 or target.shape != embedding.shape[:1]:
+        raise ValueError(
+            f"{measure} needs one row of embedding and one class per sample; got "
+            f"{tuple(embedding.shape)} and {tuple(target.shape)}."
+        )
+
+
+def _average_precision(match: Tensor, findable: Tensor) -> Tensor:
+    place = torch.arange(1, match.shape[1] + 1, device=match.device)
+    match = match & (place <= findable[:, None])
+    precision = match.cumsum(1) / place
+    return (precision * match).sum(1, dtype=torch.float64) / findable.clamp_min(1)
+
+
+def _elect(classes: Tensor) -> Tensor:
+    """Return the most frequent class of each row, the first of them among equals."""
+    if classes.shape[1] == 0:
+        return classes.new_zeros(len(classes))
+    votes = (classes[:, :, None] == classes[:, None, :]).sum(2)
+    return classes.gather(1, votes.argmax(1, keepdim=True)).squeeze(1)  # argmax: the first
