@@ -1,6 +1,5 @@
 """Nearest neighbours by exhaustive search, in blocks of bounded memory."""
 
-import math
 from collections.abc import Iterator
 from typing import Literal, get_args
 
@@ -11,8 +10,8 @@ from torch import Tensor
 Metric = Literal["euclidean", "cosine"]
 # Bytes of one block of distances.
 MEMORY = 2**28
-# Squared distances are compared to 52 - 20 binary digits, which leaves 20 for the column; a larger
-# gallery takes more.
+# Squared distances are compared to 32 of their 52 binary digits; the other 20 number the columns of
+# a gallery of up to a million rows. Beyond, each doubling costs a digit.
 COLUMN_BITS = 20
 
 
@@ -85,19 +84,22 @@ def neighbour_blocks(
             f"got k={k} and metric={metric!r}."
         )
     query, columns = query.detach(), columns.detach()
-    k = min(k, len(columns) - (gallery is None))
+    m = len(columns)
+    k = min(k, m - int(gallery is None))
     everyone = torch.arange(len(query), device=query.device)
     if k < 1:
         yield everyone, everyone.new_empty(len(query), 0)
         return
 
     centre = columns.mean(0, dtype=torch.float64) if metric == "euclidean" else None
-    points, squares = _placed(columns, centre)
-    for rows in torch.split(everyone, max(1, memory // (8 * len(columns)))):
-        keys = _keys(*_placed(query[rows], centre), points, squares)
+    points = _placed(columns, centre)
+    column = (1 << max(COLUMN_BITS, m.bit_length())) - 1
+    # 8 bytes for a distance; 32 for a neighbour, its key, its number and what becomes of it.
+    for rows in torch.split(everyone, max(1, memory // (8 * m + 32 * k))):
+        keys = _keys(_placed(query[rows], centre), points, column)
         if gallery is None:
             keys[torch.arange(len(rows), device=rows.device), rows] = torch.iinfo(keys.dtype).max
-        yield rows, _columns(keys.topk(k, largest=False).values, len(columns))
+        yield rows, keys.topk(k, largest=False).values & column
 
 
 def _placed(rows: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -105,37 +107,30 @@ def _placed(rows: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:
     rows = rows.to(torch.float64, copy=True)
     if centre is None:
         length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-        rows /= length.clamp_min_(torch.finfo(rows.dtype).tiny)
-        squares = length.squeeze(1).sign_()
-        squares[squares == 0] = 1
+        rows /= length.clamp_min(torch.finfo(rows.dtype).tiny)
+        squares = torch.ones_like(length).squeeze(1)  # also for zero rows: 2 - 2 cos is then 2
+        finite = length.isfinite().all()
     else:
         rows -= centre
         squares = torch.linalg.vector_norm(rows, dim=1).square_()
-    if not math.isfinite(squares.sum().item()):
+        finite = squares.isfinite().all()
+    if not finite:
         raise ValueError(
             "nearest needs finite embeddings; got NaN or infinity: has the training diverged?"
         )
     return rows, squares
 
 
-def _column_mask(m: int) -> int:
-    return int(2 ** max(COLUMN_BITS, m.bit_length())) - 1
+def _keys(queries: tuple[Tensor, Tensor], points: tuple[Tensor, Tensor], column: int) -> Tensor:
+    """Return integers in the order of the distances and, among equals, of the columns.
 
-
-def _keys(block: Tensor, block_squares: Tensor, points: Tensor, squares: Tensor) -> Tensor:
-    """Return integers in the order of the distances and, where those are equal, of the columns.
-
-    Floating-point numbers from 0 on are ordered as their bits are; the last of those bits, which
-    hold no more than rounding, make room for the number of the column.
+    Floating-point numbers from zero on are in the order of their bits. The last bits of a squared
+    distance, those of the mask `column`, are rounded off and hold the number of the column instead.
     """
-    # The rounding of the matrix product: with it taken off, coincident rows are at 0 exactly.
-    noise = 2 * (block.shape[1] + 4) * torch.finfo(block.dtype).eps
-    distance = torch.addmm(squares, block, points.T, alpha=-2)
-    distance.add_((1 - noise) * block_squares[:, None]).clamp_min_(0)
-    mask = _column_mask(len(points))
-    keys = distance.view(torch.int64).add_((mask + 1) // 2).bitwise_and_(~mask)
-    return keys.bitwise_or_(torch.arange(len(points), device=keys.device))
-
-
-def _columns(keys: Tensor, m: int) -> Tensor:
-    return keys.bitwise_and_(_column_mask(m))
+    (query, query_squares), (gallery, gallery_squares) = queries, points
+    # Taking the rounding of the matrix product off puts coincident rows at exactly 0.
+    rounding = 2 * (query.shape[1] + 4) * torch.finfo(query.dtype).eps
+    distance = torch.addmm(gallery_squares, query, gallery.T, alpha=-2)
+    distance.add_((1 - rounding) * query_squares[:, None]).clamp_min_(0)
+    keys = distance.view(torch.int64).add_((column + 1) // 2).bitwise_and_(~column)
+    return keys.bitwise_or_(torch.arange(len(gallery), device=keys.device))

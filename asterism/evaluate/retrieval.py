@@ -22,8 +22,10 @@ class Retrieval:
             nearest. A query whose class has no other sample is a miss.
         map_at_r: Mean average precision at R, over the queries whose class has other samples; None
             if there are none.
-        knn: Share of queries whose class wins the vote of their 20 nearest; None if no query has a
-            neighbour.
+        knn: Share of queries whose class wins the vote of their 20 nearest.
+
+    All are None where there is nothing to search: without queries, without a gallery, or for a
+    single sample on its own.
     """
 
     recall: dict[int, float | None]
@@ -75,38 +77,34 @@ def retrieval(
         Musgrave et al., A Metric Learning Reality Check, ECCV 2020, section 3.2,
         https://arxiv.org/abs/2003.08505.
     """
-    if (gallery is None) != (gallery_target is None):
-        raise ValueError("retrieval needs gallery and gallery_target, both or neither.")
-    alone = gallery is None or gallery_target is None
+    if (gallery is None) != (gallery_target is None) or min(ks) < 1:
+        raise ValueError(
+            "retrieval needs ks of at least 1, and a gallery with its gallery_target or neither; "
+            f"got ks={tuple(ks)}."
+        )
+    own_target = target if gallery_target is None else gallery_target
     check_targets("retrieval", embedding, target)
-    if gallery is None or gallery_target is None:
-        gallery_target = target
-    else:
-        check_targets("retrieval", gallery, gallery_target)
-    if len(embedding) == 0:
+    check_targets("retrieval", embedding if gallery is None else gallery, own_target)
+    alone = int(gallery is None)
+    if len(target) == 0 or len(own_target) == alone:
         return Retrieval(dict.fromkeys(ks), None, None)
 
-    # How many samples of its class each query could find.
-    _, classes = torch.unique(torch.cat([gallery_target, target]), return_inverse=True)
-    sizes = torch.bincount(classes[: len(gallery_target)], minlength=int(classes.max()) + 1)
-    findable = sizes[classes[len(gallery_target) :]] - int(alone)
-
-    hits, precision, votes = dict.fromkeys(ks, 0), 0.0, 0
+    findable = _sizes(target, own_target) - alone
     depth = max(*ks, VOTERS, int(findable.max()))
+    hits, precisions, elected = [], [], []
     blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, memory=memory)
     for rows, neighbours in blocks:
-        found = gallery_target[neighbours]
-        match = found == target[rows, None]
-        for k in hits:
-            hits[k] += int(match[:, :k].any(1).sum())
-        precision += float(_average_precision(match, findable[rows]).sum())
-        votes += int((_elect(found[:, :VOTERS]) == target[rows]).sum())
-
-    n, counted = len(embedding), int((findable > 0).sum())
+        classes = own_target[neighbours]
+        match = classes == target[rows, None]
+        hits.append(torch.stack([match[:, :k].any(1) for k in ks], 1))
+        precisions.append(_average_precision(match, findable[rows]))
+        elected.append(_elect(classes[:, :VOTERS]))
+    recall = torch.cat(hits).double().mean(0).tolist()
+    counted = torch.cat(precisions)[findable > 0]
     return Retrieval(
-        recall={k: count / n for k, count in hits.items()},
-        map_at_r=precision / counted if counted else None,
-        knn=votes / n if neighbours.shape[1] else None,
+        recall=dict(zip(ks, recall, strict=True)),
+        map_at_r=float(counted.mean()) if len(counted) else None,
+        knn=float((torch.cat(elected) == target).double().mean()),
     )
 
 
@@ -164,6 +162,13 @@ def check_targets(measure: str, embedding: Tensor, target: Tensor) -> None:
         )
 
 
+def _sizes(classes: Tensor, population: Tensor) -> Tensor:
+    """Return how many members of the population each class of a list has."""
+    _, number = torch.unique(torch.cat([classes, population]), return_inverse=True)
+    sizes = torch.bincount(number[len(classes) :], minlength=int(number.max()) + 1)
+    return sizes[number[: len(classes)]]
+
+
 def _average_precision(match: Tensor, findable: Tensor) -> Tensor:
     place = torch.arange(1, match.shape[1] + 1, device=match.device)
     match = match & (place <= findable[:, None])
@@ -173,7 +178,5 @@ def _average_precision(match: Tensor, findable: Tensor) -> Tensor:
 
 def _elect(classes: Tensor) -> Tensor:
     """Return the most frequent class of each row, the first of them among equals."""
-    if classes.shape[1] == 0:
-        return classes.new_zeros(len(classes))
-    votes = (classes[:, :, None] == classes[:, None, :]).sum(2)
+    votes = torch.stack([(classes == one[:, None]).sum(1) for one in classes.unbind(1)], 1)
     return classes.gather(1, votes.argmax(1, keepdim=True)).squeeze(1)  # argmax: the first
