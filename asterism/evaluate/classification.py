@@ -59,9 +59,9 @@ def classification(logits: Float[Tensor, "n c"], target: Int[Tensor, " n"]) -> C
         )
     own = logits.gather(1, target[:, None].long())
     above = (~(logits <= own)).sum(1)  # not `>`: comparisons with NaN are false
-    equal = (logits == own).sum(1).clamp_min(1)
+    equal = (logits == own).sum(1).clamp_min(1).double()
 
     def top(k: int) -> float:
-        return float(((k - above) / equal).clamp(0, 1).double().mean())
+        return float(((k - above) / equal).clamp(0, 1).mean())
 
     return Classification(top(1), top(5) if c > 5 else None)

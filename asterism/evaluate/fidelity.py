@@ -60,8 +60,8 @@ def fidelity(
         The measures, each 1 for a faithful copy.
 
     Raises:
-        ValueError: If the networks were given different numbers of samples, or `nearest` refuses
-            the embeddings.
+        ValueError: If the networks were given different numbers of samples, a k or `pairs` is
+            below 1, or `nearest` refuses the embeddings.
 
     Examples:
         >>> import torch
@@ -73,6 +73,10 @@ def fidelity(
         raise ValueError(
             "fidelity compares the same samples in both networks; got "
             f"{len(student.embedding)} of the student and {len(teacher.embedding)} of the teacher."
+        )
+    if not ks or min(*ks, pairs) < 1:
+        raise ValueError(
+            f"fidelity needs ks and pairs of at least 1; got ks={tuple(ks)} and pairs={pairs}."
         )
     near_s, near_t = (nearest(x.embedding, k=max(ks)) for x in (student, teacher))
     found = near_s == near_t[:, :1]
@@ -100,7 +104,7 @@ def _overlap(student: Tensor, teacher: Tensor) -> Tensor:
     # No number appears twice among the neighbours of one network, so equal ones side by side in
     # sorted order are the shared ones.
     merged = torch.cat([student, teacher], 1).sort(1).values
-    shared = (merged[:, 1:] == merged[:, :-1]).sum(1)
+    shared = (merged[:, 1:] == merged[:, :-1]).sum(1).double()
     return shared / student.shape[1] if student.shape[1] else shared[:0]
 
 
@@ -134,5 +138,5 @@ def _distances(rows: Tensor, one: Tensor, two: Tensor) -> Tensor:
 def _ranks(values: Tensor) -> Tensor:
     """Return the place of each value in the order of all; equal values share the mean place."""
     _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    mean: Tensor = counts.cumsum(0) - (counts - 1) / 2
-    return mean.double()[place]
+    mean: Tensor = counts.cumsum(0) - (counts.double() - 1) / 2
+    return mean[place]

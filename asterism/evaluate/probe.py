@@ -7,6 +7,8 @@ from torch import Tensor
 
 from asterism.evaluate.retrieval import check_targets
 
+MAX_ITERATIONS = 2000
+
 
 def linear_probe(
     train: Float[Tensor, "m d"],
@@ -42,24 +44,26 @@ def linear_probe(
         1.0
     """
     # Here, not above: scikit-learn takes longer to import than all of asterism.
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     check_targets("linear_probe", train, train_target)
     check_targets("linear_probe", test, test_target)
+    if not (train.isfinite().all() and test.isfinite().all()):
+        raise ValueError(
+            "linear_probe needs finite embeddings; got NaN or infinity: has the training diverged?"
+        )
     if len(train) == 0 or len(test) == 0:
         return None
     if (train_target == train_target[0]).all():
         return float((test_target == train_target[0]).double().mean())
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed))
+    probe = make_pipeline(
+        StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS, random_state=seed)
+    )
+    rows, queries = (x.detach().double().cpu().numpy() for x in (train, test))
     with warnings.catch_warnings():
-        # The accuracy has settled long before the last digits of the weights.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(_array(train), train_target.cpu().numpy())
-    return float(probe.score(_array(test), test_target.cpu().numpy()))
-
-
-def _array(embedding: Tensor) -> object:
-    return embedding.detach().double().cpu().numpy()
+        # It warns of many classes, and of weights that still move when the accuracy does not.
+        warnings.simplefilter("ignore", UserWarning)
+        probe.fit(rows, train_target.cpu().numpy())
+        return float(probe.score(queries, test_target.cpu().numpy()))

@@ -22,7 +22,7 @@ class Retrieval:
             nearest. A query whose class has no other sample is a miss.
         map_at_r: Mean average precision at R, over the queries whose class has other samples; None
             if there are none.
-        knn: Share of queries whose class wins the vote of their 20 nearest.
+        knn: Share of queries whose class wins the vote of their 20 nearest, see `knn_accuracy`.
 
     All are None where there is nothing to search: without queries, without a gallery, or for a
     single sample on its own.
@@ -63,7 +63,7 @@ def retrieval(
         memory: Bytes for one block of distances, see `nearest`.
 
     Returns:
-        Recall, MAP@R and the accuracy of a vote of neighbours (as in `knn_accuracy`).
+        Recall, MAP@R and k-NN accuracy.
 
     Raises:
         ValueError: If embeddings and targets do not match, or `nearest` refuses them.
@@ -77,7 +77,7 @@ def retrieval(
         Musgrave et al., A Metric Learning Reality Check, ECCV 2020, section 3.2,
         https://arxiv.org/abs/2003.08505.
     """
-    if (gallery is None) != (gallery_target is None) or min(ks) < 1:
+    if (gallery is None) != (gallery_target is None) or not ks or min(ks) < 1:
         raise ValueError(
             "retrieval needs ks of at least 1, and a gallery with its gallery_target or neither; "
             f"got ks={tuple(ks)}."
@@ -120,9 +120,9 @@ def knn_accuracy(
 ) -> float | None:
     """Return the share of test samples whose class wins the vote of their nearest train samples.
 
-    Each of the k nearest has one vote; among classes with as many votes the one with the nearest
-    sample wins. Votes are not weighted by distance: the temperature of such weights would have to
-    follow the scale of the embedding, which relational students are free to choose.
+    The i-th nearest has 1 / i votes. With equal votes no class of fewer than k / 2 samples could
+    win, however well it is separated; weights by distance or cosine, as in `exp(cosine / 0.07)`,
+    depend on scale and origin of the embedding, which relational students are free to choose.
 
     Args:
         train: Embeddings that vote.
@@ -172,11 +172,12 @@ def _sizes(classes: Tensor, population: Tensor) -> Tensor:
 def _average_precision(match: Tensor, findable: Tensor) -> Tensor:
     place = torch.arange(1, match.shape[1] + 1, device=match.device)
     match = match & (place <= findable[:, None])
-    precision = match.cumsum(1) / place
-    return (precision * match).sum(1, dtype=torch.float64) / findable.clamp_min(1)
+    precision = match.cumsum(1).double() / place
+    return (precision * match).sum(1) / findable.clamp_min(1)
 
 
 def _elect(classes: Tensor) -> Tensor:
-    """Return the most frequent class of each row, the first of them among equals."""
-    votes = torch.stack([(classes == one[:, None]).sum(1) for one in classes.unbind(1)], 1)
-    return classes.gather(1, votes.argmax(1, keepdim=True)).squeeze(1)  # argmax: the first
+    """Return the class of each row that has the most votes, 1 / place each."""
+    weight = 1 / torch.arange(1, classes.shape[1] + 1, device=classes.device).double()
+    votes = [((classes == one[:, None]) * weight).sum(1) for one in classes.unbind(1)]
+    return classes.gather(1, torch.stack(votes, 1).argmax(1, keepdim=True)).squeeze(1)
