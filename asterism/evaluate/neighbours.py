@@ -32,7 +32,7 @@ def nearest(
     distance from the mean).
 
     Memory is that of the embeddings, of their copy in float64 and of one block: a search among
-    100,000 embeddings of 512 float32 values takes 1.1 GB, all of PyTorch included.
+    100,000 embeddings of 512 float32 values takes 1.2 GB, all of PyTorch included.
 
     Args:
         query: Embeddings whose neighbours are sought.
