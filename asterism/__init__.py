@@ -8,6 +8,7 @@ from asterism.methods.rkd import RKDAngleLoss as RKDAngleLoss
 from asterism.methods.rkd import RKDDistanceLoss as RKDDistanceLoss
 from asterism.methods.rkd import rkd_angle_loss as rkd_angle_loss
 from asterism.methods.rkd import rkd_distance_loss as rkd_distance_loss
+from asterism.run import load as load
 from asterism.types import Batch as Batch
 from asterism.types import Outputs as Outputs
 
@@ -21,6 +22,7 @@ __all__ = [
     "RKDAngleLoss",
     "RKDDistanceLoss",
     "kd_loss",
+    "load",
     "rkd_angle_loss",
     "rkd_distance_loss",
 ]

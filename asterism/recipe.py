@@ -209,13 +209,14 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         run.write_student(weights_of(fitted.student), card)
         result = {
             **assess(fitted.student, teacher, data),
-            "best": fitted.best,
+            "validation": fitted.score,
             "steps": fitted.steps,
             "seconds": round(fitted.seconds, 1),
             "broken": list(fitted.broken),
         }
         run.write_result(result)
-    return Result(run.path, Student(fitted.student, spec.image_shape), result)
+    student = Student(fitted.student, spec.image_shape).eval()
+    return Result(run.path, student, result)
 
 
 def evaluate(run: str | Path, *, data: Any = None) -> Result:

@@ -220,4 +220,4 @@ def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) ->
         )
     model = build(factory if factory is not None else name, spec)
     load_weights(model, folder.path / "student.safetensors", name)
-    return Student(model.eval(), spec.image_shape)
+    return Student(model, spec.image_shape).eval()

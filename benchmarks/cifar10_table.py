@@ -15,8 +15,8 @@ from asterism.cli import main
 
 FOLDER = Path("runs/cifar10")
 COMMON = (
-    "--student resnet20 --epochs 20 --batch-size 128 --lr 0.1 --schedule one-cycle "
-    "--validation-share 0.05"
+    "--student resnet20 --epochs 24 --batch-size 128 --lr 0.1 --schedule one-cycle "
+    "--validation-share 0.02 --keep last"
 ).split()
 RKD = "--method.distance_weight 25 --method.angle_weight 50".split()
 ROWS = {

@@ -1,9 +1,10 @@
 """The command line: one file per verb; parses, calls, prints."""
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+
+from asterism.cli.mistakes import UsageError, choices
 
 VERBS = {
     "distill": "Distil a teacher into a student.",
@@ -21,7 +22,8 @@ HELP += "\n`asterism VERB --help` shows the options of a verb."
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; a user's mistake is one sentence and exit code 2, never a traceback."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Not list(…): importing the verb `list` would take the place of the built-in one here.
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
     if not given or given[0] in ("-h", "--help"):
         print(HELP)
         return 0
@@ -32,13 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     verb = given[0]
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        return _refuse(f"unknown verb {verb!r}: choose from {', '.join(VERBS)}{hint}.")
+        return _refuse(f"unknown verb {verb!r}: {choices(verb, VERBS)}")
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
         command.run(given[1:])
-    except (ValueError, OSError) as error:
+    except (UsageError, ValueError, OSError) as error:
         return _refuse(str(error))
     except (ImportError, RuntimeError) as error:
         if "torchvision" not in str(error):

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from asterism import KD, RKD
+from asterism.cli.mistakes import UsageError
 from asterism.cli.show import row_of, table
 from asterism.recipe import distill, train
 
@@ -17,7 +18,7 @@ TEACHER, STUDENT = "convnet", "convnet?width=8"
 def run(arguments: Sequence[str]) -> None:
     """Train a teacher on handwritten digits and distil it in three ways."""
     if arguments:
-        raise ValueError(f"asterism demo takes no arguments; got {' '.join(arguments)}.")
+        raise UsageError(f"asterism demo takes no arguments; got {' '.join(arguments)}.")
     begun = time.perf_counter()
     folder = Path("runs/demo")
     common: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from asterism import methods
+from asterism.cli.mistakes import UsageError
 from asterism.models import BUILT_IN
 
 DATA = {
@@ -15,7 +16,7 @@ DATA = {
 def run(arguments: Sequence[str]) -> None:
     """Print what can be named on the command line."""
     if arguments:
-        raise ValueError(f"asterism list takes no arguments; got {' '.join(arguments)}.")
+        raise UsageError(f"asterism list takes no arguments; got {' '.join(arguments)}.")
     print("methods (--method NAME; `asterism distill --method.help NAME` shows the options)")
     for name in methods.__all__:
         method = getattr(methods, name)

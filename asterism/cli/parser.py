@@ -9,6 +9,7 @@ from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
+from asterism.cli.mistakes import UsageError, choices
 
 # Paths and other names that arrive as strings; in Python they may also be objects.
 STRINGS = (
@@ -27,35 +28,45 @@ class Parser(ArgumentParser):
     """Options with dashes, errors in one sentence."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise the message as a ValueError, which the command line prints."""
-        text = " ".join(re.sub(r"\s+", " ", message).split())
-        unknown = re.search(
-            r'(?:Expected a path but|import path|class path|")\s*"?([A-Za-z_]\w*)', text
-        )
-        if 'Parser key "method"' in text and unknown:
-            raise ValueError(unknown_method(_method_in(text) or unknown[1]))
-        raise ValueError(f"{text} (`{self.prog} --help` shows all options.)")
+        """Raise a UsageError: a ValueError would be taken for one more type that does not fit."""
+        raise UsageError(self._reworded(" ".join(message.split())))
 
     def format_help(self, *arguments: Any, **options: Any) -> str:
         """Show options with dashes."""
-        return re.sub(
-            r"--[a-z_]+",
-            lambda found: found[0].replace("_", "-"),
-            super().format_help(*arguments, **options),
-        )
+        shown = super().format_help(*arguments, **options)
+        return re.sub(r"--[a-z_]+", lambda found: found[0].replace("_", "-"), shown)
+
+    def _reworded(self, text: str) -> str:
+        """Return jsonargparse's message as what must hold, what came, and the way out."""
+        if found := re.search(r"NestedArg\(key='([\w.]+)'.*val='(.*?)'", text):
+            wrong = re.search(r"Errors: - (--\S+ takes .*?\.) -", text)
+            if wrong:
+                return f"--method.{wrong[1].removeprefix('--')}"
+            return (
+                f"--method.{found[1]} is no option of this method: "
+                f"`{self.prog} --method.help NAME` shows them."
+            )
+        if found := re.search(r'Parser key "method".*Given value: (\S+)', text):
+            return f"unknown method {found[1]!r}: {choices(found[1], methods.__all__)}"
+        if found := re.search(r'Parser key "(\w+)": Expected a (.*?)\. Got value: (.*)', text):
+            kinds = re.findall(r"'([^']+)'", found[2])
+            kind = "one of " + ", ".join(kinds) if "Literal" in found[2] else "an " + kinds[0]
+            kind = KINDS.get(kinds[0], kind) if len(kinds) == 1 else kind
+            return f"{dashed(found[1])} takes {kind}; got {found[3]}."
+        if found := re.search(r"(?:Option '|unrecognized arguments: -*)([\w.]+)", text):
+            known = [action.dest for action in self._actions]
+            near = difflib.get_close_matches(found[1], known, 1)
+            hint = f" (did you mean {dashed(near[0])}?)" if near else ""
+            return f"{dashed(found[1])} is no option here{hint}: `{self.prog} --help` shows all."
+        return f"{text} (`{self.prog} --help` shows all options.)"
 
 
-def _method_in(text: str) -> str | None:
-    found = re.search(r"[Gg]iven value: (\S+)|value (\S+)", text)
-    return found and (found[1] or found[2])
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
-def unknown_method(name: str) -> str:
-    """Return what to say about a method that does not exist."""
-    known = methods.__all__
-    near = difflib.get_close_matches(name.upper(), [m.upper() for m in known], 1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"unknown method {name!r}: choose from {', '.join(known)}{hint}."
+def dashed(option: str) -> str:
+    """Return an option as it is typed."""
+    return "--" + option.replace("_", "-")
 
 
 def parse(
@@ -84,7 +95,7 @@ def parse(
     options = {k: v for k, v in vars(parsed).items() if k not in ("config", "provenance")}
     missing = [f"--{name}" for name in required if options.get(name) is None]
     if missing:
-        raise ValueError(f"asterism {verb} needs {' and '.join(missing)}.")
+        raise UsageError(f"asterism {verb} needs {' and '.join(missing)}.")
     return {k: v for k, v in options.items() if not isinstance(v, Namespace)}
 
 

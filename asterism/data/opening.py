@@ -169,7 +169,7 @@ def _digits() -> tuple[ArraySource, ArraySource]:
 
 def _npz(path: Path) -> ArraySource:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if "x" not in arrays:
                 raise ValueError(
                     f"{path} must hold the images as `x` (and class numbers as `y`); it holds "
@@ -177,7 +177,7 @@ def _npz(path: Path) -> ArraySource:
                 )
             x, y = arrays["x"], arrays.get("y")
             names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    except (BadZipFile, OSError, EOFError) as error:
+    except (BadZipFile, EOFError) as error:
         raise ValueError(f"cannot read {path}: {error}.") from error
     if x.ndim == 3:
         x = x[..., None]

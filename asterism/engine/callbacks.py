@@ -86,14 +86,15 @@ class Checkpoints(lightning.Callback):
         """Write to this folder."""
         self.folder = folder
         self.best: float | None = None
+        self.last = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best score so far, for the checkpoint."""
-        return {"best": self.best}
+        """Return the best and the last score so far, for the checkpoint."""
+        return {"best": self.best, "last": self.last}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best score of the checkpoint."""
-        self.best = state_dict["best"]
+        """Go on from the scores of the checkpoint."""
+        self.best, self.last = state_dict["best"], state_dict["last"]
 
     def on_save_checkpoint(self, trainer: Any, distiller: Any, checkpoint: dict[str, Any]) -> None:
         """Add the random state (dropout draws from it)."""
@@ -106,9 +107,9 @@ class Checkpoints(lightning.Callback):
     def on_train_epoch_end(self, trainer: Any, distiller: Any) -> None:
         """Save this epoch's state, and keep it if it is the best."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        score = next(iter(distiller.scores.values()), 0.0)
-        if self.best is None or score > self.best:
-            self.best = score
+        self.last = next(iter(distiller.scores.values()), 0.0)
+        if self.best is None or self.last > self.best:
+            self.best = self.last
             self._save(trainer, "best.ckpt")
         self._save(trainer, "last.ckpt")
 

@@ -31,15 +31,15 @@ class Fitted:
     """What a training came to.
 
     Attributes:
-        student: The student in its best state on the validation rows, in eval mode, on the CPU.
-        best: That state's score.
+        student: The student in the state that is kept, in eval mode, on the CPU.
+        score: What validation measured of that state.
         steps: Steps trained in all.
         seconds: Duration of this process's share of the training.
         broken: Samples that could not be read, by name.
     """
 
     student: nn.Module
-    best: float
+    score: float
     steps: int
     seconds: float
     broken: tuple[str, ...]
@@ -100,11 +100,12 @@ def fit(
             ckpt_path=str(last) if going_on else None,
             weights_only=True,
         )
-    best = torch.load(run.checkpoints / "best.ckpt", map_location="cpu", weights_only=True)
-    distiller.cpu().load_state_dict(best["state_dict"])
+    file = run.checkpoints / f"{settings.keep}.ckpt"
+    kept = torch.load(file, map_location="cpu", weights_only=True)
+    distiller.cpu().load_state_dict(kept["state_dict"])
     return Fitted(
         student=distiller.kept.eval(),
-        best=float(best["callbacks"]["Checkpoints"]["best"]),
+        score=float(kept["callbacks"]["Checkpoints"][settings.keep]),
         steps=trainer.global_step,
         seconds=time.perf_counter() - begun,
         broken=tuple(distiller.broken),

@@ -25,6 +25,8 @@ class Settings:
         compile: Compile the student with torch.compile.
         ema: Decay of an exponential moving average of the student, which is then what is
             evaluated and kept; 0 for none.
+        keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
+            papers report.
         seed: Seed of initial weights and order.
         view_seed: Seed of the views.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
@@ -49,6 +51,7 @@ class Settings:
     channels_last: bool = True
     compile: bool = False
     ema: float = 0.0
+    keep: Literal["best", "last"] = "best"
     seed: int = 0
     view_seed: int = 0
     padding: int | None = None

@@ -1,9 +1,8 @@
 """Anyone's own module as a model that returns `Outputs`."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from asterism.types import Outputs
 
@@ -33,34 +32,26 @@ class Adapted(nn.Module):
         super().__init__()
         self.module = module
         self.classes = classes
-        self.seen: dict[str, Tensor] = {}
-        if embedding is not None:
-            names = dict(module.named_modules())
-            if embedding not in names:
-                raise ValueError(
-                    f"the model has no submodule {embedding!r} to take the embedding from: choose "
-                    f"from {', '.join(name for name in names if name)}."
-                )
-            names[embedding].register_forward_hook(self._keep_output)
-        elif classes:
-            linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
-            heads = [m for m in linear if m.out_features == classes]
-            if heads:
-                heads[-1].register_forward_pre_hook(self._keep_input)
-
-    def _keep_output(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.seen["embedding"] = output
-
-    def _keep_input(self, module: nn.Module, args: Any) -> None:
-        self.seen["before the classifier"] = args[0]
+        self.embedding = embedding
+        if embedding is not None and embedding not in dict(module.named_modules()):
+            names = (name for name, _ in module.named_modules() if name)
+            raise ValueError(
+                f"the model has no submodule {embedding!r} to take the embedding from: choose from "
+                f"{', '.join(names)}."
+            )
 
     def forward(self, images: Tensor) -> Outputs:
         """Return embedding and logits."""
-        self.seen.clear()
-        output = self.module(images)
-        named = self.seen.get("embedding")
-        before = self.seen.get("before the classifier")
-        self.seen.clear()
+        seen: list[Tensor] = []
+        # A hook for this call only: the module stays as its owner made it.
+        watched = self._watch(seen)
+        try:
+            output = self.module(images)
+        finally:
+            if watched is not None:
+                watched.remove()
+        named = seen[-1] if seen and self.embedding is not None else None
+        before = seen[-1] if seen and self.embedding is None else None
         if isinstance(output, Outputs):
             found = output
         elif isinstance(output, tuple | list) and len(output) == 2:
@@ -78,3 +69,14 @@ class Adapted(nn.Module):
         if embedding.ndim == 4:
             embedding = embedding.mean((2, 3))  # a feature map: average pool
         return Outputs(torch.flatten(embedding, 1), found.logits)
+
+    def _watch(self, seen: list[Tensor]) -> RemovableHandle | None:
+        """Collect the output of the named submodule, or what enters the last classifier."""
+        if self.embedding is not None:
+            module = self.module.get_submodule(self.embedding)
+            return module.register_forward_hook(lambda module, args, output: seen.append(output))
+        layers = [m for m in self.module.modules() if isinstance(m, nn.Linear)]
+        heads = [layer for layer in layers if layer.out_features == self.classes]
+        if not heads:
+            return None
+        return heads[-1].register_forward_pre_hook(lambda module, args: seen.append(args[0]))

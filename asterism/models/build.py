@@ -75,7 +75,12 @@ def build(name: str | nn.Module | Callable[..., nn.Module], spec: Spec) -> nn.Mo
     elif ".py:" in base:
         model = _from_factory(_factory(base), spec, arguments, base, embedding)
     else:
-        raise ValueError(f"unknown model {base!r}: {_choices(base)}")
+        near = difflib.get_close_matches(base, BUILT_IN, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(
+            f"unknown model {base!r}: choose from {', '.join(BUILT_IN)}, path/to/file.py:factory "
+            f"or a run folder{hint}."
+        )
     if weights is not None:
         load_weights(model, Path(weights), base)
     return model
@@ -133,7 +138,8 @@ def _from_factory(
     unknown = [key for key in arguments if key not in parameters and not takes_all]
     if unknown:
         raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
-    offered = {k: v for k, v in spec.arguments().items() if k in parameters}
+    known = spec.arguments().items()
+    offered = {k: v for k, v in known if k in parameters and v is not None}
     module = factory(**(offered | arguments))
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} must return a torch.nn.Module; got {type(module).__name__}.")
@@ -155,9 +161,3 @@ def _factory(name: str) -> Callable[..., Any]:
     if not callable(factory):
         raise ValueError(f"{path} has no factory {attribute!r}.")
     return factory  # type: ignore[no-any-return]
-
-
-def _choices(name: str) -> str:
-    near = difflib.get_close_matches(name, BUILT_IN, 1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"choose from {', '.join(BUILT_IN)}, path/to/file.py:factory or a run folder{hint}."

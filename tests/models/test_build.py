@@ -1,0 +1,138 @@
+"""Tests for asterism/models."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from asterism import Outputs
+from asterism.models import BUILT_IN, Spec, build, weights_of
+
+SPEC = Spec(classes=7, image_shape=(3, 32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_model_gives_outputs(name):
+    model = build(name, SPEC).eval()
+    with torch.no_grad():
+        outputs = model(torch.rand(2, 3, 32, 32))
+    assert outputs.logits.shape == (2, 7)
+    assert outputs.embedding.ndim == 2
+    without = build(name, Spec(None, (3, 32, 32))).eval()
+    assert without(torch.rand(1, 3, 32, 32)).logits is None
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("resnet8", 0.08), ("resnet20", 0.28), ("resnet56", 0.86)]
+)
+def test_sizes_are_those_of_the_literature(name, millions):
+    model = build(name, Spec(100, (3, 32, 32)))
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.007)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28)])
+@pytest.mark.parametrize("name", ["mlp", "convnet", "convnet?width=8", "resnet8"])
+def test_small_grey_images(name, shape):
+    assert build(name, Spec(10, shape)).eval()(torch.rand(2, *shape)).logits.shape == (2, 10)
+
+
+def test_normalisation_is_inside_and_travels_with_the_weights(tmp_path):
+    model = build("convnet", SPEC).eval()
+    save_file(weights_of(model), tmp_path / "w.safetensors")
+    other = build(f"convnet?weights={tmp_path / 'w.safetensors'}", Spec(7, (3, 32, 32))).eval()
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(other(images), model(images))
+
+
+FACTORY = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes, form, width):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU())
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(width, classes)
+        self.form = form
+
+    def forward(self, x):
+        maps = self.features(x)
+        embedding = self.pool(maps).flatten(1)
+        logits = self.head(embedding)
+        return {"tensor": logits, "pair": (embedding, logits), "dict": {"a": 1}}[self.form]
+
+def make(classes=7, form="tensor", width=5):
+    return Net(classes, form, width)
+
+def wrong():
+    return 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(FACTORY)
+    return path
+
+
+def test_anyones_module_by_file(file):
+    torch.manual_seed(0)
+    model = build(f"{file}:make", SPEC)
+    images = torch.rand(2, 3, 9, 9)
+    outputs = model(images)
+    # A tensor as wide as there are classes is logits; the embedding is what enters the classifier.
+    torch.testing.assert_close(model.module.head(outputs.embedding), outputs.logits)
+    pair = build(f"{file}:make?form=pair&width=9", SPEC)
+    assert pair(images).embedding.shape == (2, 9)
+    named = build(f"{file}:make?embedding=features", SPEC)
+    torch.testing.assert_close(named(images).embedding, named.module.features(images).mean((2, 3)))
+    # No classes in the data: any tensor is an embedding.
+    assert build(f"{file}:make", Spec(None, (3, 9, 9)))(images).logits is None
+
+
+def test_module_objects_and_factories():
+    images = torch.rand(2, 3, 4, 4)
+    for given in (nn.Flatten(), nn.Flatten):
+        assert torch.equal(build(given, SPEC)(images).embedding, images.flatten(1))
+
+    class Own(nn.Module):
+        def forward(self, x):
+            return Outputs(x.mean((2, 3)))
+
+    assert build(Own(), SPEC)(images).embedding.shape == (2, 3)
+    model = build("convnet", SPEC)
+    assert build(model, SPEC) is model
+
+
+def test_weights_keep_the_authors_names(file):
+    assert "head.weight" in weights_of(build(f"{file}:make", SPEC))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("resnet21", ValueError, r"unknown model 'resnet21': choose from .*did you mean resnet2?"),
+        ("convnet?widht=3", ValueError, "takes no such argument.*widht"),
+        ("FILE:make?widht=3", ValueError, "takes no argument 'widht'"),
+        ("FILE:nix", ValueError, "has no factory 'nix'"),
+        ("FILE:wrong", ValueError, "must return a torch.nn.Module; got int"),
+        ("nix.py:make", FileNotFoundError, "no model file at nix.py"),
+        ("FILE:make?embedding=nix", ValueError, "no submodule 'nix'.*choose from features"),
+        ("convnet?weights=nix", FileNotFoundError, "no weights at nix"),
+        ("convnet?weights=FILE", ValueError, "is not a safetensors file"),
+        ("mlp?weights=WEIGHTS", ValueError, "does not fit mlp: .*is missing"),
+        ("convnet?weights=WEIGHTS&classes=9", ValueError, r"\(7, 128\) instead of \(9, 128\)"),
+    ],
+)
+def test_says_what_is_wrong(name, error, message, file, tmp_path):
+    save_file(weights_of(build("convnet", SPEC)), tmp_path / "w.safetensors")
+    name = name.replace("FILE", str(file)).replace("WEIGHTS", str(tmp_path / "w.safetensors"))
+    with pytest.raises(error, match=message):
+        build(name, SPEC)
+
+
+def test_a_strange_return_value_is_named(file):
+    with pytest.raises(ValueError, match="this one returned dict"):
+        build(f"{file}:make?form=dict", SPEC)(torch.rand(1, 3, 8, 8))

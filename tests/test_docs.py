@@ -1,0 +1,51 @@
+"""Every Python block and every `$ asterism …` line of README and docs runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from asterism.cli import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(pattern):
+    return [
+        pytest.param(found, id=f"{page.relative_to(ROOT)}-{i}")
+        for page in PAGES
+        for i, found in enumerate(re.findall(pattern, page.read_text(), re.S | re.M))
+    ]
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A folder in which the commands of the docs find what they name."""
+    folder = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train = "train --model convnet --data digits --limit-steps 2 --out runs/teacher"
+        assert main(shlex.split(train)) == 0
+        yield folder
+
+
+@pytest.mark.parametrize("code", blocks(r"^```python\n(.*?)^```"))
+def test_python_blocks_run(code, workshop, monkeypatch):
+    monkeypatch.chdir(workshop)
+    exec(compile(code, "docs", "exec"), {"__name__": "docs"})
+
+
+@pytest.mark.parametrize("line", blocks(r"^\$ asterism (.*?[^\\])$"))
+def test_commands_run(line, workshop, monkeypatch):
+    monkeypatch.chdir(workshop)
+    words = shlex.split(line.replace("\\\n", " "), comments=True)
+    assert words[0] in VERBS
+    if any("FILE" in word or "FOLDER" in word or "/path/" in word for word in words):
+        return  # a pattern with the reader's own names in it
+    if words[0] in ("train", "distill"):
+        words += ["--limit-steps", "2", "--overwrite"]
+    if words[0] == "demo":
+        return  # `make demo` is run as it stands
+    assert main(words) == 0
