@@ -8,6 +8,8 @@ from asterism.methods.rkd import RKDAngleLoss as RKDAngleLoss
 from asterism.methods.rkd import RKDDistanceLoss as RKDDistanceLoss
 from asterism.methods.rkd import rkd_angle_loss as rkd_angle_loss
 from asterism.methods.rkd import rkd_distance_loss as rkd_distance_loss
+from asterism.methods.rrd import RRD as RRD
+from asterism.methods.rrd import rrd_loss as rrd_loss
 from asterism.types import Batch as Batch
 from asterism.types import Outputs as Outputs
 
@@ -15,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KD",
     "RKD",
+    "RRD",
     "Batch",
     "Method",
     "Outputs",
@@ -23,4 +26,5 @@ __all__ = [
     "kd_loss",
     "rkd_angle_loss",
     "rkd_distance_loss",
+    "rrd_loss",
 ]

@@ -2,5 +2,6 @@
 
 from asterism.methods.kd import KD as KD
 from asterism.methods.rkd import RKD as RKD
+from asterism.methods.rrd import RRD as RRD
 
-__all__ = ["KD", "RKD"]
+__all__ = ["KD", "RKD", "RRD"]
