@@ -1,6 +1,8 @@
 """Relation-based knowledge distillation."""
 
 from asterism.methods.base import Method as Method
+from asterism.methods.crd import CRD as CRD
+from asterism.methods.crd import crd_loss as crd_loss
 from asterism.methods.kd import KD as KD
 from asterism.methods.kd import kd_loss as kd_loss
 from asterism.methods.lp import LP as LP
@@ -21,6 +23,7 @@ from asterism.types import Outputs as Outputs
 
 __version__ = "0.1.0"
 __all__ = [
+    "CRD",
     "KD",
     "LP",
     "RKD",
@@ -32,6 +35,7 @@ __all__ = [
     "Outputs",
     "RKDAngleLoss",
     "RKDDistanceLoss",
+    "crd_loss",
     "kd_loss",
     "lp_loss",
     "rkd_angle_loss",

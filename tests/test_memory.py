@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asterism.memory import MemoryBank
+from asterism.memory import MemoryBank, SampleMemory
 
 
 def test_starts_with_rows_of_unit_length():
@@ -43,3 +44,24 @@ def test_keeps_its_own_precision_and_no_graph(dtype):
     bank.enqueue(torch.randn(2, 2, dtype=dtype, requires_grad=True))
     assert bank.rows.dtype == torch.float32
     assert not bank.rows.requires_grad
+
+
+def test_sample_memory_mixes_directions():
+    memory = SampleMemory(4, 3, momentum=0.25)
+    before = memory.rows.clone()
+    rows = torch.randn(2, 3, requires_grad=True)
+    memory.update(torch.tensor([3, 1]), 5 * rows)
+    expected = before.clone()
+    mixed = 0.25 * before[[3, 1]] + 0.75 * F.normalize(rows)
+    expected[[3, 1]] = F.normalize(mixed).detach()
+    torch.testing.assert_close(memory.rows, expected)
+    assert set(memory.state_dict()) == {"rows"}
+
+
+def test_sample_memory_stores_a_sample_that_comes_twice_as_its_mean():
+    memory = SampleMemory(4, 2, momentum=0)
+    rows = torch.tensor([[2.0, 0.0], [0.0, -1.0], [0.0, 0.1]])
+    memory.update(torch.tensor([2, 0, 2]), rows)
+    half = 0.5**0.5
+    torch.testing.assert_close(memory.rows[[2, 0]], torch.tensor([[half, half], [0, -1]]))
+    memory.update(torch.tensor([], dtype=torch.long), torch.zeros(0, 2))

@@ -1,4 +1,4 @@
-"""Tests for asterism/methods/rrd.py; the authors' values are in test_rrd_reference.py."""
+"""Tests for asterism/methods/rrd.py (the authors' values: test_rrd_reference.py)."""
 
 import math
 
@@ -114,8 +114,7 @@ def test_a_zero_row_has_a_uniform_profile_and_no_gradient(embeddings):
     student[1:3] = 0
     teacher[2] = 0
     student.requires_grad_()
-    alone = rrd_loss(student[1:3], teacher[1:3], bank)
-    assert alone.item() == pytest.approx(math.log(16))
+    assert rrd_loss(student[1:3], teacher[1:3], bank).item() == pytest.approx(math.log(16))
     rrd_loss(student, teacher, bank).backward()
     assert (student.grad[1:3] == 0).all()
     assert (student.grad[[0, 3]] != 0).any(1).all()
@@ -188,12 +187,11 @@ def test_the_bank_may_move_on_before_backward(enqueue, embeddings):
 def test_evaluating_leaves_the_bank_alone_and_the_weight_counts(embeddings):
     method = small().eval()
     before = method.bank.rows.clone()
-    values = [
-        method(Outputs(embeddings(3, 5)), Outputs(embeddings(3, 7)))["relation"] for _ in range(2)
-    ]
+    outputs = Outputs(embeddings(3, 5)), Outputs(embeddings(3, 7))
+    values = [method(*outputs)["relation"] for _ in range(2)]
     assert values[0] == values[1]
     assert torch.equal(method.bank.rows, before)
-    heavy = small(weight=3.0).eval()(Outputs(embeddings(3, 5)), Outputs(embeddings(3, 7)))
+    heavy = small(weight=3.0).eval()(*outputs)
     torch.testing.assert_close(heavy["relation"], 3 * values[0])
 
 
