@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 P = ParamSpec("P")
 
@@ -58,3 +58,10 @@ def check_rows(loss: str, student: Tensor, teacher: Tensor, *, same_width: bool 
 def connected_zero(student: Tensor) -> Tensor:
     """Return a zero that is part of the graph of `student`, for batches without any relation."""
     return student[:0].sum()
+
+
+def project(head: nn.Linear, rows: Tensor) -> Tensor:
+    """Apply a method's head in the head's own precision, with autocast off."""
+    with torch.autocast(rows.device.type, enabled=False):
+        projected: Tensor = head(rows.to(head.weight.dtype))
+        return projected

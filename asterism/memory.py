@@ -1,0 +1,71 @@
+"""What a method remembers of earlier batches."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class MemoryBank(nn.Module):
+    """The latest `size` rows, first in, first out.
+
+    Part of the state dict, so a restart goes on with the same bank. Every rank of a distributed
+    run must enqueue the same rows; those that the engine gives to methods are gathered already.
+
+    Attributes:
+        rows: What is remembered, shape `(size, dim)`. Starts with random rows of unit length.
+        pointer: Where the next row goes.
+    """
+
+    rows: Float[Tensor, "k d"]
+    pointer: Int[Tensor, ""]
+
+    def __init__(self, size: int, dim: int) -> None:
+        """Fill the bank with random directions.
+
+        Args:
+            size: How many rows it holds.
+            dim: How wide they are.
+        """
+        super().__init__()
+        self.register_buffer("rows", F.normalize(torch.randn(size, dim)))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, rows: Float[Tensor, "n d"]) -> None:
+        """Overwrite the oldest rows, in order; of more than `size` rows the last ones stay."""
+        size = len(self.rows)
+        slots = (self.pointer + torch.arange(len(rows), device=self.pointer.device)) % size
+        self.rows[slots[-size:]] = rows[-size:].to(self.rows.dtype)
+        self.pointer.add_(len(rows)).remainder_(size)
+
+
+class SampleMemory(nn.Module):
+    """One row of unit length for each training sample, averaged over its visits.
+
+    Attributes:
+        rows: What is remembered, shape `(samples, dim)`. Starts with random rows of unit length.
+    """
+
+    rows: Float[Tensor, "k d"]
+
+    def __init__(self, samples: int, dim: int, *, momentum: float) -> None:
+        """Fill the memory with random directions.
+
+        Args:
+            samples: How many samples there are.
+            dim: How wide the rows are.
+            momentum: How much of the old row stays when its sample comes again.
+        """
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("rows", F.normalize(torch.randn(samples, dim)))
+
+    @torch.no_grad()
+    def update(self, index: Int[Tensor, " n"], rows: Float[Tensor, "n d"]) -> None:
+        """Mix new rows in. A sample that comes twice at once counts as its mean direction."""
+        samples, position = torch.unique(index, return_inverse=True)
+        fresh = self.rows.new_zeros(len(samples), self.rows.shape[1])
+        fresh.index_add_(0, position, F.normalize(rows).to(fresh.dtype))
+        mixed = torch.lerp(F.normalize(fresh), self.rows[samples], self.momentum)
+        self.rows[samples] = F.normalize(mixed)

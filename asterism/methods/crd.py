@@ -1,0 +1,249 @@
+"""Contrastive Representation Distillation (Tian, Krishnan, Isola, ICLR 2020)."""
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from asterism.memory import SampleMemory
+from asterism.methods.base import Method
+from asterism.relations.directions import unit_rows
+from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
+from asterism.types import Batch, Outputs
+
+
+@full_precision
+def crd_loss(
+    student: Float[Tensor, "n d"],
+    teacher: Float[Tensor, "n d"],
+    negatives: Float[Tensor, "k d"],
+    *,
+    temperature: float = 0.07,
+    is_negative: Bool[Tensor, "n k"] | None = None,
+    log_mean: Float[Tensor, ""] | None = None,
+) -> Float[Tensor, ""]:
+    r"""Tell a sample's teacher embedding from those of other samples (noise-contrastive).
+
+    With $K_i$ the negatives of sample $i$, $m_i$ their number and $\sigma$ the logistic function,
+
+    $$\ell = -\frac{1}{n} \sum_i \Bigl( \log \sigma(a(s_i, t_i))
+      + \sum_{k \in K_i} \log\bigl(1 - \sigma(a(s_i, n_k))\bigr) \Bigr), \qquad
+      a(s_i, x) = \frac{\langle s_i, x \rangle}{\tau} - \log \bar{e} - \log m_i$$
+
+    where $\bar{e}$ is the mean of $e^{\langle s, x \rangle / \tau}$ and every row of $s$ and $t$ is
+    divided by its length.
+
+    Args:
+        student: Projected embeddings, one row per sample.
+        teacher: Projected embeddings of the same samples; no gradient flows into them.
+        negatives: Projected teacher embeddings of other samples, taken as they are; no gradient
+            flows into them.
+        temperature: Softness $\tau$ of the similarities.
+        is_negative: Which negatives count for which sample; by default all.
+        log_mean: $\log \bar{e}$, which the authors' code freezes at its value for the first batch;
+            by default that of this batch, without gradient.
+
+    Returns:
+        The loss, a scalar in float32 (float64 for float64 embeddings); zero for an empty batch.
+
+    Raises:
+        ValueError: If the shapes do not go together or the temperature is not positive.
+
+    Examples:
+        >>> import torch
+        >>> one, other = torch.eye(2).split(1)
+        >>> crd_loss(one, one, other) < crd_loss(one, other, one)
+        tensor(True)
+
+    References:
+        Tian, Krishnan and Isola, Contrastive Representation Distillation, ICLR 2020, section 3.2,
+        https://arxiv.org/abs/1910.10699. The authors' code writes the same as probabilities, with
+        $e^{\langle s, x \rangle / \tau} / (N \bar{e})$ for $N$ training samples against a noise of
+        $m_i / N$, and adds 1e-7 to the denominators; $N$ cancels.
+    """
+    check_rows("crd_loss", student, teacher, same_width=True)
+    if negatives.ndim != 2 or negatives.shape[1] != student.shape[1]:
+        raise ValueError(
+            "crd_loss compares samples with negatives as wide as their embeddings; got "
+            f"{tuple(negatives.shape)} for embeddings of width {student.shape[1]}."
+        )
+    if not temperature > 0:
+        raise ValueError(f"crd_loss needs a positive temperature; got {temperature}.")
+    if len(student) == 0:
+        return connected_zero(student)
+    if is_negative is None:
+        is_negative = student.new_ones(len(student), len(negatives), dtype=torch.bool)
+    if log_mean is None:
+        log_mean = _log_mean(student, teacher, negatives, is_negative, temperature)
+    scores = _scores(student, teacher, negatives, temperature)
+    count = is_negative.sum(1, keepdim=True, dtype=scores.dtype).clamp_min(1)
+    logits = scores - log_mean - count.log()
+    found = F.logsigmoid(logits[:, 0])
+    refused = F.logsigmoid(-logits[:, 1:]) * is_negative
+    return -(found + refused.sum(1)).mean()
+
+
+def _scores(student: Tensor, teacher: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Return the similarity of each sample to its positive, then to all negatives."""
+    student, teacher = unit_rows(student), unit_rows(teacher.detach())
+    positive = (student * teacher).sum(1, keepdim=True)
+    return torch.cat([positive, student @ negatives.detach().T], dim=1) / temperature
+
+
+@full_precision
+@torch.no_grad()
+def _log_mean(
+    student: Tensor, teacher: Tensor, negatives: Tensor, is_negative: Tensor, temperature: float
+) -> Tensor:
+    scores = _scores(student, teacher, negatives, temperature)
+    counted = F.pad(is_negative, (1, 0), value=True)
+    return scores[counted].logsumexp(0) - counted.sum(dtype=scores.dtype).log()
+
+
+class CRD(Method):
+    """Tell a sample's teacher embedding from those of thousands of other training samples.
+
+    Two memories hold a projected embedding of every training sample from each network; the
+    student's embeddings are compared with the teacher's memory and the other way round, and the
+    heads of both networks learn. Memories move on in training mode only.
+    """
+
+    paper: ClassVar[str] = "Tian et al., ICLR 2020, https://arxiv.org/abs/1910.10699"
+    needs = frozenset({"index", "target"})
+
+    targets: Tensor
+    log_means: Tensor
+    step: Tensor
+
+    def __init__(
+        self,
+        *,
+        negatives: int = 16_384,
+        own_class_negatives: bool = False,
+        dim: int = 128,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        weight: float = 0.8,
+    ) -> None:
+        """Store the configuration.
+
+        Args:
+            negatives: How many training samples are drawn at each step, with replacement, as
+                negatives for the whole batch (authors: for each sample); all of a smaller set.
+            own_class_negatives: Whether samples of the same class may be negatives. Then it needs
+                no labels.
+            dim: Width of the common space both embeddings are projected to.
+            temperature: Softness of the similarities.
+            momentum: How much of a stored embedding stays when its sample comes again.
+            weight: Factor of the loss, beside the task loss's own (paper: 0.8).
+        """
+        super().__init__()
+        if negatives < 1 or dim < 1 or not temperature > 0 or not 0 <= momentum < 1:
+            raise ValueError(
+                "CRD needs at least 1 negative and dimension, a positive temperature, and momentum "
+                f"in [0, 1); got {negatives=}, {dim=}, {temperature=} and {momentum=}."
+            )
+        self.negatives = negatives
+        self.own_class_negatives = own_class_negatives
+        self.dim = dim
+        self.temperature = temperature
+        self.momentum = momentum
+        self.weight = weight
+        if own_class_negatives:
+            self.needs = frozenset({"index"})
+
+    def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
+        """Make the heads and the memories. Call once, before the optimiser is built.
+
+        Args:
+            student_dim: Width of the student's embedding.
+            teacher_dim: Width of the teacher's embedding.
+            rows: Number of training samples; both memories have so many rows.
+
+        Raises:
+            ValueError: If rows is not given.
+            RuntimeError: If it was called before.
+        """
+        if hasattr(self, "targets"):
+            raise RuntimeError("CRD.setup() was called twice: make a new CRD() for new memories.")
+        if rows is None or rows < 1:
+            raise ValueError(
+                "CRD remembers every training sample: call method.setup(student_dim=…, "
+                f"teacher_dim=…, rows=…) with the number of training samples; got rows={rows}."
+            )
+        self.project_student = nn.Linear(student_dim, self.dim)
+        self.project_teacher = nn.Linear(teacher_dim, self.dim)
+        self.student_memory = SampleMemory(rows, self.dim, momentum=self.momentum)
+        self.teacher_memory = SampleMemory(rows, self.dim, momentum=self.momentum)
+        self.register_buffer("targets", torch.full((rows,), -1))  # -1: not seen yet
+        self.register_buffer("log_means", torch.zeros(2))
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    def forward(
+        self, student: Outputs, teacher: Outputs, batch: Batch | None = None
+    ) -> dict[str, Tensor]:
+        """Return `{"contrast": loss}` and, in training mode, remember the batch."""
+        index, target = self._index_and_target(batch)
+        ours = project(self.project_student, student.embedding)
+        theirs = project(self.project_teacher, teacher.embedding.detach())
+        if len(ours) == 0:
+            return {"contrast": connected_zero(ours)}
+        drawn = self._draw().to(index.device)
+        is_negative = drawn != index[:, None]
+        if target is not None:
+            is_negative &= self.targets[drawn] != target[:, None]
+        pairs = (ours, self.teacher_memory), (theirs, self.student_memory)
+        loss = ours.new_zeros(())
+        for side, (rows, memory) in enumerate(pairs):
+            # Copies, so that memories may move on before `backward`.
+            positives, negatives = memory.rows[index], memory.rows[drawn]
+            if self.step == 0:
+                log_mean = _log_mean(rows, positives, negatives, is_negative, self.temperature)
+                if self.training:
+                    self.log_means[side] = log_mean
+            else:
+                log_mean = self.log_means[side]
+            loss = loss + crd_loss(
+                rows,
+                positives,
+                negatives,
+                temperature=self.temperature,
+                is_negative=is_negative,
+                log_mean=log_mean,
+            )
+        if self.training:
+            self.student_memory.update(index, ours)
+            self.teacher_memory.update(index, theirs)
+            if target is not None:
+                self.targets[index] = target
+            self.step += 1
+        return {"contrast": self.weight * loss}
+
+    def _index_and_target(self, batch: Batch | None) -> tuple[Tensor, Tensor | None]:
+        if not hasattr(self, "targets"):
+            raise RuntimeError(
+                "CRD.forward() was called before CRD.setup(): call method.setup(student_dim=…, "
+                "teacher_dim=…, rows=…) once, before building the optimiser."
+            )
+        if batch is None:
+            raise ValueError("CRD needs batch.index, the rows of the samples in the training data.")
+        rows, last = len(self.targets), max(batch.index.tolist(), default=-1)
+        if last >= rows:
+            raise ValueError(f"CRD was set up for {rows} training samples; got index {last}.")
+        target = None if self.own_class_negatives else batch.target
+        if target is None and not self.own_class_negatives:
+            raise ValueError(
+                "CRD needs batch.target to draw negatives from other classes; without labels use "
+                "CRD(own_class_negatives=True)."
+            )
+        return batch.index, target
+
+    def _draw(self) -> Tensor:
+        """Draw the negatives of this step: the same on every rank and after a restart."""
+        rows = len(self.targets)
+        if rows <= self.negatives:
+            return torch.arange(rows)
+        generator = torch.Generator().manual_seed(int(self.step))
+        return torch.randint(rows, (self.negatives,), generator=generator)
