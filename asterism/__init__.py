@@ -8,6 +8,9 @@ from asterism.methods.rkd import RKDAngleLoss as RKDAngleLoss
 from asterism.methods.rkd import RKDDistanceLoss as RKDDistanceLoss
 from asterism.methods.rkd import rkd_angle_loss as rkd_angle_loss
 from asterism.methods.rkd import rkd_distance_loss as rkd_distance_loss
+from asterism.methods.vrm import VRM as VRM
+from asterism.methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
+from asterism.methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
 from asterism.types import Batch as Batch
 from asterism.types import Outputs as Outputs
 
@@ -15,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KD",
     "RKD",
+    "VRM",
     "Batch",
     "Method",
     "Outputs",
@@ -23,4 +27,6 @@ __all__ = [
     "kd_loss",
     "rkd_angle_loss",
     "rkd_distance_loss",
+    "vrm_inter_class_loss",
+    "vrm_inter_sample_loss",
 ]

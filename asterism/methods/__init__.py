@@ -2,5 +2,6 @@
 
 from asterism.methods.kd import KD as KD
 from asterism.methods.rkd import RKD as RKD
+from asterism.methods.vrm import VRM as VRM
 
-__all__ = ["KD", "RKD"]
+__all__ = ["KD", "RKD", "VRM"]

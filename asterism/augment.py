@@ -1,0 +1,94 @@
+"""Views: augmented versions of images, each a pure function of (view seed, sample, view number).
+
+Nothing is drawn from a random state, so neither the batch, the worker, the rank nor a restart
+changes a view. That makes restarts exact and the teacher's outputs on augmented views cacheable.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def draws(seed: int, index: Tensor, view: int, count: int) -> Tensor:
+    """Return `count` uniform numbers in [0, 1) for each sample, shape `(n, count)`, float64.
+
+    A counter-based generator: the finaliser of splitmix64 (Steele, Lea, Flood, 2014), applied
+    along (seed, sample, view, number).
+
+    Args:
+        seed: The view seed.
+        index: Rows of the samples in their data source, int64, shape `(n,)`.
+        view: Number of the view.
+        count: Numbers per sample.
+    """
+    key = _mix(torch.tensor(seed, dtype=torch.int64, device=index.device))
+    key = _mix(_mix(key + index) + view)
+    numbers = torch.arange(1, count + 1, device=index.device)
+    bits = _mix(key[:, None] + numbers * -7046029254386353131)  # 2^64 / golden ratio
+    return _shift(bits, 11).double() * 2.0**-53
+
+
+def _shift(x: Tensor, by: int) -> Tensor:
+    return (x >> by) & (2 ** (64 - by) - 1)  # torch shifts int64 with its sign
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * -4658895280553007687
+    x = (x ^ _shift(x, 27)) * -7723592293110705685
+    return x ^ _shift(x, 31)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Return images as float32 in [0, 1]; uint8 is divided by 255."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images.float()
+
+
+def crop_and_flip(
+    images: Tensor, index: Tensor, *, view: int, seed: int, padding: int, flip: bool
+) -> Tensor:
+    """Shift each image by up to `padding` pixels, black beyond its border, and mirror half of them.
+
+    Args:
+        images: uint8 or float images, shape `(n, channels, height, width)`.
+        index: Rows of the samples in their data source, shape `(n,)`.
+        view: Number of the view.
+        seed: The view seed.
+        padding: Largest shift in pixels.
+        flip: Whether images may be mirrored left to right.
+    """
+    height, width = images.shape[2:]
+    padded = F.pad(images, (padding,) * 4)
+    draw = draws(seed, index, view, 3)
+    top, left = (draw[:, :2] * (2 * padding + 1)).long().unbind(1)
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device).expand(len(images), -1)
+    if flip:
+        columns = torch.where(draw[:, 2:] < 0.5, columns, width - 1 - columns)
+    columns = left[:, None] + columns
+    each = torch.arange(len(images), device=images.device)[:, None, None]
+    # Indexing around the channels gives (n, height, width, channels): channels-last in memory.
+    return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The training views of a batch: one cropped and flipped version of each image.
+
+    Attributes:
+        seed: The view seed.
+        padding: Largest shift in pixels; 0 for none.
+        flip: Whether images may be mirrored left to right.
+    """
+
+    seed: int = 0
+    padding: int = 4
+    flip: bool = True
+
+    def __call__(self, images: Tensor, index: Tensor, number: int) -> tuple[Tensor, ...]:
+        """Return the views with this number (the epoch, in training) as float images in [0, 1]."""
+        view = crop_and_flip(
+            images, index, view=number, seed=self.seed, padding=self.padding, flip=self.flip
+        )
+        return (to_float(view),)
