@@ -113,9 +113,7 @@ def vrm_inter_class_loss(
     form: Form = "huber",
     vertices: Vertices = "logits",
 ) -> Float[Tensor, ""]:
-    r"""Match the directions between classes, each the vector of its logits over the batch.
-
-    With $w_a$ the logits of class $a$ for all samples of the real, then of the virtual view,
+    r"""Match the directions between classes, each the vector $w_a$ of its logits over both views.
 
     $$e_{ab} = \frac{w_a - w_b}{\lVert w_a - w_b \rVert}, \qquad
       \ell = \operatorname*{mean}_{a \ne b} h(e^s_{ab} - e^t_{ab})$$
