@@ -26,12 +26,13 @@ def draws(seed: int, index: Tensor, view: int, count: int) -> Tensor:
     key = _mix(torch.tensor(seed, dtype=torch.int64, device=index.device))
     key = _mix(_mix(key + index) + view)
     numbers = torch.arange(1, count + 1, device=index.device)
-    bits = _mix(key[:, None] + numbers * -7046029254386353131)  # 2^64 / golden ratio
+    bits: Tensor = _mix(key[:, None] + numbers * -7046029254386353131)  # 2^64 / golden ratio
     return _shift(bits, 11).double() * 2.0**-53
 
 
 def _shift(x: Tensor, by: int) -> Tensor:
-    return (x >> by) & (2 ** (64 - by) - 1)  # torch shifts int64 with its sign
+    shifted: Tensor = (x >> by) & (2 ** (64 - by) - 1)  # torch shifts int64 with its sign
+    return shifted
 
 
 def _mix(x: Tensor) -> Tensor:
