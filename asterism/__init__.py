@@ -1,8 +1,16 @@
 """Relation-based knowledge distillation."""
 
 from asterism.methods.base import Method as Method
+from asterism.methods.cc import CC as CC
+from asterism.methods.cc import cc_loss as cc_loss
+from asterism.methods.dist import DIST as DIST
+from asterism.methods.dist import dist_loss as dist_loss
+from asterism.methods.dkd import DKD as DKD
+from asterism.methods.dkd import dkd_loss as dkd_loss
 from asterism.methods.kd import KD as KD
 from asterism.methods.kd import kd_loss as kd_loss
+from asterism.methods.pkt import PKT as PKT
+from asterism.methods.pkt import pkt_loss as pkt_loss
 from asterism.methods.rkd import RKD as RKD
 from asterism.methods.rkd import RKDAngleLoss as RKDAngleLoss
 from asterism.methods.rkd import RKDDistanceLoss as RKDDistanceLoss
@@ -16,7 +24,11 @@ from asterism.types import Outputs as Outputs
 
 __version__ = "0.1.0"
 __all__ = [
+    "CC",
+    "DIST",
+    "DKD",
     "KD",
+    "PKT",
     "RKD",
     "VRM",
     "Batch",
@@ -24,7 +36,11 @@ __all__ = [
     "Outputs",
     "RKDAngleLoss",
     "RKDDistanceLoss",
+    "cc_loss",
+    "dist_loss",
+    "dkd_loss",
     "kd_loss",
+    "pkt_loss",
     "rkd_angle_loss",
     "rkd_distance_loss",
     "vrm_inter_class_loss",
