@@ -70,9 +70,9 @@ class PKT(Method):
         """Store the configuration.
 
         Args:
-            weight: Factor of the loss. A mean over n² pairs of probabilities of order 1/n is
-                small; 30,000 is in use beside cross-entropy on CIFAR-100 with batches of 64, and
-                the same strength at another size n takes n²/64² times that.
+            weight: Factor of the loss, which is the mean divergence per sample divided by the
+                batch size n. 30,000 is in use beside cross-entropy on CIFAR-100 with n = 64; the
+                same strength at another size takes n / 64 times that.
         """
         super().__init__()
         self.weight = weight
