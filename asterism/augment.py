@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asterism.randaugment import rand_augment
+
 
 def draws(seed: int, index: Tensor, view: int, count: int) -> Tensor:
     """Return `count` uniform numbers in [0, 1) for each sample, shape `(n, count)`, float64.
@@ -75,21 +77,30 @@ def crop_and_flip(
 
 @dataclass(frozen=True)
 class Views:
-    """The training views of a batch: one cropped and flipped version of each image.
+    """The training views of a batch: a real one, cropped and flipped, and virtual ones.
+
+    A virtual view is RandAugment of the real one.
 
     Attributes:
+        virtual: How many virtual views there are.
         seed: The view seed.
         padding: Largest shift in pixels; 0 for none.
         flip: Whether images may be mirrored left to right.
     """
 
+    virtual: int = 0
     seed: int = 0
     padding: int = 4
     flip: bool = True
 
     def __call__(self, images: Tensor, index: Tensor, number: int) -> tuple[Tensor, ...]:
         """Return the views with this number (the epoch, in training) as float images in [0, 1]."""
-        view = crop_and_flip(
+        cropped = crop_and_flip(
             images, index, view=number, seed=self.seed, padding=self.padding, flip=self.flip
         )
-        return (to_float(view),)
+        real = to_float(cropped)
+        if not self.virtual:
+            return (real,)
+        # The first numbers went into crop and flip; each virtual view takes the next four.
+        numbers = draws(self.seed, index, number, 3 + 4 * self.virtual)[:, 3:]
+        return (real, *(rand_augment(real, four) for four in torch.split(numbers, 4, 1)))

@@ -3,7 +3,6 @@
 import hashlib
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def teacher_cache(
     taught: Outputs | None,
     data: Data,
     settings: Settings,
-) -> Callable[[Views | None], TeacherCache] | None:
+) -> Callable[[Views], list[TeacherCache]] | None:
     """Return what opens the table of this teacher, these data and the views; None for no folder.
 
     Raises:
@@ -78,10 +77,14 @@ def teacher_cache(
         "precision": settings.precision,
     }
 
-    def cache(views: Views | None) -> TeacherCache:
-        seen = {**key, "views": asdict(views) if views else None}
-        return TeacherCache(
-            Path(folder), seen, views=settings.epochs, rows=len(data.source), like=taught
-        )
+    def tables(views: Views) -> list[TeacherCache]:
+        # A table for each view of a sample, so that runs with and without virtual views share.
+        crop = {"seed": views.seed, "padding": views.padding, "flip": views.flip}
+        kinds = ["real", *(f"virtual {i}" for i in range(views.virtual))]
+        seen = [{**key, "views": {**crop, "kind": kind}} for kind in kinds]
+        return [
+            TeacherCache(Path(folder), k, views=settings.epochs, rows=len(data.source), like=taught)
+            for k in seen
+        ]
 
-    return cache
+    return tables

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
 from asterism.data import open_data
@@ -194,6 +195,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             score=selection(teacher, data, use_labels=use_labels),
             use_labels=use_labels,
             resume=choices["resume"],
+            anchors=choose_anchors(methods, teacher, data, seed=settings.seed),
             cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
         )
         for name in fitted.broken:

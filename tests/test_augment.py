@@ -54,3 +54,16 @@ def test_crop_and_flip_against_a_loop(dtype):
 def test_no_padding_and_no_flip_is_the_image():
     images = torch.rand(4, 1, 6, 6)
     assert torch.equal(Views(padding=0, flip=False)(images, torch.arange(4), 3)[0], images)
+
+
+def test_the_virtual_view_is_randaugment_of_the_real_one():
+    images = torch.randint(256, (64, 3, 16, 16)).byte()
+    index = torch.arange(64)
+    (alone,) = Views(padding=2)(images, index, 3)
+    real, virtual = Views(virtual=1, padding=2)(images, index, 3)
+    assert torch.equal(real, alone)
+    changed = (real != virtual).flatten(1).any(1)
+    assert changed.float().mean() > 0.5
+    again = Views(virtual=2, padding=2)(images[5:6], index[5:6], 3)
+    assert torch.equal(again[1][0], virtual[5])
+    assert not torch.equal(*Views(virtual=2, padding=2)(images, index, 3)[1:])

@@ -12,12 +12,16 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def blocks(pattern):
-    return [
-        pytest.param(found, id=f"{page.relative_to(ROOT)}-{i}")
-        for page in PAGES
-        for i, found in enumerate(re.findall(pattern, page.read_text(), re.S | re.M))
-    ]
+def found(pattern, page):
+    return re.findall(pattern, page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+WITH_CODE = [page for page in PAGES if found(r"^```python\n", page)]
+COMMANDS = [
+    pytest.param(line, id=f"{page.relative_to(ROOT)}-{i}")
+    for page in PAGES
+    for i, line in enumerate(found(r"^\$ asterism (.*?[^\\])$", page))
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +35,16 @@ def workshop(tmp_path_factory):
         yield folder
 
 
-@pytest.mark.parametrize("code", blocks(r"^```python\n(.*?)^```"))
-def test_python_blocks_run(code, workshop, monkeypatch):
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_run(page, workshop, monkeypatch):
+    """The blocks of a page follow each other, as its reader would type them."""
     monkeypatch.chdir(workshop)
-    exec(compile(code, "docs", "exec"), {"__name__": "docs"})
+    names = {"__name__": "docs"}
+    for code in found(r"^```python\n(.*?)^```", page):
+        exec(compile(code, str(page), "exec"), names)
 
 
-@pytest.mark.parametrize("line", blocks(r"^\$ asterism (.*?[^\\])$"))
+@pytest.mark.parametrize("line", COMMANDS)
 def test_commands_run(line, workshop, monkeypatch):
     monkeypatch.chdir(workshop)
     words = shlex.split(line.replace("\\\n", " "), comments=True)

@@ -63,5 +63,5 @@ def test_docstrings_name_the_arguments_there_are(path):
         if documented:
             names = re.findall(r"^    \**(\w+):", documented[1], re.M)
             arguments = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
-            arguments += [node.args.kwarg.arg] if node.args.kwarg else []
+            arguments += [a.arg for a in (node.args.vararg, node.args.kwarg) if a]
             assert names == [a for a in arguments if a not in ("self", "cls")], node.name

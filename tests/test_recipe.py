@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import asterism
-from asterism import KD, RKD, recipe
+from asterism import KD, RKD, RRKD, methods, recipe
 from asterism.run import RunError
 
 QUICK = {"epochs": 8, "batch_size": 64, "lr": 0.05, "overwrite": True}
@@ -69,9 +69,9 @@ def test_without_labels_the_student_still_learns_the_pattern(teacher, tmp_path):
 
 
 def test_config_tells_what_was_done_and_can_be_used_again(teacher, tmp_path):
-    methods = [RKD(distance_weight=25.0, angle_weight=50.0), KD(temperature=2.0)]
+    method = [RKD(distance_weight=25.0, angle_weight=50.0), KD(temperature=2.0)]
     recipe.distill(
-        teacher, STUDENT, "digits", method=methods, out=tmp_path / "a", limit_steps=2, **QUICK
+        teacher, STUDENT, "digits", method=method, out=tmp_path / "a", limit_steps=2, **QUICK
     )
     config = yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())
     assert config["epochs"] == 8
@@ -107,6 +107,31 @@ def test_a_cached_teacher_teaches_the_same(teacher, tmp_path):
     for other in weights[1:]:
         for name, value in weights[0].items():
             torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", methods.__all__)
+def test_every_method_trains_live_and_from_a_cache(method, teacher, tmp_path):
+    options = {**QUICK, "epochs": 2, "teacher_cache": tmp_path / "cache"}
+    live, cached = (
+        recipe.distill(
+            teacher, STUDENT, "digits", method=getattr(methods, method)(), out=tmp_path / name,
+            **options,
+        )
+        for name in ("live", "cached")
+    )  # fmt: skip
+    assert live.recall_at_1 > 0.5
+    assert cached.recall_at_1 == pytest.approx(live.recall_at_1, abs=0.05)
+
+
+@pytest.mark.parametrize("anchors", ["random", "per-class", "most-confident"])
+def test_fixed_anchors(anchors, teacher, tmp_path):
+    method = RRKD(anchors=anchors, anchor_count=30)
+    result = recipe.distill(teacher, STUDENT, "digits", method=method, out=tmp_path / "a", **QUICK)
+    assert result.recall_at_1 > 0.9
+    unlabelled = TensorDataset(torch.zeros(40, 1, 8, 8).byte())
+    if anchors != "random":
+        with pytest.raises(ValueError, match="anchors need labels"):
+            recipe.distill(teacher, STUDENT, unlabelled, method=method, out=tmp_path / "b")
 
 
 @pytest.fixture(scope="module")
@@ -202,13 +227,13 @@ def test_rkd_beats_triplet_without_labels_and_works_by_halves(tmp_path):
     options = {**QUICK, "epochs": 20, "labels": False}
     taught = str(recipe.train("convnet", "digits", out=tmp_path / "t", **QUICK).run)
     recalls = {}
-    methods = {
+    ways = {
         "triplet": Triplet,
         "both": RKD,
         "distance": lambda: RKD(angle_weight=0),
         "angle": lambda: RKD(distance_weight=0, angle_weight=1),
     }
-    for name, make in methods.items():
+    for name, make in ways.items():
         found = [
             recipe.distill(
                 taught, "mlp?hidden=16&dim=8", "digits", method=make(), seed=seed,

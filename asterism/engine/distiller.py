@@ -42,12 +42,27 @@ class Distiller(lightning.LightningModule):
         score: Score,
         use_labels: bool,
         steps_per_epoch: int,
-        cache: TeacherCache | None = None,
+        caches: Sequence[TeacherCache] = (),
+        anchors: tuple[Tensor, Outputs] | None = None,
     ) -> None:
-        """Put the parts together; `views` None leaves images as they come."""
+        """Put the parts together.
+
+        Args:
+            student: The network that is trained.
+            teacher: Its teacher, or None.
+            methods: The methods, set up.
+            settings: How to train.
+            views: What makes the training views; None leaves images as they come.
+            score: See above.
+            use_labels: Whether the task loss is part of the objective.
+            steps_per_epoch: For the schedule.
+            caches: The teacher's outputs on each view; none to run it every step.
+            anchors: Clean images of the anchor samples and what the teacher returns for them.
+        """
         super().__init__()
         self.student = student
         self.methods = nn.ModuleList(methods)
+        self.objectives = list(zip(methods, _term_names(methods), strict=True))
         self.ema = (
             AveragedModel(
                 student,
@@ -61,12 +76,12 @@ class Distiller(lightning.LightningModule):
         # Lightning, not in the checkpoint.
         self.teacher = [teacher.eval().requires_grad_(False)] if teacher else []
         self.settings, self.views, self.score = settings, views, score
-        self.use_labels, self.cache = use_labels, cache
+        self.use_labels, self.caches = use_labels, caches
+        self.anchors = anchors
         self.steps_per_epoch = steps_per_epoch
         self.run_student: Callable[[Tensor], Outputs] = (
             torch.compile(student) if settings.compile else student
         )
-        self.term_names = _term_names(methods)
         self.broken: dict[str, None] = {}  # unreadable samples by name, in order
         self.seconds_waiting = 0.0
         self.last_loss = float("nan")
@@ -85,6 +100,11 @@ class Distiller(lightning.LightningModule):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for teacher in self.teacher:
             teacher.to(self.device)
+        if self.anchors is not None:
+            images, taught = self.anchors
+            logits = None if taught.logits is None else taught.logits.to(self.device)
+            taught = Outputs(taught.embedding.to(self.device), logits)
+            self.anchors = (images.to(self.device), taught)
 
     def on_train_epoch_start(self) -> None:
         """Switch the student to train mode: Lightning keeps the mode that it finds."""
@@ -105,19 +125,33 @@ class Distiller(lightning.LightningModule):
         if len(batch.index) == 0:
             return None
         views = self._views(batch)
+        n = len(batch.index)
         images = torch.cat(views) if len(views) > 1 else views[0]
         student = self.run_student(images)
         terms: dict[str, Tensor] = {}
         if self.use_labels and batch.target is not None and student.logits is not None:
-            # With several views, the labels go with the first, the real one.
-            logits = student.logits[: len(batch.index)].float()
-            terms["task"] = self.settings.task_weight * F.cross_entropy(logits, batch.target)
+            seen = len(views) if self.settings.train_views else 1
+            logits = student.logits[: seen * n].float()
+            task = F.cross_entropy(logits, batch.target.repeat(seen))
+            terms["task"] = self.settings.task_weight * task
         if self.teacher:
             with torch.no_grad():
-                taught = self._taught(images, batch.index)
-            seen = Batch(views, batch.index, batch.target, batch.anchors)
-            for method, names in zip(self.methods, self.term_names, strict=True):
-                for name, value in method(student, taught, seen).items():
+                taught = self._taught(views, batch.index)
+            anchors = None
+            if self.anchors is not None:
+                anchors = (self.run_student(self.anchors[0]), self.anchors[1])
+            for method, names in self.objectives:
+                # A method of one view takes all views for samples, if all are for training.
+                count = len(views) if self.settings.train_views else method.views
+                rows, repeats = count * n, count // method.views
+                seen_by = Batch(
+                    views[:count],
+                    batch.index.repeat(repeats),
+                    None if batch.target is None else batch.target.repeat(repeats),
+                    anchors,
+                )
+                found = method(_first(student, rows), _first(taught, rows), seen_by)
+                for name, value in found.items():
                     terms[names.format(name)] = value
         if not terms:
             raise ValueError("nothing to train on: no label is used and no method is given.")
@@ -126,11 +160,18 @@ class Distiller(lightning.LightningModule):
             raise ValueError(_not_finite(terms, self.global_step, batch.index))
         return {"loss": loss, "terms": {name: value.detach() for name, value in terms.items()}}
 
-    def _taught(self, images: Tensor, index: Tensor) -> Outputs:
+    def _taught(self, views: tuple[Tensor, ...], index: Tensor) -> Outputs:
         teacher: Callable[[Tensor], Outputs] = self.teacher[0]
-        if self.cache is None:
-            return teacher(images)
-        return self.cache.outputs(self.current_epoch, index, teacher, images)
+        if not self.caches:
+            return teacher(torch.cat(views))
+        number = self.current_epoch
+        found = [
+            cache.outputs(number, index, teacher, view)
+            for cache, view in zip(self.caches, views, strict=True)
+        ]
+        logits = [outputs.logits for outputs in found if outputs.logits is not None]
+        embedding = torch.cat([outputs.embedding for outputs in found])
+        return Outputs(embedding, torch.cat(logits) if logits else None)
 
     def _views(self, batch: Batch) -> tuple[Tensor, ...]:
         begun = time.perf_counter()
@@ -173,6 +214,11 @@ class Distiller(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _first(outputs: Outputs, rows: int) -> Outputs:
+    logits = None if outputs.logits is None else outputs.logits[:rows]
+    return Outputs(outputs.embedding[:rows], logits)
 
 
 def _not_finite(terms: dict[str, Tensor], step: int, index: Tensor) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
-from torch import nn
+from torch import Tensor, nn
 
 from asterism.augment import Views
 from asterism.data import Data, Loader
@@ -22,6 +22,7 @@ from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
 from asterism.run import Run
+from asterism.types import Outputs
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -56,7 +57,8 @@ def fit(
     score: Score,
     use_labels: bool,
     resume: bool = False,
-    cache: Callable[[Views | None], TeacherCache] | None = None,
+    cache: Callable[[Views], list[TeacherCache]] | None = None,
+    anchors: tuple[Tensor, Outputs] | None = None,
 ) -> Fitted:
     """Train the student and keep its checkpoints and metrics in the run folder.
 
@@ -73,18 +75,26 @@ def fit(
     validation = Loader(data.validation_source or source, rest, workers=workers)
     padding = max(1, min(source.image_shape[1:]) // 8)
     padding = padding if settings.padding is None else settings.padding
-    views = None if source.augmented else Views(settings.view_seed, padding, source.flip)
+    asked = (settings.train_views or "real").count("virtual")
+    virtual = max([asked, *(method.views - 1 for method in methods)])
+    if virtual and source.augmented:
+        raise ValueError(
+            "virtual views are made of uint8 images; this dataset gives float images, which are "
+            "taken as they come."
+        )
+    views = Views(virtual, settings.view_seed, padding, source.flip)
     steps = len(order)
     distiller = Distiller(
         student,
         teacher,
         methods,
         settings=settings,
-        views=views,
+        views=None if source.augmented else views,
         score=score,
         use_labels=use_labels,
         steps_per_epoch=steps,
-        cache=None if cache is None else cache(views),
+        caches=() if cache is None else cache(views),
+        anchors=anchors,
     )
     checkpoints = Checkpoints(run.checkpoints)
     begun = time.perf_counter()

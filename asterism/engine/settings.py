@@ -29,6 +29,9 @@ class Settings:
             papers report.
         seed: Seed of initial weights and order.
         view_seed: Seed of the views.
+        train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
+            view too, as more samples. By default each method gets the views that it asks for, and
+            the task the real one.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
         devices: Number of devices.
@@ -54,6 +57,7 @@ class Settings:
     keep: Literal["best", "last"] = "best"
     seed: int = 0
     view_seed: int = 0
+    train_views: str | None = None
     padding: int | None = None
     workers: int | None = None
     devices: int = 1
@@ -76,6 +80,12 @@ class Settings:
             raise ValueError(f"lr must be positive; got {self.lr}.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is a decay between 0 and 1, 0.999 say; got {self.ema}.")
+        kinds = (self.train_views or "real").split(",")
+        if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
+            raise ValueError(
+                f"train_views are real, or real,virtual with any number of virtual ones; got "
+                f"{self.train_views}."
+            )
         if self.devices > 1:
             raise ValueError(
                 "this version trains on one device: relations across devices are not gathered yet."

@@ -1,11 +1,16 @@
 """The methods: one paper, one file. This is the only registry."""
 
+from asterism.methods.cc import CC as CC
 from asterism.methods.crd import CRD as CRD
+from asterism.methods.dist import DIST as DIST
+from asterism.methods.dkd import DKD as DKD
 from asterism.methods.kd import KD as KD
 from asterism.methods.lp import LP as LP
+from asterism.methods.pkt import PKT as PKT
 from asterism.methods.rkd import RKD as RKD
 from asterism.methods.rrd import RRD as RRD
 from asterism.methods.rrkd import RRKD as RRKD
 from asterism.methods.sp import SP as SP
+from asterism.methods.vrm import VRM as VRM
 
-__all__ = ["CRD", "KD", "LP", "RKD", "RRD", "RRKD", "SP"]
+__all__ = ["CC", "CRD", "DIST", "DKD", "KD", "LP", "PKT", "RKD", "RRD", "RRKD", "SP", "VRM"]

@@ -20,11 +20,15 @@ class Method(nn.Module):
         views: How many views of each sample it compares. With two, the rows given to `forward`
             are the first views of all samples, then their second views.
         needs: What else it needs: any of `logits`, `target`, `index`, `anchors`.
+        anchors: For a method that needs anchors: how they are chosen.
+        anchor_count: Likewise: how many.
     """
 
     paper: ClassVar[str]
     views: int = 1
     needs: frozenset[str] = frozenset()
+    anchors: str
+    anchor_count: int
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of the constructor; each is kept under its own name."""

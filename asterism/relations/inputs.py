@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec, get_args
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,27 @@ def check_rows(loss: str, student: Tensor, teacher: Tensor, *, same_width: bool 
     )
 
 
+def split_views(method: str, logits: Tensor | None, views: int) -> Tensor:
+    """Return the rows of several views, one view after the other, as a tensor `(views, n, c)`.
+
+    Args:
+        method: Name of the method that asks, for the messages.
+        logits: Logits of all views; None for a network without a classifier.
+        views: Number of views.
+
+    Raises:
+        ValueError: If there are no logits or the views differ in length.
+    """
+    if logits is None:
+        raise ValueError(f"{method} compares logits: both networks need a classifier, or use RKD.")
+    if len(logits) % views:
+        raise ValueError(
+            f"{method} takes the rows of {views} views, one view after the other: {len(logits)} "
+            f"rows cannot be divided into {views} views of the same samples."
+        )
+    return logits.reshape(views, len(logits) // views, *logits.shape[1:])
+
+
 def connected_zero(student: Tensor) -> Tensor:
     """Return a zero that is part of the graph of `student`, for batches without any relation."""
     return student[:0].sum()
@@ -65,3 +86,33 @@ def project(head: nn.Linear, rows: Tensor) -> Tensor:
     with torch.autocast(rows.device.type, enabled=False):
         projected: Tensor = head(rows.to(head.weight.dtype))
         return projected
+
+
+def check_choice(argument: str, value: str, choices: Any) -> None:
+    """Raise a ValueError unless `value` is one of the strings of a `Literal` type.
+
+    Args:
+        argument: Name of the argument, for the message.
+        value: What was given for it.
+        choices: The type.
+    """
+    if value not in get_args(choices):
+        raise ValueError(
+            f"unknown {argument} {value!r}: choose from {', '.join(get_args(choices))}."
+        )
+
+
+def check_views(loss: str, *views: Tensor) -> None:
+    """Raise a ValueError unless all views are logits of the same samples for the same classes.
+
+    Args:
+        loss: Name of the function that asks, for the message.
+        views: Logits of both networks for each view.
+    """
+    if len({view.shape for view in views}) > 1 or views[0].ndim != 2:
+        shapes = ", ".join(str(tuple(view.shape)) for view in views)
+        raise ValueError(
+            f"{loss} compares the logits (n, c) of the same samples and classes in all views of "
+            f"student and teacher; got {shapes}. For networks with different classes use a method "
+            "on embeddings, such as RKD or RRD."
+        )

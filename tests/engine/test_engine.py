@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from asterism import KD, RKD, Outputs
+from asterism import KD, RKD, Method, Outputs
 from asterism.data import open_data
 from asterism.engine import Settings, fit, seed_everything
 from asterism.engine.optimisation import make_optimizer, make_schedule
@@ -175,6 +175,7 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
         ({"schedule": "multi-step"}, "needs milestones"),
         ({"warmup_epochs": 1.0}, "leave warmup_epochs out"),
         ({"devices": 2}, "trains on one device"),
+        ({"train_views": "virtual"}, "train_views are real, or real,virtual"),
     ],
 )
 def test_impossible_settings_are_refused(options, message):
@@ -213,3 +214,35 @@ def test_no_weight_decay_on_biases_and_norms():
     groups = make_optimizer([nn.Linear(2, 3), nn.BatchNorm1d(3)], Settings()).param_groups
     assert [len(group["params"]) for group in groups] == [1, 3]
     assert [group["weight_decay"] for group in groups] == [5e-4, 0]
+
+
+class Count(Method):
+    """Remember how many rows came."""
+
+    paper = "none"
+
+    def __init__(self, views=1):
+        super().__init__()
+        self.views = views
+        self.seen = set()
+
+    def forward(self, student, teacher, batch=None):
+        found = (len(student.logits), len(teacher.logits), len(batch.target), len(batch.views))
+        self.seen.add(found)
+        return {"zero": student.logits.sum() * 0}
+
+
+@pytest.mark.parametrize(
+    ("train_views", "one", "two"),
+    [
+        (None, (64, 64, 64, 1), (128, 128, 64, 2)),
+        ("real,virtual", (128, 128, 128, 2), (128, 128, 64, 2)),
+    ],
+)
+def test_each_method_gets_its_views(tmp_path, train_views, one, two):
+    methods = [Count(), Count(views=2)]
+    training(
+        tmp_path / "a", teacher=build("mlp", SPEC), methods=methods, train_views=train_views,
+        limit_steps=2, epochs=1,
+    )  # fmt: skip
+    assert [m.seen for m in methods] == [{one}, {two}]

@@ -1,0 +1,55 @@
+"""Anchor samples for the methods that compare with fixed ones."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from asterism.assess import outputs_of
+from asterism.augment import to_float
+from asterism.data import Data
+from asterism.methods.base import Method
+from asterism.types import Outputs
+
+
+def choose_anchors(
+    methods: Sequence[Method], teacher: nn.Module | None, data: Data, *, seed: int
+) -> tuple[Tensor, Outputs] | None:
+    """Return the anchors' clean images and the teacher's outputs for them; None if nobody asks.
+
+    `random` draws training samples, `per-class` as many of each class, `most-confident` the same
+    but those to whose own class the teacher, being right, gives most probability.
+
+    Raises:
+        ValueError: If classes are needed and there are none, or two methods ask differently.
+    """
+    wishes = {(m.anchors, m.anchor_count) for m in methods if "anchors" in m.needs}
+    if not wishes or teacher is None:
+        return None
+    if len(wishes) > 1:
+        raise ValueError("all methods of a run share their anchors: ask for the same ones.")
+    strategy, count = wishes.pop()
+    generator = torch.Generator().manual_seed(seed)
+    rows = data.train[torch.randperm(len(data.train), generator=generator)]
+    if strategy != "random":
+        if data.source.targets is None or data.classes is None:
+            raise ValueError(f"{strategy} anchors need labels: choose random ones.")
+        if strategy == "most-confident":
+            rows = rows[_confidence(teacher, data, rows).argsort(descending=True, stable=True)]
+        target = data.source.targets[rows]
+        each = max(1, count // data.classes)
+        rows = torch.cat([rows[target == c][:each] for c in range(data.classes)])
+    batch = data.source.__getitems__(rows[:count].tolist())
+    taught, _ = outputs_of(teacher, data.source, batch.index)
+    return to_float(batch.views[0]), taught
+
+
+def _confidence(teacher: nn.Module, data: Data, rows: Tensor) -> Tensor:
+    taught, target = outputs_of(teacher, data.source, rows)
+    if taught.logits is None or target is None or taught.logits.shape[1] != data.classes:
+        raise ValueError(
+            "most-confident anchors need a teacher that classifies the data's classes."
+        )
+    probability = taught.logits.softmax(1)
+    own = probability[torch.arange(len(target)), target]
+    return torch.where(probability.argmax(1) == target, own, own - 1)

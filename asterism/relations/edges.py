@@ -1,0 +1,234 @@
+"""Gaps between the unit edges of two graphs, without a tensor of all edges."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from asterism.relations.inputs import check_choice
+
+SampleEdges = Literal["real-virtual", "real-real", "virtual-virtual", "full"]
+ClassEdges = Literal["concatenated", "real", "real-virtual"]
+Form = Literal["huber", "squared", "clipped"]
+
+# Pairs in one tile are at most TILE × TILE: small enough to stay in a processor's cache.
+TILE = 512
+# Elements evaluated at once for the pairs without a closed form.
+BLOCK = 2**18
+# Edges shorter than this have no direction.
+SHORTEST_EDGE = 1e-12
+# Squared length, relative to its vertices', below which a Gram matrix has lost too many digits.
+CLOSE = 1e-4
+
+
+def ends_of(
+    edges: SampleEdges | ClassEdges, real: Float[Tensor, "n d"], virtual: Float[Tensor, "n d"]
+) -> tuple[Float[Tensor, "m d_"], Float[Tensor, "m d_"]]:
+    """Return the vertices where a set of edges starts and those where it ends.
+
+    Args:
+        edges: `real-virtual` leads from one view to the other; `real-real`, `real` and
+            `virtual-virtual` stay within one; `full` joins both views' vertices to one set,
+            `concatenated` both views of each vertex to one vector.
+        real: Vertices of the real view.
+        virtual: Vertices of the virtual view.
+    """
+    if edges == "real-virtual":
+        return real, virtual
+    if edges in ("full", "concatenated"):
+        real = torch.cat([real, virtual], dim=0 if edges == "full" else 1)
+    start = virtual if edges == "virtual-virtual" else real
+    return start, start
+
+
+def mean_edge_gap(
+    student: Float[Tensor, "n d"],
+    student_to: Float[Tensor, "m d"],
+    teacher: Float[Tensor, "n d"],
+    teacher_to: Float[Tensor, "m d"],
+    *,
+    form: Form,
+    within: bool = False,
+    keep: Bool[Tensor, "n m"] | None = None,
+) -> Float[Tensor, ""]:
+    r"""Return the mean gap between the unit edges of two graphs.
+
+    The edge from vertex $u$ to vertex $v$ is $(u - v) / \lVert u - v \rVert$, or zero, without a
+    gradient, where the two coincide. With $x = u - v$ in the student and $y$ in the teacher,
+
+    $$\lVert \hat x - \hat y \rVert^2 = 2 - 2\,\frac{\langle x, y \rangle}
+      {\lVert x \rVert \lVert y \rVert},$$
+
+    and these products follow from Gram matrices of the vertices, taken in float64, one tile of
+    pairs at a time: memory grows as $(n + m)\,d$. A Huber function equals half of the square
+    while no component differs by more than 1, which the largest coordinates of the vertices
+    certify for most pairs. The other pairs, and those so close that the Gram matrix cancels, are
+    evaluated from their differences, a block at a time. The gradient is computed in the same pass
+    and cannot be differentiated again.
+
+    Args:
+        student: Vertices of the student where the edges start.
+        student_to: Vertices of the student where they end.
+        teacher: Vertices of the teacher where the edges start; no gradient flows into them.
+        teacher_to: Vertices of the teacher where they end; no gradient flows into them.
+        form: `squared` for the squared norm of the difference of two edges; `huber` for the mean
+            over its components of the Huber function with threshold 1; `clipped` for the mean over
+            its components of their squares, those beyond 1 counted as 0.
+        within: Both ends are the same set of vertices; no edge leads from a vertex to itself.
+        keep: Which edges count; all by default.
+
+    Returns:
+        The mean over the edges that count; zero if there are none.
+    """
+    check_choice("form", form, Form)
+    ends = (student, student_to, teacher.detach(), teacher_to.detach())
+    gap: Tensor = _MeanEdgeGap.apply(*ends, form, within, keep)  # type: ignore[no-untyped-call]
+    return gap
+
+
+class _MeanEdgeGap(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        student: Tensor,
+        student_to: Tensor,
+        teacher: Tensor,
+        teacher_to: Tensor,
+        form: Form,
+        within: bool,
+        keep: Tensor | None,
+    ) -> Tensor:
+        s, t = _Ends(student, student_to), _Ends(teacher, teacher_to)
+        sums = _Sums(s, form)
+        edges = s.rows.new_zeros(())
+        for i in _tiles(len(student)):
+            for j in _tiles(len(student_to)):
+                if within and j.start < i.start:
+                    continue  # the tile of the edges back, equal up to their sign
+                times = _times(i, j, within, keep, like=s.rows)
+                edges += times.sum()
+                sums.add(s, t, i, j, times)
+        edges.clamp_(min=1)
+        ctx.save_for_backward(
+            sums.gradient.div_(edges).to(student.dtype),
+            sums.gradient_to.div_(edges).to(student.dtype),
+        )
+        return (sums.total / edges).to(student.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, gradient_to = ctx.saved_tensors
+        return upstream * gradient, upstream * gradient_to, *[None] * 5
+
+
+def _tiles(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + TILE, n)) for start in range(0, n, TILE))
+
+
+def _times(i: slice, j: slice, within: bool, keep: Tensor | None, *, like: Tensor) -> Tensor:
+    """How often each pair of the tile counts; within one set, for its edges in both directions."""
+    if keep is None:
+        times = like.new_full((i.stop - i.start, j.stop - j.start), 1.0 + within)
+    else:
+        times = keep[i, j].to(like.dtype)
+        if within:
+            times = times + keep[j, i].T
+    return times.triu(1) if within and i == j else times
+
+
+class _Ends:
+    """The vertices of one network at both ends of its edges, with what Gram matrices need."""
+
+    def __init__(self, rows: Tensor, rows_to: Tensor) -> None:
+        self.rows, self.rows_to = rows.double(), rows_to.double()
+        # Edges do not change when all vertices move; without a common offset less cancels.
+        centre = (self.rows.mean(0) + self.rows_to.mean(0)) / 2
+        self.centred, self.centred_to = self.rows - centre, self.rows_to - centre
+        self.norm = self.centred.square().sum(1, keepdim=True)
+        self.norm_to = self.centred_to.square().sum(1)
+        self.highest, self.lowest = self.centred.amax(1, True), self.centred.amin(1, True)
+        self.highest_to, self.lowest_to = self.centred_to.amax(1), self.centred_to.amin(1)
+
+    def squares(self, i: slice, j: slice) -> tuple[Tensor, Tensor]:
+        """Return the squared lengths of a tile's edges and which of them are too inexact."""
+        both = self.norm[i] + self.norm_to[j]
+        squares = torch.addmm(both, self.centred[i], self.centred_to[j].T, alpha=-2)
+        close = squares <= (CLOSE * both).clamp_(min=SHORTEST_EDGE**2)
+        return squares.masked_fill_(close, 1), close
+
+    def reach(self, i: slice, j: slice, inverse: Tensor) -> tuple[Tensor, Tensor]:
+        """Return bounds for the components of a tile's unit edges, upwards and downwards."""
+        up = (self.highest[i] - self.lowest_to[j]).mul_(inverse)
+        return up, (self.highest_to[j] - self.lowest[i]).mul_(inverse)
+
+
+class _Sums:
+    """The sum of the gaps and its gradient, tile by tile."""
+
+    def __init__(self, student: _Ends, form: Form) -> None:
+        self.form = form
+        self.total = student.rows.new_zeros(())
+        self.gradient = torch.zeros_like(student.rows)
+        self.gradient_to = torch.zeros_like(student.rows_to)
+        width = student.rows.shape[1]
+        self.scale = {"squared": 1.0, "huber": 0.5 / width, "clipped": 1.0 / width}[form]
+
+    def add(self, s: _Ends, t: _Ends, i: slice, j: slice, times: Tensor) -> None:
+        square_s, close_s = s.squares(i, j)
+        square_t, close_t = t.squares(i, j)
+        inverse_s, inverse_t = square_s.rsqrt_(), square_t.rsqrt_()
+        inner = (s.centred[i] * t.centred[i]).sum(1, keepdim=True)
+        cosine = inner + (s.centred_to[j] * t.centred_to[j]).sum(1)
+        cosine.addmm_(s.centred[i], t.centred_to[j].T, alpha=-1)
+        cosine.addmm_(t.centred[i], s.centred_to[j].T, alpha=-1)
+        cosine.mul_(inverse_s).mul_(inverse_t).clamp_(-1, 1)
+
+        direct = close_s.logical_or_(close_t)
+        if self.form != "squared":
+            # A component beyond 1 takes a squared gap beyond 1, that is a cosine below 1/2.
+            up_s, down_s = s.reach(i, j, inverse_s)
+            up_t, down_t = t.reach(i, j, inverse_t)
+            reach = torch.maximum(up_s.add_(down_t), up_t.add_(down_s))
+            direct.logical_or_((reach >= 1 - 1e-9).logical_and_(cosine <= 0.5 + 1e-9))
+        rows, columns = direct.logical_and_(times > 0).nonzero(as_tuple=True)
+        if len(rows):
+            self._add_direct(s, t, rows + i.start, columns + j.start, times[rows, columns])
+            times = times.masked_fill(direct, 0)
+
+        self.total += 2 * self.scale * (times * (1 - cosine)).sum()
+        # The gradient of -cos(x, y) for x is cos x / |x|² - y / (|x| |y|).
+        times = (-2 * self.scale) * times * inverse_s
+        pull_t = times * inverse_t
+        pull_s = times.mul_(inverse_s).mul_(cosine).neg_()
+        for ends, pull in (t, pull_t), (s, pull_s):
+            here, there = ends.centred[i], ends.centred_to[j]
+            self.gradient[i] += pull.sum(1, keepdim=True) * here
+            self.gradient[i].addmm_(pull, there, alpha=-1)
+            self.gradient_to[j] += pull.sum(0)[:, None] * there
+            self.gradient_to[j].addmm_(pull.T, here, alpha=-1)
+
+    def _add_direct(self, s: _Ends, t: _Ends, i: Tensor, j: Tensor, times: Tensor) -> None:
+        step = max(1, BLOCK // s.rows.shape[1])
+        for i_, j_, times_ in zip(*(torch.split(x, step) for x in (i, j, times)), strict=True):
+            edge_s, inverse_s = _unit(s.rows[i_] - s.rows_to[j_])
+            edge_t, _ = _unit(t.rows[i_] - t.rows_to[j_])
+            gap = edge_s - edge_t
+            if self.form == "clipped":
+                gap.masked_fill_(gap.abs() > 1, 0)
+            slope = gap.clamp(-1, 1) if self.form == "huber" else gap
+            self.total += 2 * self.scale * (times_ @ (slope * (gap - slope / 2)).sum(1))
+            slope = slope * (2 * self.scale * times_[:, None])
+            # Only the part across the edge turns it.
+            slope = (slope - (slope * edge_s).sum(1, keepdim=True) * edge_s) * inverse_s
+            self.gradient.index_add_(0, i_, slope)
+            self.gradient_to.index_add_(0, j_, slope, alpha=-1)
+
+
+def _unit(edge: Tensor) -> tuple[Tensor, Tensor]:
+    length = edge.norm(dim=1, keepdim=True)
+    inverse = torch.where(length > SHORTEST_EDGE, 1 / length, 0.0)
+    return edge * inverse, inverse
