@@ -25,6 +25,10 @@ def configuration(
     config["method"] = [
         {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()} for m in methods
     ]
+    if choices["teacher"] is None:  # the options of `train`
+        config["model"] = config.pop("student")
+        for key in ("teacher", "method", "labels", "teacher_cache"):
+            del config[key]
     flat = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
     return {**config, **flat}
 

@@ -214,6 +214,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "validation": fitted.score,
             "steps": fitted.steps,
             "seconds": round(fitted.seconds, 1),
+            "seconds_per_step": fitted.seconds_per_step,
             "broken": list(fitted.broken),
         }
         run.write_result(result)
@@ -243,5 +244,5 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
-    teacher = open_teacher(config["teacher"], opened)
+    teacher = open_teacher(config.get("teacher"), opened)
     return Result(Path(run), student, assess(student, teacher, opened))

@@ -62,6 +62,17 @@ class Run:
         finally:
             lock.release()
 
+    def in_use(self) -> bool:
+        """Return whether a process holds the folder right now."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            return False  # there is no such folder yet
+
     def _make_room(self, *, resume: bool, overwrite: bool) -> None:
         found = {p.name for p in self.path.iterdir()} - {".lock"}
         if not found or (resume and "config.yaml" in found):

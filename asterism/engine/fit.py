@@ -35,6 +35,7 @@ class Fitted:
         student: The student in the state that is kept, in eval mode, on the CPU.
         score: What validation measured of that state.
         steps: Steps trained in all.
+        seconds_per_step: Duration of a step, validation and checkpoints included.
         seconds: Duration of this process's share of the training.
         broken: Samples that could not be read, by name.
     """
@@ -43,6 +44,7 @@ class Fitted:
     score: float
     steps: int
     seconds: float
+    seconds_per_step: float
     broken: tuple[str, ...]
 
 
@@ -102,7 +104,8 @@ def fit(
         trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
         last = run.checkpoints / "last.ckpt"
         going_on = resume and last.exists()
-        run.cut_metrics(_step_of(last) if going_on else 0)
+        before = _step_of(last) if going_on else 0
+        run.cut_metrics(before)
         trainer.fit(
             distiller,
             train,
@@ -113,11 +116,13 @@ def fit(
     file = run.checkpoints / f"{settings.keep}.ckpt"
     kept = torch.load(file, map_location="cpu", weights_only=True)
     distiller.cpu().load_state_dict(kept["state_dict"])
+    seconds = time.perf_counter() - begun
     return Fitted(
         student=distiller.kept.eval(),
         score=float(kept["callbacks"]["Checkpoints"][settings.keep]),
         steps=trainer.global_step,
-        seconds=time.perf_counter() - begun,
+        seconds=seconds,
+        seconds_per_step=seconds / max(1, trainer.global_step - before),
         broken=tuple(distiller.broken),
     )
 
