@@ -26,6 +26,7 @@ def run(arguments: Sequence[str]) -> None:
         "epochs": 30,
         "batch_size": 64,
         "lr": 0.05,
+        "keep": "last",
         "overwrite": True,
     }
     console = Console(width=None if Console().is_terminal else 160)

@@ -34,6 +34,9 @@ class Parser(ArgumentParser):
     def format_help(self, *arguments: Any, **options: Any) -> str:
         """Show options with dashes."""
         shown = super().format_help(*arguments, **options)
+        if "--method" in shown and self.prog == "asterism distill":
+            shown += f"\nmethods (`{self.prog} --method.help NAME` shows all of one):\n"
+            shown += "".join(f"  {line}\n" for line in method_lines())
         return re.sub(r"--[a-z_]+", lambda found: found[0].replace("_", "-"), shown)
 
     def _reworded(self, text: str) -> str:
@@ -59,6 +62,15 @@ class Parser(ArgumentParser):
             hint = f" (did you mean {dashed(near[0])}?)" if near else ""
             return f"{dashed(found[1])} is no option here{hint}: `{self.prog} --help` shows all."
         return f"{text} (`{self.prog} --help` shows all options.)"
+
+
+def method_lines() -> list[str]:
+    """Return each method's name, options and paper."""
+    lines = []
+    for name in methods.__all__:
+        method = getattr(methods, name)
+        lines += [f"{name:<5} {method.paper}", f"{'':5} {', '.join(method().config())}"]
+    return lines
 
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}

@@ -114,6 +114,10 @@ def test_help_shows_options_with_dashes_and_every_method(capsys):
     shown = capsys.readouterr().out
     assert "--batch-size" in shown
     assert "--batch_size" not in shown
+    for name in methods.__all__:
+        method = getattr(methods, name)
+        assert method.paper in shown
+        assert ", ".join(method().config()) in shown
     with pytest.raises(SystemExit):
         main(["distill", "--method.help", "RKD"])
     assert "25 beside" in " ".join(capsys.readouterr().out.split())

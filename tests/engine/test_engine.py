@@ -1,12 +1,13 @@
 """Tests for asterism/engine, on the real digits."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import nn
 
-from asterism import KD, RKD, Method, Outputs
+from asterism import KD, RKD, RRD, VRM, Method, Outputs
 from asterism.data import open_data
 from asterism.engine import Settings, fit, seed_everything
 from asterism.engine.optimisation import make_optimizer, make_schedule
@@ -62,6 +63,25 @@ def test_the_same_seed_gives_the_same_bits(tmp_path):
     assert without_speed(tmp_path / "a") == without_speed(tmp_path / "b")
 
 
+@contextmanager
+def interrupted(epoch):
+    """Stop the training in the middle of an epoch."""
+
+    class Stop(Exception):
+        pass
+
+    original = Run.append_metrics
+
+    def interrupt(self, line):
+        original(self, line)
+        if line["epoch"] == epoch:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Run, "append_metrics", interrupt)
+        yield
+
+
 def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
     """With dropout, momentum, an average and a schedule, which all have state."""
     student = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(64, 16), nn.Linear(16, 10))
@@ -75,24 +95,33 @@ def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
 
     whole = {k: v.clone() for k, v in weights(go(tmp_path / "whole")).items()}
 
-    class Stop(Exception):
-        pass
-
-    original, steps = Run.append_metrics, []
-
-    def interrupt(self, line):
-        original(self, line)
-        steps.append(line["step"])
-        if line["epoch"] == 2:
-            raise Stop
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "append_metrics", interrupt)
-        with pytest.raises(Stop):
-            go(tmp_path / "parts")
+    with interrupted(epoch=2):
+        go(tmp_path / "parts")
     resumed = go(tmp_path / "parts", resume=True)
     assert all(torch.equal(x, whole[k]) for k, x in weights(resumed).items())
     assert without_speed(tmp_path / "parts") == without_speed(tmp_path / "whole")
+
+
+def test_a_method_with_state_resumes_where_it_stopped(tmp_path):
+    """RRD's bank, pointer and heads; VRM's ramp."""
+    teacher = build("convnet", SPEC)
+
+    def go(folder, **options):
+        seed_everything(0, verbose=False)
+        methods = [RRD(bank_size=200, dim=16), VRM(ramp_steps=30)]
+        for method in methods:
+            method.setup(student_dim=64, teacher_dim=128)
+        return training(folder, teacher=teacher, methods=methods, **options), methods
+
+    whole, methods = go(tmp_path / "whole", epochs=4)
+
+    with interrupted(epoch=2):
+        go(tmp_path / "parts", epochs=4)
+    resumed, again = go(tmp_path / "parts", epochs=4, resume=True)
+    assert all(torch.equal(x, weights(whole)[k]) for k, x in weights(resumed).items())
+    for one, two in zip(methods, again, strict=True):
+        assert one.state_dict().keys() == two.state_dict().keys() != set()
+        assert all(torch.equal(x, two.state_dict()[k]) for k, x in one.state_dict().items())
 
 
 class WithBatchNorm(nn.Module):
