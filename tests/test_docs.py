@@ -32,6 +32,9 @@ def workshop(tmp_path_factory):
         patch.chdir(folder)
         train = "train --model convnet --data digits --limit-steps 2 --out runs/teacher"
         assert main(shlex.split(train)) == 0
+        for page in PAGES:  # files that a page shows, by the name in their first line
+            for name, text in found(r"^```yaml\n# (\S+)\n(.*?)^```", page):
+                (folder / name).write_text(text)
         yield folder
 
 
@@ -53,6 +56,8 @@ def test_commands_run(line, workshop, monkeypatch):
         return  # a pattern with the reader's own names in it
     if words[0] in ("train", "distill"):
         words += ["--limit-steps", "2", "--overwrite"]
+    if words[0] == "bench":
+        words += ["--table-only"]  # test_bench.py runs grids
     if words[0] == "demo":
         return  # `make demo` is run as it stands
     assert main(words) == 0
