@@ -39,8 +39,12 @@ def outputs_of(
             if len(batch.index):
                 yield Batch((to_float(batch.views[0]),), batch.index)
 
-    outputs = collect(model, clean())
+    outputs = collect(model, clean(), _device(model))
     return outputs, torch.cat(targets) if targets else None
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def assess(student: nn.Module, teacher: nn.Module | None, data: Data) -> dict[str, Any]:
@@ -62,12 +66,11 @@ def assess(student: nn.Module, teacher: nn.Module | None, data: Data) -> dict[st
         learning = learning[order[:PROBE_ROWS]]
     outputs, target = outputs_of(student, source, rows)
     found: dict[str, Any] = {"split": split, "rows": len(outputs.embedding)}
-    image = torch.zeros(1, *source.image_shape)
-    found["student"] = _measure(student, outputs, target, data, learning, image)
+    found["student"] = _measure(student, outputs, target, data, learning)
     if teacher is not None:
         taught, _ = outputs_of(teacher, source, rows)
         found["fidelity"] = asdict(fidelity(outputs, taught))
-        found["teacher"] = _measure(teacher, taught, target, data, learning, image)
+        found["teacher"] = _measure(teacher, taught, target, data, learning)
     return found
 
 
@@ -77,8 +80,8 @@ def _measure(
     target: Tensor | None,
     data: Data,
     learning: Tensor,
-    image: Tensor,
 ) -> dict[str, Any]:
+    image = torch.zeros(1, *data.source.image_shape, device=_device(model))
     found: dict[str, Any] = {"cost": asdict(cost(model, image))}
     if target is None:
         return found

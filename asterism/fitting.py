@@ -10,32 +10,38 @@ from asterism.data import Data
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
-from asterism.models import Spec, build
+from asterism.models import BUILT_IN, Spec, build
 from asterism.run import load
 from asterism.types import Outputs
 
 Model = str | nn.Module | Callable[..., nn.Module]
 
 
-def open_teacher(name: Model | None, data: Data) -> nn.Module | None:
-    """Return the teacher: the student of an earlier run, or a model by name; None for None."""
-    if name is None:
-        return None
+def open_teacher(name: Model, data: Data) -> nn.Module:
+    """Return the teacher: the student of an earlier run, or a model by name.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If there is no such model, or it is a built-in one without weights.
+    """
     if isinstance(name, str) and Path(name).is_dir():
         return load(name)
-    teacher = build(name, Spec(data.classes, data.source.image_shape))
-    if isinstance(name, str) and name.partition("?")[0].startswith("resnet") and "?" not in name:
+    if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
-    return teacher.eval()
+    return build(name, Spec(data.classes, data.source.image_shape)).eval()
 
 
-def choose_methods(method: Method | Sequence[Method] | None, *, use_labels: bool) -> list[Method]:
-    """Return the methods as a list; without any, what is known to work."""
-    if method is None:
-        if use_labels:
-            return [RKD(distance_weight=25.0, angle_weight=50.0), KD()]
+def choose_methods(
+    method: Method | Sequence[Method] | None, data: Data, taught: Outputs, *, use_labels: bool
+) -> list[Method]:
+    """Return the methods as a list; without any, what is known to work with such a teacher."""
+    if method is not None:
+        return [method] if isinstance(method, Method) else list(method)
+    if not use_labels:
         return [RKD()]
-    return [method] if isinstance(method, Method) else list(method)
+    relations = RKD(distance_weight=25.0, angle_weight=50.0)
+    same_classes = taught.logits is not None and taught.logits.shape[1] == data.classes
+    return [relations, KD()] if same_classes else [relations]
 
 
 @torch.no_grad()
@@ -44,7 +50,7 @@ def try_out(model: nn.Module, data: Data, role: str) -> Outputs:
     shape = data.source.image_shape
     try:
         with evaluating(model):
-            outputs = model(torch.rand(2, *shape))
+            outputs = model(torch.zeros(2, *shape))
     except (RuntimeError, IndexError, TypeError) as error:
         raise ValueError(f"the {role} cannot take images of shape {shape}: {error}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:

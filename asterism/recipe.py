@@ -161,25 +161,24 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     if choices["on_broken"] == "stop":
         data.refuse_broken()
     use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
-    teacher = open_teacher(choices["teacher"], data)
-    methods = choose_methods(choices["method"], use_labels=use_labels)
-    if teacher is None and not use_labels:
+    teacher, taught, methods = None, None, []
+    if choices["teacher"] is not None:
+        teacher = open_teacher(choices["teacher"], data)
+        taught = try_out(teacher, data, "teacher")
+        methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
+        teacher.to(settings.device)
+    elif not use_labels:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
         )
-    taught = None if teacher is None else try_out(teacher, data, "teacher")
     classes = student_classes(methods, data, taught, use_labels)
     seed_everything(settings.seed, verbose=False)
     spec = Spec(classes, data.source.image_shape, *data.statistics())
     student = build(choices["student"], spec)
     student_dim = try_out(student, data, "student").embedding.shape[1]
-    if taught is not None:
-        for method in methods:
-            method.setup(
-                student_dim=student_dim,
-                teacher_dim=taught.embedding.shape[1],
-                rows=len(data.source),
-            )
+    teacher_dim = 0 if taught is None else taught.embedding.shape[1]
+    for method in methods:
+        method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
     with run.writing(resume=choices["resume"], overwrite=choices["overwrite"]):
         config = configuration(choices, methods, settings)
         if choices["resume"]:
@@ -210,7 +209,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         }
         run.write_student(weights_of(fitted.student), card)
         result = {
-            **assess(fitted.student, teacher, data),
+            **assess(fitted.student.to(settings.device), teacher, data),
             "validation": fitted.score,
             "steps": fitted.steps,
             "seconds": round(fitted.seconds, 1),
@@ -218,7 +217,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "broken": list(fitted.broken),
         }
         run.write_result(result)
-    student = Student(fitted.student, spec.image_shape).eval()
+    student = Student(fitted.student.cpu(), spec.image_shape).eval()
     return Result(run.path, student, result)
 
 
@@ -244,5 +243,6 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
-    teacher = open_teacher(config.get("teacher"), opened)
+    named = config.get("teacher")
+    teacher = None if named is None else open_teacher(named, opened)
     return Result(Path(run), student, assess(student, teacher, opened))

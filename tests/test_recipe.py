@@ -186,6 +186,20 @@ def test_modules_and_datasets_of_the_users(tmp_path):
         )
 
 
+def test_without_a_method_it_is_what_the_teacher_can_teach(teacher, tmp_path):
+    quick = {"limit_steps": 1, "batch_size": 64}
+    for name, taught, labels, expected in (
+        ("a", teacher, True, ["RKD", "KD"]),
+        ("b", teacher, False, ["RKD"]),
+        ("c", nn.Flatten(), True, ["RKD"]),
+    ):
+        result = recipe.distill(
+            taught, STUDENT, "digits", labels=labels, out=tmp_path / name, **quick
+        )
+        config = yaml.safe_load((result.run / "config.yaml").read_text())
+        assert [m["class_path"] for m in config["method"]] == [f"asterism.{m}" for m in expected]
+
+
 def test_what_does_not_fit_is_refused_before_training(teacher, tmp_path):
     rgb = tmp_path / "rgb.npz"
     np.savez(rgb, x=np.zeros((40, 8, 8, 3), np.uint8), y=np.arange(40) % 4)
@@ -196,6 +210,8 @@ def test_what_does_not_fit_is_refused_before_training(teacher, tmp_path):
         recipe.distill(teacher, STUDENT, str(rgb), **out)
     with pytest.raises(ValueError, match="KD compares class scores: the teacher has 10 classes, "):
         recipe.distill(teacher, STUDENT, str(grey), method=KD(), **out)
+    with pytest.raises(ValueError, match="the teacher convnet.* has no weights"):
+        recipe.distill("convnet?width=8", STUDENT, "digits", **out)
     with pytest.raises(ValueError, match="the teacher has none: use RKD"):
         recipe.distill(nn.Flatten(), STUDENT, "digits", method=KD(), **out)
     with pytest.raises(ValueError, match="has no weights: name them, resnet20"):

@@ -53,6 +53,10 @@ class Record(lightning.Callback):
             self._write(trainer, distiller)
         self.step_ended = time.perf_counter()
 
+    def on_train_epoch_end(self, trainer: Any, distiller: Any) -> None:
+        """Write what a training that was cut short has not written yet."""
+        self._write(trainer, distiller)
+
     def _write(self, trainer: Any, distiller: Distiller) -> None:
         if not self.steps:
             return

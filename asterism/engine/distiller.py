@@ -94,12 +94,11 @@ class Distiller(lightning.LightningModule):
         return self.ema.module if self.ema is not None else self.student
 
     def setup(self, stage: str) -> None:
-        """Move the teacher beside the student."""
+        """Move teacher and anchors beside the student."""
         for module in [self.student, *self.teacher]:
+            module.to(self.device)
             if self.settings.channels_last:
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for teacher in self.teacher:
-            teacher.to(self.device)
         if self.anchors is not None:
             images, taught = self.anchors
             logits = None if taught.logits is None else taught.logits.to(self.device)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -96,3 +98,11 @@ class Settings:
             )
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
+
+    @property
+    def device(self) -> torch.device:
+        """Return where models run outside the training loop."""
+        for name, kind in (("gpu", torch.cuda), ("mps", torch.backends.mps)):
+            if self.accelerator in ("auto", name) and kind.is_available():
+                return torch.device("cuda" if name == "gpu" else "mps")
+        return torch.device("cpu")
