@@ -10,7 +10,7 @@ from asterism.data import Data
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
-from asterism.models import Spec, build
+from asterism.models import BUILT_IN, Spec, build
 from asterism.run import load
 from asterism.types import Outputs
 
@@ -24,7 +24,7 @@ def open_teacher(name: Model | None, data: Data) -> nn.Module | None:
     if isinstance(name, str) and Path(name).is_dir():
         return load(name)
     teacher = build(name, Spec(data.classes, data.source.image_shape))
-    if isinstance(name, str) and name.partition("?")[0].startswith("resnet") and "?" not in name:
+    if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     return teacher.eval()
 
