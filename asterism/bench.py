@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import statistics
 import subprocess
@@ -143,7 +144,8 @@ def run_grid(grid: Grid, *, say: Callable[[str], None], extra: tuple[str, ...] =
         cell = free[0]
         say(f"{cell.pair}, {cell.method}, seed {cell.seed}")
         grid.out.mkdir(parents=True, exist_ok=True)
-        config = grid.out / f".{Path(cell.settings['out']).name}.yaml"
+        # Named by the process: another one may be about to try the same cell.
+        config = grid.out / f".{Path(cell.settings['out']).name}.{os.getpid()}.yaml"
         config.write_text(yaml.safe_dump(cell.settings))
         command = [sys.executable, "-m", "asterism", cell.verb, "--config", str(config)]
         done = subprocess.run([*command, "--resume", *extra], capture_output=True, text=True)

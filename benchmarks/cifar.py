@@ -1,12 +1,12 @@
 """The CIFAR data and teachers of docs/results.md.
 
-    python benchmarks/cifar.py DATA.npz OUT.npz    # decode a file of planes into a plain .npz
+    python benchmarks/cifar.py DATA.npz OUT.npz [--rows N]    # decode a file of planes, or N rows
 
 and, as a teacher, `benchmarks/cifar.py:resnet_a?depth=56&weights=FILE.safetensors` (ResNets of
 He et al. with parameter-free shortcuts) or `benchmarks/cifar.py:resnet_w?…` (the wide-stem form).
 """
 
-import sys
+import argparse
 
 import numpy as np
 import torch
@@ -16,13 +16,16 @@ from torch import Tensor, nn
 from asterism import Outputs
 
 
-def convert(source: str, target: str) -> None:
-    """Undo the differences (G, R - G, B - G; along rows and columns) in which planes are kept."""
+def convert(source: str, target: str, rows: int | None = None) -> None:
+    """Undo the differences (G, R - G, B - G; along rows and columns) in which planes are kept.
+
+    The images of these files are shuffled, so that the first rows are a fair sample.
+    """
     with np.load(source, allow_pickle=False) as stored:
-        planes = stored["d"].cumsum(2, dtype="u1").cumsum(3, dtype="u1")
+        planes = stored["d"][:, :rows].cumsum(2, dtype="u1").cumsum(3, dtype="u1")
         green, red, blue = planes[0], planes[1] + planes[0], planes[2] + planes[0]
         names = np.array([str(name) for name in stored["names"]])
-        np.savez(target, x=np.stack([red, green, blue], -1), y=stored["y"], names=names)
+        np.savez(target, x=np.stack([red, green, blue], -1), y=stored["y"][:rows], names=names)
 
 
 class BlockA(nn.Module):
@@ -104,4 +107,8 @@ def resnet_w(depth: int = 32, classes: int = 100) -> nn.Module:
 
 
 if __name__ == "__main__":
-    convert(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description="Decode a file of planes into a plain .npz.")
+    parser.add_argument("source", help="the file of planes")
+    parser.add_argument("target", help="the .npz file to write")
+    parser.add_argument("--rows", type=int, help="take so many rows from the beginning")
+    convert(**vars(parser.parse_args()))

@@ -14,10 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asterism.models import resnet, small
+from asterism.models import resnet, small, vgg, wide_resnet
 from asterism.models.adapt import Adapted
 
-BUILT_IN: dict[str, Callable[..., nn.Module]] = resnet.MODELS | small.MODELS
+BUILT_IN: dict[str, Callable[..., nn.Module]] = (
+    resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
+)
 
 
 @dataclass(frozen=True)

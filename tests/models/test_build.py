@@ -23,11 +23,36 @@ def test_every_model_gives_outputs(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "millions"), [("resnet8", 0.08), ("resnet20", 0.28), ("resnet56", 0.86)]
+    ("name", "millions", "width"),
+    [
+        ("resnet8", 0.08, 64),
+        ("resnet20", 0.28, 64),
+        ("resnet56", 0.86, 64),
+        ("resnet8x4", 1.23, 256),
+        ("resnet32x4", 7.43, 256),
+        ("wrn-16-2", 0.70, 128),
+        ("wrn-40-1", 0.57, 64),
+        ("wrn-40-2", 2.26, 128),
+        ("vgg8", 3.97, 512),
+        ("vgg13", 9.46, 512),
+    ],
 )
-def test_sizes_are_those_of_the_literature(name, millions):
+def test_sizes_are_those_of_the_literature(name, millions, width):
     model = build(name, Spec(100, (3, 32, 32)))
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.007)
+    assert model.classifier.in_features == width
+
+
+def test_a_wide_resnet_activates_before_it_convolves():
+    """Blocks of zeros pass on what is left of the stem, negative values too."""
+    model = build("wrn-16-2", SPEC).eval()
+    images = torch.rand(2, 3, 32, 32)
+    block = model.blocks[1]  # of one width: its shortcut is the input itself
+    x = torch.randn(2, 32, 32, 32)
+    torch.nn.init.zeros_(block.conv2.weight)
+    assert torch.equal(block(x.clone()), x)
+    assert model.blocks[0].shortcut is not None
+    assert (model(images).embedding >= 0).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28)])
