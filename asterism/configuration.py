@@ -11,7 +11,7 @@ from asterism.run import Run, RunError
 NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
 
 # What may change between a run and its resumption without making it another experiment.
-_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "limit_steps", "provenance"}
+_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "provenance", "teacher_cache"}
 
 
 def configuration(

@@ -15,6 +15,7 @@ from asterism.data import Data
 from asterism.data.cache import TeacherCache
 from asterism.engine import Settings
 from asterism.models import weights_of
+from asterism.models.adapt import Adapted
 from asterism.types import Outputs
 
 
@@ -70,9 +71,12 @@ def teacher_cache(
             "a teacher cache needs views that can be repeated, and this dataset augments its "
             "images by itself: give it without transforms, as uint8."
         )
-    key = {
+    key: dict[str, Any] = {
         "teacher": weights_fingerprint(teacher),
         "architecture": str(teacher),
+        "embedding": [m.embedding for m in teacher.modules() if isinstance(m, Adapted)],
+        "widths": [0 if x is None else x.shape[1] for x in taught],
+        "image_shape": list(data.source.image_shape),
         "data": data.source.fingerprint(),
         "precision": settings.precision,
     }

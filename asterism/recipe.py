@@ -244,5 +244,7 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
         image_size=config["image_size"],
     )
     named = config.get("teacher")
+    if isinstance(named, str) and ".py:" in named.partition("?")[0]:
+        named = None  # nothing named in a run folder is imported: the student is measured alone
     teacher = None if named is None else open_teacher(named, opened)
     return Result(Path(run), student, assess(student, teacher, opened))

@@ -64,6 +64,8 @@ class Loader(DataLoader[Batch]):
             collate_fn=_as_is,  # sources fetch whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
+            # The workers' base seed must not come from the global state, which a restart restores.
+            generator=torch.Generator(),
         )
         self.order = order
 

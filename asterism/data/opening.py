@@ -38,8 +38,10 @@ class Data:
         return None if self.source.names is None else len(self.source.names)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel, from up to 2,000 training images."""
-        images = to_float(self.source.__getitems__(self.train[:2000].tolist()).views[0])
+        """Return mean and standard deviation of each channel, from some 2,000 training images."""
+        # Spread over all rows: folders come sorted by class.
+        some = self.train[:: max(1, len(self.train) // 2000)]
+        images = to_float(self.source.__getitems__(some.tolist()).views[0])
         std = images.std((0, 2, 3)).clamp_min(1e-3)
         return tuple(images.mean((0, 2, 3)).tolist()), tuple(std.tolist())
 

@@ -112,7 +112,7 @@ class Checkpoints(lightning.Callback):
         """Save this epoch's state, and keep it if it is the best."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.last = next(iter(distiller.scores.values()), 0.0)
-        if self.best is None or self.last > self.best:
+        if self.best is None or self.last >= self.best:
             self.best = self.last
             self._save(trainer, "best.ckpt")
         self._save(trainer, "last.ckpt")

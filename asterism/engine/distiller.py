@@ -79,9 +79,8 @@ class Distiller(lightning.LightningModule):
         self.use_labels, self.caches = use_labels, caches
         self.anchors = anchors
         self.steps_per_epoch = steps_per_epoch
-        self.run_student: Callable[[Tensor], Outputs] = (
-            torch.compile(student) if settings.compile else student
-        )
+        # In a tuple as well: the student is a submodule already.
+        self.called = (torch.compile(student) if settings.compile else student,)
         self.broken: dict[str, None] = {}  # unreadable samples by name, in order
         self.seconds_waiting = 0.0
         self.last_loss = float("nan")
@@ -126,7 +125,8 @@ class Distiller(lightning.LightningModule):
         views = self._views(batch)
         n = len(batch.index)
         images = torch.cat(views) if len(views) > 1 else views[0]
-        student = self.run_student(images)
+        run_student: Callable[[Tensor], Outputs] = self.called[0]
+        student = run_student(images)
         terms: dict[str, Tensor] = {}
         if self.use_labels and batch.target is not None and student.logits is not None:
             seen = len(views) if self.settings.train_views else 1
@@ -138,7 +138,7 @@ class Distiller(lightning.LightningModule):
                 taught = self._taught(views, batch.index)
             anchors = None
             if self.anchors is not None:
-                anchors = (self.run_student(self.anchors[0]), self.anchors[1])
+                anchors = (run_student(self.anchors[0]), self.anchors[1])
             for method, names in self.objectives:
                 # A method of one view takes all views for samples, if all are for training.
                 count = len(views) if self.settings.train_views else method.views

@@ -104,7 +104,8 @@ def fit(
         trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
         last = run.checkpoints / "last.ckpt"
         going_on = resume and last.exists()
-        before = _step_of(last) if going_on else 0
+        before, epoch = _reached(last) if going_on else (0, 0)
+        order.set_epoch(epoch)  # workers fetch ahead before Lightning sets the epoch
         run.cut_metrics(before)
         trainer.fit(
             distiller,
@@ -127,8 +128,10 @@ def fit(
     )
 
 
-def _step_of(checkpoint: os.PathLike[str]) -> int:
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+def _reached(checkpoint: os.PathLike[str]) -> tuple[int, int]:
+    """Return the steps and the epochs that a checkpoint has behind it."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return int(saved["global_step"]), int(saved["epoch"]) + 1
 
 
 def _trainer(settings: Settings, callbacks: list[lightning.Callback]) -> lightning.Trainer:

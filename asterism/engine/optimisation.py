@@ -43,7 +43,9 @@ def make_schedule(
         if step < warmup:
             return (step + 1) / (warmup + 1)
         if settings.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (total - warmup))))
+            return 0.5 * (
+                1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup)))
+            )
         if settings.schedule == "multi-step":
             return 0.1 ** sum(step >= m * steps_per_epoch for m in settings.milestones)
         return 1.0

@@ -82,7 +82,8 @@ def interrupted(epoch):
         yield
 
 
-def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path, workers):
     """With dropout, momentum, an average and a schedule, which all have state."""
     student = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(64, 16), nn.Linear(16, 10))
 
@@ -91,7 +92,8 @@ def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path):
         for layer in student:
             if isinstance(layer, nn.Linear):
                 layer.reset_parameters()
-        return training(folder, student=build(student, SPEC), ema=0.9, epochs=4, **options)
+        options |= {"ema": 0.9, "epochs": 4, "workers": workers}
+        return training(folder, student=build(student, SPEC), **options)
 
     whole = {k: v.clone() for k, v in weights(go(tmp_path / "whole")).items()}
 
