@@ -10,6 +10,7 @@ from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
 from asterism.data import open_data
+from asterism.distributed import from_first, is_first
 from asterism.engine import Settings, fit, seed_everything
 from asterism.fitting import Model, choose_methods, open_teacher, student_classes, try_out
 from asterism.methods.base import Method
@@ -179,11 +180,14 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
         method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
-    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"]):
-        config = configuration(choices, methods, settings)
-        if choices["resume"]:
-            refuse_changes(run, config)
-        run.write_config(config, provenance(data, teacher))
+    if settings.processes > 1 and choices["out"] is None:
+        raise ValueError("several processes need to know their common run folder: name it (--out).")
+    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
+        if is_first():
+            config = configuration(choices, methods, settings)
+            if choices["resume"]:
+                refuse_changes(run, config)
+            run.write_config(config, provenance(data, teacher))
         fitted = fit(
             student,
             teacher,
@@ -197,8 +201,6 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             anchors=choose_anchors(methods, teacher, data, seed=settings.seed),
             cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
         )
-        for name in fitted.broken:
-            print(f"left out, unreadable: {name}", file=sys.stderr)
         card = {
             "model": choices["student"]
             if isinstance(choices["student"], str)
@@ -207,6 +209,11 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "image_shape": list(spec.image_shape),
             "embedding_dim": student_dim,
         }
+        if not is_first():  # the first process measures and writes
+            student = Student(fitted.student, spec.image_shape).eval()
+            return Result(run.path, student, from_first(None))
+        for name in fitted.broken:
+            print(f"left out, unreadable: {name}", file=sys.stderr)
         run.write_student(weights_of(fitted.student), card)
         result = {
             **assess(fitted.student.to(settings.device), teacher, data),
@@ -217,6 +224,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "broken": list(fitted.broken),
         }
         run.write_result(result)
+    from_first(result)
     student = Student(fitted.student.cpu(), spec.image_shape).eval()
     return Result(run.path, student, result)
 
