@@ -101,7 +101,7 @@ class Networks:
         parts = parts or [encode_nobody]
         anchors = torch.split(self.anchors[0], size) if self.anchors is not None else ()
         encoded = Encoded(self.student, [*parts, *(partial(run, x) for x in anchors)], key=key)
-        views = 1 if self.views is None else 1 + self.views.virtual
+        views = len(batch.views) if self.views is None else 1 + self.views.virtual
         student = by_view(encoded.outputs[: len(parts)], views)
         teacher = by_view(taught, views) if taught else []
         described = None

@@ -49,7 +49,8 @@ class Objective(nn.Module):
         logits = [view.logits for view in seen if view.logits is not None]
         if target is None or not logits or not self.task_weight:
             return None
-        every = torch.cat(logits).float()
+        every = torch.cat(logits)
+        every = every.to(torch.promote_types(every.dtype, torch.float32))
         share = F.cross_entropy(every, target.repeat(len(logits)), reduction="sum")
         return self.task_weight * ranks() * share / (total * len(logits))
 
