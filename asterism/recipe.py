@@ -15,7 +15,8 @@ from asterism.fitting import Model, choose_methods, open_teacher, student_classe
 from asterism.methods.base import Method
 from asterism.models import Spec, build, weights_of
 from asterism.provenance import provenance, teacher_cache
-from asterism.run import Run, Student, load
+from asterism.run import Run
+from asterism.student import Student, load
 
 
 @dataclass(frozen=True)
