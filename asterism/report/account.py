@@ -8,8 +8,10 @@ from typing import Any
 
 from asterism.report.older import older_measures
 from asterism.report.sample import Sample, read_sample
+from asterism.report.words import readable
 from asterism.run import Run, RunError
 
+_SAMPLING = ("rows", "pairs", "triplets", "seed", "resamples", "confidence")
 GROUPS = ("task", "fidelity", "health", "compatibility", "cost")
 
 
@@ -37,8 +39,8 @@ class Measure:
     Attributes:
         group: One of `GROUPS`.
         name: Name without k.
-        k: Number of neighbours, where it has one.
-        unit: `%` (the value is a share), `bytes`, `ms`, … or nothing.
+        k: Number of neighbours; of costs the batch size.
+        unit: `%`, `bytes`, `ms`, … or nothing.
         better: `higher`, `lower` or `none`.
         student: The student's value.
         teacher: The teacher's value.
@@ -59,12 +61,13 @@ class Measure:
     @property
     def label(self) -> str:
         """Return the name with its k."""
-        return self.name if self.k is None else f"{self.name}@{self.k}"
+        between = ", batch of " if self.group == "cost" else "@"
+        return self.name if self.k is None else f"{self.name}{between}{self.k}"
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is told, as shares."""
+    """How well one class is told, in per cent."""
 
     name: str
     count: int
@@ -80,8 +83,10 @@ class Account:
         path: The run folder.
         name: Its shortest name among the runs of a report.
         config: The settings.
-        result: `result.json`, as it is.
         headline: What was kept, what was lost, at what saving, in a sentence; or None.
+        split: The rows on which it was measured: `test`, `validation`.
+        sampling: How they were sampled: `rows`, `pairs`, `triplets`, `seed`, `resamples`,
+            `confidence`; None is not known.
         measures: All measures.
         classes: All classes, without an order.
         metrics: The lines of `metrics.jsonl`.
@@ -91,8 +96,9 @@ class Account:
     path: Path
     name: str
     config: dict[str, Any]
-    result: dict[str, Any]
     headline: str | None
+    split: str
+    sampling: dict[str, float | None]
     measures: tuple[Measure, ...]
     classes: tuple[ClassScore, ...]
     metrics: list[dict[str, Any]]
@@ -119,6 +125,8 @@ def read_account(path: Path, name: str) -> Account:
         records = result.get("measures")
         measures = [_measure(m) for m in (older_measures(result) if records is None else records)]
         classes = tuple(_class(c) for c in result.get("per_class") or ())
+        given = {"rows": result.get("rows"), **(result.get("sampling") or {})}
+        sampling = {key: finite(given.get(key)) for key in _SAMPLING}
         if not all(isinstance(line, dict) for line in metrics):
             raise RunError(f"{run.path / 'metrics.jsonl'} is damaged: a line holds no object.")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -127,7 +135,10 @@ def read_account(path: Path, name: str) -> Account:
         raise RunError(f"{run.path / 'result.json'} is damaged: {error!r}.") from error
     headline = None if headline is None else str(headline)
     order = sorted(measures, key=lambda m: GROUPS.index(m.group))
-    return Account(run.path, name, config, result, headline, tuple(order), classes, metrics, sample)
+    split = readable(result.get("split", ""))
+    return Account(
+        run.path, name, config, headline, split, sampling, tuple(order), classes, metrics, sample
+    )
 
 
 def _measure(record: Mapping[str, Any]) -> Measure:

@@ -1,11 +1,12 @@
 """The figures of a run: each with its numbers as a table and a sentence on how to read it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from asterism.report.account import Account, finite
+from asterism.report.account import Account, ClassScore, finite
 from asterism.report.sample import Sample
 from asterism.report.words import number, readable
 
@@ -96,16 +97,17 @@ def _overlap(sample: Sample) -> Figure | None:
     if sample.overlap is None or len(sample) < 3:
         return None
     n, rows = len(sample), []
-    for k, column in enumerate(sample.overlap.T, start=1):
+    for k, column in enumerate(100 * sample.overlap.T, start=1):
         mean, half = float(column.mean()), 1.96 * float(column.std(ddof=1)) / n**0.5
-        rows.append([k, mean, max(mean - half, 0.0), min(mean + half, 1.0), min(k / (n - 1), 1.0)])
+        chance = min(100 * k / (n - 1), 100.0)
+        rows.append([k, mean, max(mean - half, 0.0), min(mean + half, 100.0), chance])
     return Figure(
         "overlap",
         "Neighbours kept",
         f"Of the teacher's k nearest neighbours among {n:,} sampled rows, the share that are also "
         "among the student's k nearest (band: 95 % interval of the mean). A student that knows "
         "nothing of the teacher lies on the line of chance; 100 % is the same neighbourhoods.",
-        ["k", "kept", "low", "high", "chance"],
+        ["k", "kept, %", "low", "high", "chance, %"],
         rows,
         {"rows": [[_short(v) for v in row] for row in rows]},
     )
@@ -116,9 +118,9 @@ def _classes(account: Account) -> Figure | None:
         return None
     beside = any(c.teacher is not None for c in account.classes)
 
-    def loss(one: Any) -> float:
+    def loss(one: ClassScore) -> float:
         if one.student is None:
-            return -np.inf
+            return -math.inf
         return (one.teacher or 0.0) - one.student if beside else -one.student
 
     worst = sorted(account.classes, key=loss, reverse=True)
@@ -131,7 +133,7 @@ def _classes(account: Account) -> Figure | None:
         "Class by class",
         f"{which} classes, worst first {order}. The bar is the student's accuracy"
         + (", the upright mark the teacher's: the gap is the loss." if beside else "."),
-        ["class", "rows", "student", "teacher"],
+        ["class", "rows", "student, %", "teacher, %"],
         rows,
         {"rows": [[readable(r[0], 24), *r[1:]] for r in drawn]},
     )

@@ -9,7 +9,7 @@ _WHERE = (
     ("task", "recall", 10, "%", "higher", ("retrieval", "recall", "10")),
     ("task", "MAP@R", None, "%", "higher", ("retrieval", "map_at_r")),
     ("task", "k-NN accuracy", None, "%", "higher", ("knn",)),
-    ("task", "linear probe accuracy", None, "%", "higher", ("probe",)),
+    ("task", "linear probe", None, "%", "higher", ("probe",)),
     ("fidelity", "agreement", None, "%", "higher", ("fidelity", "agreement")),
     ("fidelity", "neighbour overlap", 1, "%", "higher", ("fidelity", "neighbour_overlap", "1")),
     ("fidelity", "neighbour overlap", 10, "%", "higher", ("fidelity", "neighbour_overlap", "10")),
@@ -17,8 +17,8 @@ _WHERE = (
     ("cost", "parameters", None, "", "lower", ("cost", "parameters")),
     ("cost", "size", None, "bytes", "lower", ("cost", "bytes")),
     ("cost", "embedding width", None, "", "lower", ("cost", "embedding_dim")),
-    ("cost", "latency, batch of 1", None, "ms", "lower", ("cost", "latency_ms", "1")),
-    ("cost", "latency, batch of 64", None, "ms", "lower", ("cost", "latency_ms", "64")),
+    ("cost", "latency", 1, "ms", "lower", ("cost", "latency_ms", "1")),
+    ("cost", "latency", 64, "ms", "lower", ("cost", "latency_ms", "64")),
 )
 
 
@@ -27,11 +27,12 @@ def older_measures(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     student = {**result["student"], "fidelity": result.get("fidelity")}
     records = []
     for group, name, k, unit, better, path in _WHERE:
-        found = {"student": _at(student, path), "teacher": _at(result.get("teacher"), path)}
-        if found["student"] is not None:
+        sides = {"student": _at(student, path), "teacher": _at(result.get("teacher"), path)}
+        if sides["student"] is not None:
+            factor = 100 if unit == "%" else 1
+            found = {w: None if v is None else {"value": factor * v} for w, v in sides.items()}
             record = {"group": group, "name": name, "k": k, "unit": unit, "better": better}
-            values = {who: None if v is None else {"value": v} for who, v in found.items()}
-            records.append({**record, **values})
+            records.append({**record, **found})
     return records
 
 

@@ -18,24 +18,35 @@ def readable(text: Any, limit: int = 60) -> str:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Return a number with the digits that a reader can use; shares are shown in percent.
+    """Return a number with the digits that a reader can use.
 
     Examples:
-        >>> number(0.8264, "%"), number(1096360, "bytes"), number(272474, ""), number(0.70131)
+        >>> number(82.64, "%"), number(1096360, "bytes"), number(272474), number(0.70131)
         ('82.6', '1.1 MB', '272,474', '0.701')
+        >>> number(4.1e7, "FLOPs"), number(None)
+        ('41.0 M', '–')
     """
     if value is None:
         return MISSING
     if unit == "%":
-        return f"{100 * value:.1f}"
-    if unit == "bytes":
-        for name, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-            if value >= size:
-                return f"{value / size:.1f} {name}"
-        return f"{value:.0f} B"
+        return f"{value:.1f}"
+    if unit.startswith("bytes"):
+        return _scaled(value, {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1})
+    if unit == "FLOPs":
+        return _scaled(value, {"G": 1e9, "M": 1e6, "k": 1e3, "": 1})
     if abs(value) >= 1_000:
         return f"{value:,.0f}"
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def _scaled(value: float, sizes: dict[str, float]) -> str:
+    prefix, size = next((p for p in sizes.items() if value >= p[1]), ("", 1))
+    return f"{value / size:.1f} {prefix}".strip()
+
+
+def named_unit(unit: str) -> str:
+    """Return a unit as it follows a name: nothing if the number says it itself."""
+    return "" if unit in ("", "bytes") else ", " + unit.removeprefix("bytes ")
 
 
 def span(low: float | None, high: float | None, unit: str = "") -> str:
