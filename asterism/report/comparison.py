@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from asterism.report.account import Account, Estimate, Measure
-from asterism.report.words import MISSING, number, readable
+from asterism.report.words import MISSING, named_unit, number, readable
 
 # What a seed may change without making it another row, and what changes no number.
 _NO_SETTING = {
@@ -156,9 +156,7 @@ def plain(comparison: Comparison) -> list[dict[str, Any]]:
 
 def heads(comparison: Comparison) -> list[str]:
     """Return the heads of the table's columns."""
-    units = [
-        f"{c.label}, {c.unit}" if c.unit in ("%", "ms") else c.label for c in comparison.columns
-    ]
+    units = [column.label + named_unit(column.unit) for column in comparison.columns]
     return ["run", "method", "differs in", "seeds", *units]
 
 

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asterism.report.examples import RANKED_BY, kept_share
 from asterism.report.sample import Sample
 from asterism.report.words import number
 
-Points = NDArray[np.float64]
 # Most classes that are told apart by colour.
 COLOURED = 10
 LINES = 20
@@ -42,8 +40,6 @@ def map_of(sample: Sample, *, most: int) -> Map | None:
     if "student" not in sample.maps:
         return None
     maps = {who: np.nan_to_num(found.astype(np.float64)) for who, found in sample.maps.items()}
-    if "teacher" in maps:
-        maps["student"] = _turned(maps["student"], onto=maps["teacher"])
     rows = [int(i) for i in np.linspace(0, len(sample) - 1, min(most, len(sample))).round()]
     kept = kept_share(sample)
     if kept is not None:
@@ -82,17 +78,8 @@ def map_of(sample: Sample, *, most: int) -> Map | None:
         [
             sample.names[i],
             *([sample.labels[i]] if sample.labels else []),
-            *([number(kept[i], "%")] if kept else []),
+            *([number(100 * kept[i], "%")] if kept else []),
         ]
         for i in rows[:LINES]
     ]
     return Map(reading.strip(), rows, kept is not None, head, table, data)
-
-
-def _turned(points: Points, *, onto: Points) -> Points:
-    """Turn, mirror, scale and move points to lie as close to others as they can (Procrustes)."""
-    centred, target = points - points.mean(0), onto - onto.mean(0)
-    u, sizes, vt = np.linalg.svd(centred.T @ target)
-    scale = sizes.sum() / max(float((centred**2).sum()), 1e-12)
-    turned: Points = scale * centred @ (u @ vt) + onto.mean(0)
-    return turned

@@ -9,7 +9,7 @@
     made.append(...children);
     return made;
   };
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const percent = (value) => `${value.toFixed(1)} %`;
   // Other people's names stay in their own direction.
   const isolated = (text) => `\u2068${text}\u2069`;
   const STUDENT = "var(--student)", TEACHER = "var(--teacher)", QUIET = "var(--quiet)";
@@ -84,7 +84,7 @@
       key(["kept", STUDENT], ["chance", QUIET, "dashed"]),
       Plot.plot({
         ...base, width, height: Math.min(300, Math.max(220, width * 0.4)), x: { label: "k", ticks: Math.min(rows.length, 10), tickFormat: "d" },
-        y: { label: "neighbours kept, %", percent: true, grid: true, zero: true },
+        y: { label: "neighbours kept, %", grid: true, zero: true },
         marks: [
           Plot.areaY(rows, { x: "0", y1: "2", y2: "3", fill: STUDENT, fillOpacity: 0.2 }),
           Plot.line(rows, { x: "0", y: "4", stroke: QUIET, strokeDasharray: "5 4" }),
@@ -101,7 +101,7 @@
         key(["student", STUDENT, "bar"], ...(teachers.length ? [["teacher", TEACHER, "tick"]] : [])),
         Plot.plot({
           ...base, width, height: 34 + 24 * entries.length, marginLeft: Math.min(16 + 7 * longest, width * 0.4), marginTop: 4,
-          x: { label: "accuracy, %", percent: true, domain: [0, 100], grid: true },
+          x: { label: "accuracy, %", domain: [0, 100], grid: true },
           y: { label: null, domain: entries.map((d) => d.i), tickFormat: (i) => isolated(entries[i].name), tickSize: 0 },
           marks: [
             Plot.barX(entries, { y: "i", x: "student", fill: STUDENT, insetTop: 3, insetBottom: 3 }),
@@ -169,7 +169,7 @@
     const choose = (i) => {
       rings.forEach((mark) => mark(i));
       const label = map.class ? map.classes[map.class[i]] : "";
-      const kept = map.kept ? `${percent(map.kept[i])} of the teacher’s neighbours kept` : "";
+      const kept = map.kept ? `${percent(100 * map.kept[i])} of the teacher’s neighbours kept` : "";
       const words = element("div", {}, ...[map.texts && map.texts[i], map.names[i], label, kept]
         .filter(Boolean).map((text) => element("p", {}, element("bdi", { textContent: text }))));
       detail.replaceChildren(words);

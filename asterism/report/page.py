@@ -20,7 +20,7 @@ from asterism.report.figures import Figure, shown
 from asterism.report.findings import facts, findings, headline, measured
 from asterism.report.pictures import Sheet, sheet
 from asterism.report.sample import Sample
-from asterism.report.words import MISSING, number, readable, span
+from asterism.report.words import MISSING, named_unit, number, readable, span
 
 HERE = Path(__file__).parent
 # What all pictures of a page may take; base64 makes a third more of it.
@@ -125,7 +125,7 @@ def query_rows(sample: Sample | None, chosen: dict[str, list[Query]]) -> list[li
     return [
         [
             name(query.row),
-            MISSING if query.kept is None else f"{number(query.kept, '%')} %",
+            MISSING if query.kept is None else f"{number(100 * query.kept, '%')} %",
             "; ".join(name(near.row) for near in query.teacher) or MISSING,
             "; ".join(name(near.row) for near in query.student),
         ]
@@ -197,7 +197,7 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "readable": readable}
+    environment.filters |= {"named_unit": named_unit, "number": number, "readable": readable}
     environment.globals |= {
         "MARKS": MARKS,
         "KINDS": KINDS,
