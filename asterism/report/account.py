@@ -85,6 +85,7 @@ class Account:
         config: The settings.
         headline: What was kept, what was lost, at what saving, in a sentence; or None.
         split: The rows on which it was measured: `test`, `validation`.
+        rows: How many there were.
         sampling: How they were sampled: `rows`, `pairs`, `triplets`, `seed`, `resamples`,
             `confidence`; None is not known.
         measures: All measures.
@@ -98,6 +99,7 @@ class Account:
     config: dict[str, Any]
     headline: str | None
     split: str
+    rows: float | None
     sampling: dict[str, float | None]
     measures: tuple[Measure, ...]
     classes: tuple[ClassScore, ...]
@@ -125,8 +127,8 @@ def read_account(path: Path, name: str) -> Account:
         records = result.get("measures")
         measures = [_measure(m) for m in (older_measures(result) if records is None else records)]
         classes = tuple(_class(c) for c in result.get("per_class") or ())
-        given = {"rows": result.get("rows"), **(result.get("sampling") or {})}
-        sampling = {key: finite(given.get(key)) for key in _SAMPLING}
+        rows, drawn = finite(result.get("rows")), result.get("sampling") or {}
+        sampling = {key: finite(drawn.get(key)) for key in _SAMPLING}
         if not all(isinstance(line, dict) for line in metrics):
             raise RunError(f"{run.path / 'metrics.jsonl'} is damaged: a line holds no object.")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -137,7 +139,17 @@ def read_account(path: Path, name: str) -> Account:
     order = sorted(measures, key=lambda m: GROUPS.index(m.group))
     split = readable(result.get("split", ""))
     return Account(
-        run.path, name, config, headline, split, sampling, tuple(order), classes, metrics, sample
+        path=run.path,
+        name=name,
+        config=config,
+        headline=headline,
+        split=split,
+        rows=rows,
+        sampling=sampling,
+        measures=tuple(order),
+        classes=classes,
+        metrics=metrics,
+        sample=sample,
     )
 
 

@@ -127,15 +127,17 @@ def _classes(account: Account) -> Figure | None:
     rows = [[readable(c.name), c.count, c.student, c.teacher] for c in worst]
     drawn, all_of = rows[:CLASSES_DRAWN], len(rows)
     which = "All" if all_of <= CLASSES_DRAWN else f"The worst {CLASSES_DRAWN} of {all_of}"
-    order = "by what the student lost" if beside else "by the student's accuracy"
+    # As the run measures them: by its classifier, or by the nearest neighbour where it has none.
+    score = "accuracy" if any(m.name == "accuracy" for m in account.measures) else "recall@1"
+    order = "by what the student lost" if beside else f"by the student's {score}"
     return Figure(
         "classes",
         "Class by class",
-        f"{which} classes, worst first {order}. The bar is the student's accuracy"
+        f"{which} classes, worst first {order}. The bar is the student's {score}"
         + (", the upright mark the teacher's: the gap is the loss." if beside else "."),
         ["class", "rows", "student, %", "teacher, %"],
         rows,
-        {"rows": [[readable(r[0], 24), *r[1:]] for r in drawn]},
+        {"score": score, "rows": [[readable(r[0], 24), *r[1:]] for r in drawn]},
     )
 
 

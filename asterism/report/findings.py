@@ -8,8 +8,8 @@ from asterism.report.words import listing, named_unit, number, readable
 
 # Measures shown in large figures, as far as a run has them; at most so many.
 FACTS, MOST_FACTS = (
-    "accuracy", "recall@1", "neighbour overlap@10", "agreement", "distance correlation",
-    "parameters", "throughput, batch of 64", "latency, batch of 1",
+    "accuracy", "recall@1", "neighbour overlap@10", "distance correlation", "parameters",
+    "throughput, batch of 64", "latency, batch of 1",
 ), 6  # fmt: skip
 
 
@@ -45,10 +45,13 @@ def headline(account: Account) -> str:
 def measured(account: Account) -> str:
     """Return on what the measures were taken, and what their intervals cover."""
     of = account.sampling
-    said = f"Measured on {number(of['rows'])} {account.split} rows." if of["rows"] else ""
-    drawn = [f"{number(of[what])} {what}" for what in ("pairs", "triplets") if of[what]]
+    said = f"Measured on {number(account.rows)} {account.split} rows." if account.rows else ""
+    parts = (("rows", "queries"), ("pairs", "pairs"), ("triplets", "triplets"))
+    drawn = [f"{number(of[key])} {what}" for key, what in parts if of[key]]
     if drawn:
-        said += f" Relations: {listing(drawn)}, drawn with seed {number(of['seed'])}."
+        said += (
+            f" Neighbours and relations: {listing(drawn)}, drawn with seed {number(of['seed'])}."
+        )
     if of["confidence"] and of["resamples"]:
         said += (
             f" Intervals: {number(100 * of['confidence'])} % over samples, by "
@@ -59,57 +62,58 @@ def measured(account: Account) -> str:
 
 def findings(account: Account) -> list[Finding]:
     """Return what a reader should know before shipping, what speaks against it first."""
+    seen = {m.label: {e.verdict for e in m.baselines.values()} - {None} for m in account.measures}
     found = []
-    for name in account.baselines:
-        for kind, verdict, words in (
-            ("against", "worse", "Worse than"),
-            ("open", "no different", "No different from"),
-        ):
-            labels = [m.label for m in account.measures if _verdict(m, name) == verdict]
-            if labels:
-                found.append(
-                    Finding(kind, f"{words} {BASELINES.get(name, name)}: {listing(labels)}.")
-                )
-    notes = dict.fromkeys(
-        readable(m.note, 400) for m in account.measures if m.note and m.group in _NOTED
-    )
-    found += [Finding("open", note) for note in notes]
-    losses = [c for c in account.classes if c.student is not None and c.teacher is not None]
-    if losses:
-        worst = max(losses, key=lambda c: (c.teacher or 0) - (c.student or 0))
-        if (worst.teacher or 0) > (worst.student or 0):
-            text = (
-                f"Loses most in class {readable(worst.name)}: {number(worst.student, '%')} % of "
-                f"its {worst.count} rows are right, the teacher has {number(worst.teacher, '%')} %."
-            )
-            found.append(Finding("open", text))
-    verdicts = {
-        m.label: {e.verdict for e in m.baselines.values()} - {None} for m in account.measures
-    }
-    ahead = [label for label, seen in verdicts.items() if seen == {"better"}]
+    ahead = [m for m in account.measures if seen[m.label] == {"better"}]
     if ahead:
-        found.append(Finding("for", f"Better than every baseline: {listing(ahead)}."))
-    if not any(verdicts.values()):
+        found.append(Finding("for", f"Better than every baseline in {_names(ahead)}."))
+    for name in account.baselines:
+        what, way_out = BASELINES.get(name, (readable(name), ""))
+        for verdict, words in (("worse", "Worse than"), ("no different", "No different from")):
+            told = [m for m in account.measures if _verdict(m, name) == verdict]
+            if told:
+                kind = "against" if verdict == "worse" and not way_out else "open"
+                found.append(Finding(kind, f"{words} {what} in {_names(told)}. {way_out}".strip()))
+    if not any(seen.values()):
         text = (
             "No baselines were measured, so nothing here says whether a simpler way does as well."
         )
         found.append(Finding("open", text))
-    return sorted(found, key=lambda f: ("against", "open", "for").index(f.kind))
+    noted = {m.note: m for m in reversed(account.measures) if m.note and m.group in _NOTED}
+    found += [Finding("open", _noted(noted[note], note)) for note in reversed(noted)]
+    return sorted(found, key=lambda f: ("against", "for", "open").index(f.kind))
 
 
 _NOTED = ("health", "compatibility")
-# What the baselines are, for who has not read the documentation.
+_REDUCED = "If only its width is too large, that is the simpler way; it still runs the teacher."
+# What the baselines are, and for whom they are a way: a student need not beat what runs the teacher.
 BASELINES = {
-    "untrained": "the same student untrained",
-    "pca": "the teacher's embedding reduced by PCA to the student's width",
-    "random projection": "the teacher's embedding projected at random to the student's width",
-    "without teacher": "the same student trained without the teacher",
+    "untrained": ("the same student untrained", ""),
+    "without teacher": ("the same student trained without the teacher", ""),
+    "pca": ("the teacher's embedding cut to the student's width by PCA", _REDUCED),
+    "random projection": ("the teacher's embedding projected at random", _REDUCED),
 }
 
 
 def _verdict(measure: Measure, baseline: str) -> str | None:
     found = measure.baselines.get(baseline)
     return None if found is None else found.verdict
+
+
+def _names(measures: list[Measure]) -> str:
+    """Return names of measures as a list, those that differ in k alone as one: recall@1/5/10."""
+    ks: dict[str, list[int]] = {}
+    for measure in measures:
+        ks.setdefault(measure.name, []).extend([] if measure.k is None else [measure.k])
+    return listing([f"{n}@{'/'.join(map(str, k))}" if k else n for n, k in ks.items()])
+
+
+def _noted(measure: Measure, note: str) -> str:
+    shown = number(_value(measure.student), measure.unit) + named_unit(measure.unit).replace(
+        ",", ""
+    )
+    shown = f" {shown}" if _value(measure.student) is not None else ""
+    return f"{readable(measure.name).capitalize()}{shown}: {readable(note, 400)}"
 
 
 def facts(account: Account) -> list[Fact]:
@@ -123,13 +127,9 @@ def _fact(measure: Measure) -> Fact:
     student, teacher = _value(measure.student), _value(measure.teacher)
     unit = named_unit(measure.unit).replace(",", "")
     ratio = None
-    if student and teacher:
-        if measure.better == "lower":
-            times = teacher / student
-            word = "less" if times >= 1 else "more"
-            ratio = f"{number(max(times, 1 / times))} times {word}"
-        else:
-            ratio = f"{100 * student / teacher:.0f} % of it"
+    if student is not None and teacher:
+        times = student / teacher
+        ratio = f"{100 * times:.3g} % of it" if times < 2 else f"{times:.3g} times it"
     shown = None if teacher is None else number(teacher, measure.unit) + unit
     return Fact(measure.label, number(student, measure.unit) + unit, shown, ratio)
 

@@ -13,7 +13,7 @@
   // Other people's names stay in their own direction.
   const isolated = (text) => `\u2068${text}\u2069`;
   const STUDENT = "var(--student)", TEACHER = "var(--teacher)", QUIET = "var(--quiet)";
-  const base = { style: { background: "transparent", fontSize: "12px", fontFamily: "inherit" } };
+  const base = { marginBottom: 42, style: { background: "transparent", fontSize: "12px", fontFamily: "inherit" } };
 
   // Theme
 
@@ -56,7 +56,7 @@
       return Object.entries(curves).map(([name, points]) => element("div", {},
         element("p", { textContent: isolated(name) }),
         Plot.plot({
-          ...base, width: Math.floor((width + gap) / columns - gap), height: 140, marginLeft: 44, marginTop: 10,
+          ...base, width: Math.floor((width + gap) / columns - gap), height: 150, marginLeft: 44, marginTop: 10,
           x: { label: "step", ticks: 3 }, y: { label: null, ticks: 4, grid: true, nice: true },
           marks: [Plot.line(points, {
             stroke: name.startsWith("validation") ? TEACHER : STUDENT, strokeWidth: 1.75,
@@ -93,15 +93,15 @@
         ],
       }),
     ],
-    classes: ({ rows }, width) => {
+    classes: ({ score, rows }, width) => {
       const entries = rows.map(([name, count, student, teacher], i) => ({ name, count, student, teacher, i }));
       const longest = Math.max(...entries.map((d) => d.name.length));
       const teachers = entries.filter((d) => d.teacher !== null);
       return [
         key(["student", STUDENT, "bar"], ...(teachers.length ? [["teacher", TEACHER, "tick"]] : [])),
         Plot.plot({
-          ...base, width, height: 34 + 24 * entries.length, marginLeft: Math.min(16 + 7 * longest, width * 0.4), marginTop: 4,
-          x: { label: "accuracy, %", domain: [0, 100], grid: true },
+          ...base, width, height: 46 + 24 * entries.length, marginLeft: Math.min(16 + 7 * longest, width * 0.4), marginTop: 4,
+          x: { label: `${score}, %`, domain: [0, 100], grid: true },
           y: { label: null, domain: entries.map((d) => d.i), tickFormat: (i) => isolated(entries[i].name), tickSize: 0 },
           marks: [
             Plot.barX(entries, { y: "i", x: "student", fill: STUDENT, insetTop: 3, insetBottom: 3 }),
@@ -127,12 +127,16 @@
     const detail = root.querySelector(".detail"), shade = shadeOf(map);
     const rings = [];
     const indices = map.rows.map((_, i) => i);
+    // One scale for both axes and both maps: distances on the page compare.
+    const extent = (axis) => d3.extent(Object.values(map.maps).flat(), (point) => point[axis]);
+    const middle = [extent(0), extent(1)].map(([low, high]) => (low + high) / 2);
+    const half = Math.max(...[extent(0), extent(1)].map(([low, high]) => high - low), 1e-9) * 0.52;
+    const domain = (axis) => [middle[axis] - half, middle[axis] + half];
     const width = Math.min(560, Object.keys(map.maps).length < 2 || panels.clientWidth < 560 ? panels.clientWidth : (panels.clientWidth - 16) / 2);
     panels.replaceChildren();
     for (const [who, points] of Object.entries(map.maps)) {
       const plot = Plot.plot({
-        ...base, width, height: width * 0.9, margin: 12, axis: null, inset: 4,
-        x: { type: "linear" }, y: { type: "linear" },
+        ...base, width, height: width, margin: 6, marginBottom: 6, axis: null, x: { domain: domain(0) }, y: { domain: domain(1) },
         // The least kept are drawn last, over the others.
         marks: [Plot.dot(indices.slice().reverse(), { x: (i) => points[i][0], y: (i) => points[i][1], r: 2.6, fill: shade, fillOpacity: 0.85 })],
       });
@@ -168,7 +172,7 @@
     }
     const choose = (i) => {
       rings.forEach((mark) => mark(i));
-      const label = map.class ? map.classes[map.class[i]] : "";
+      const label = map.class ? `class ${map.classes[map.class[i]]}` : "";
       const kept = map.kept ? `${percent(100 * map.kept[i])} of the teacher’s neighbours kept` : "";
       const words = element("div", {}, ...[map.texts && map.texts[i], map.names[i], label, kept]
         .filter(Boolean).map((text) => element("p", {}, element("bdi", { textContent: text }))));

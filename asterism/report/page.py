@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from asterism import __version__
-from asterism.report.account import GROUPS, Account
+from asterism.report.account import GROUPS, Account, Measure
 from asterism.report.comparison import Comparison, heads
 from asterism.report.embedding_map import map_of
 from asterism.report.examples import Query, queries
@@ -90,7 +90,7 @@ def _run(
     sample = account.sample
     chosen = {} if sample is None else queries(sample)
     titles = {"worst": "The worst", "random": "Drawn at random"}
-    groups = [(g, [m for m in account.measures if m.group == g]) for g in GROUPS]
+    groups = [(g, list(_once(m for m in account.measures if m.group == g))) for g in GROUPS]
     return {
         "account": account,
         "headline": headline(account),
@@ -111,6 +111,14 @@ def _run(
         "queries_table": query_rows(sample, chosen),
         "settings": _settings(account),
     }
+
+
+def _once(measures: Iterable[Measure]) -> Iterator[tuple[Measure, str | None]]:
+    """Yield measures with their notes, each note the first time only."""
+    said: set[str | None] = set()
+    for measure in measures:
+        yield measure, None if measure.note in said else measure.note
+        said.add(measure.note)
 
 
 def query_rows(sample: Sample | None, chosen: dict[str, list[Query]]) -> list[list[str]]:
