@@ -2,10 +2,11 @@
 
 import csv
 import io
+import itertools
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from asterism.report.account import Account, Estimate, Measure
@@ -15,6 +16,12 @@ from asterism.report.words import MISSING, named_unit, number, readable
 _NO_SETTING = {
     "seed", "out", "provenance", "teacher_cache", "workers", "log_every", "devices", "accelerator",
 }  # fmt: skip
+
+# The measures of a table that a screen can hold.
+BRIEF = (
+    "accuracy", "recall@1", "MAP@R", "neighbour overlap@10", "agreement", "distance correlation",
+    "parameters", "throughput, batch of 64", "latency, batch of 1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Cell:
     unit: str
 
     def __str__(self) -> str:
-        if self.mean is None or self.deviation is None:
+        if self.mean is None or not self.deviation:
             return number(self.mean, self.unit)
         return f"{number(self.mean, self.unit)} ± {number(self.deviation, self.unit)}"
 
@@ -66,6 +73,11 @@ class Comparison:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def differ(self) -> bool:
+        """Return whether the rows differ in any setting but the method."""
+        return any(row.differs for row in self.rows)
+
 
 def compare(accounts: Sequence[Account]) -> Comparison:
     """Return the table of these runs: all measures that compare and that any of them has."""
@@ -80,7 +92,7 @@ def compare(accounts: Sequence[Account]) -> Comparison:
     differing = [n for n in names if len({str(f[n]) for f in settings if n in f}) > 1]
     rows = []
     for found, runs in zip(settings, groups.values(), strict=True):
-        differs = ", ".join(f"{n} {found[n]}" for n in differing if n in found)
+        differs = ", ".join(f"{n} {readable(found[n], 40)}" for n in differing if n in found)
         seeds = tuple(readable(run.config.get("seed", MISSING), 12) for run in runs)
         values = [[_value(m.student) for m in _found(runs, column)] for column in columns]
         cells = tuple(map(_cell, values, columns))
@@ -92,6 +104,16 @@ def compare(accounts: Sequence[Account]) -> Comparison:
             cells = tuple(map(_cell, values, columns))
             rows.append(Row(readable(f"teacher {teacher}"), "", "", (), cells))
     return Comparison(columns, tuple(rows))
+
+
+def brief(comparison: Comparison) -> Comparison:
+    """Return the table with the measures that say most, in their order; with all if it has none."""
+    found = {column.label: i for i, column in enumerate(comparison.columns)}
+    kept = [found[label] for label in BRIEF if label in found] or list(found.values())
+    return Comparison(
+        tuple(comparison.columns[i] for i in kept),
+        tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in comparison.rows),
+    )
 
 
 def _compares(measure: Measure) -> bool:
@@ -113,11 +135,12 @@ def _cell(values: Sequence[float | None], column: Column) -> Cell:
 
 
 def _common(runs: Sequence[Account]) -> str:
-    first, rest = runs[0].name, [run.name for run in runs[1:]]
-    shared = first
-    while rest and shared and not all(name.startswith(shared) for name in rest):
-        shared = shared[:-1]
-    return readable(shared.rstrip("_-./ ") or first) + (" …" if rest else "")
+    names = [run.name for run in runs]
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    shared = "".join(letters[0] for letters in same).rstrip("_-. ")
+    if len(names) == 1 or not shared or shared.endswith("/"):
+        return readable(", ".join(names), 80)
+    return readable(shared) + " …"
 
 
 def method_of(account: Account) -> str:
@@ -156,14 +179,20 @@ def plain(comparison: Comparison) -> list[dict[str, Any]]:
 
 def heads(comparison: Comparison) -> list[str]:
     """Return the heads of the table's columns."""
-    units = [column.label + named_unit(column.unit) for column in comparison.columns]
-    return ["run", "method", "differs in", "seeds", *units]
+    named = ["run", "method", *(["differs in"] if comparison.differ else []), "seeds"]
+    return [*named, *(column.label + named_unit(column.unit) for column in comparison.columns)]
 
 
 def lines(comparison: Comparison) -> list[list[str]]:
     """Return the table's rows as texts, one for each of the heads."""
     return [
-        [row.name, row.method, row.differs or MISSING, ", ".join(row.seeds), *map(str, row.cells)]
+        [
+            row.name,
+            row.method,
+            *([row.differs or MISSING] if comparison.differ else []),
+            ", ".join(row.seeds),
+            *map(str, row.cells),
+        ]
         for row in comparison.rows
     ]
 

@@ -62,19 +62,8 @@ def measured(account: Account) -> str:
 
 def findings(account: Account) -> list[Finding]:
     """Return what a reader should know before shipping, what speaks against it first."""
-    seen = {m.label: {e.verdict for e in m.baselines.values()} - {None} for m in account.measures}
-    found = []
-    ahead = [m for m in account.measures if seen[m.label] == {"better"}]
-    if ahead:
-        found.append(Finding("for", f"Better than every baseline in {_names(ahead)}."))
-    for name in account.baselines:
-        what, way_out = BASELINES.get(name, (readable(name), ""))
-        for verdict, words in (("worse", "Worse than"), ("no different", "No different from")):
-            told = [m for m in account.measures if _verdict(m, name) == verdict]
-            if told:
-                kind = "against" if verdict == "worse" and not way_out else "open"
-                found.append(Finding(kind, f"{words} {what} in {_names(told)}. {way_out}".strip()))
-    if not any(seen.values()):
+    found = [_beside(account, name) for name in account.baselines]
+    if not any(e.verdict for m in account.measures for e in m.baselines.values()):
         text = (
             "No baselines were measured, so nothing here says whether a simpler way does as well."
         )
@@ -85,19 +74,29 @@ def findings(account: Account) -> list[Finding]:
 
 
 _NOTED = ("health", "compatibility")
-_REDUCED = "If only its width is too large, that is the simpler way; it still runs the teacher."
-# What the baselines are, and for whom they are a way: a student need not beat what runs the teacher.
+_REDUCED = " If only its width is too large, that is the simpler way; it still runs the teacher."
+# What the baselines are. Those that still run the teacher need not be beaten by a student.
 BASELINES = {
     "untrained": ("the same student untrained", ""),
     "without teacher": ("the same student trained without the teacher", ""),
     "pca": ("the teacher's embedding cut to the student's width by PCA", _REDUCED),
-    "random projection": ("the teacher's embedding projected at random", _REDUCED),
+    "random projection": ("the teacher's embedding projected at random to that width", _REDUCED),
 }
 
 
-def _verdict(measure: Measure, baseline: str) -> str | None:
-    found = measure.baselines.get(baseline)
-    return None if found is None else found.verdict
+def _beside(account: Account, baseline: str) -> Finding:
+    """Return in which measures the student is better, no different or worse than a baseline."""
+    told: dict[str, list[Measure]] = {"worse": [], "no different": [], "better": []}
+    for measure in account.measures:
+        estimate = measure.baselines.get(baseline)
+        if estimate is not None and estimate.verdict is not None:
+            told[estimate.verdict].append(measure)
+    what, way_out = BASELINES.get(baseline, (readable(baseline), ""))
+    parts = [f"{verdict} in {_names(measures)}" for verdict, measures in told.items() if measures]
+    text = f"Beside {what} it is {'; '.join(parts) or 'not judged'}."
+    if told["worse"]:
+        return Finding("open" if way_out else "against", text + way_out)
+    return Finding("for" if len(told["better"]) > len(told["no different"]) else "open", text)
 
 
 def _names(measures: list[Measure]) -> str:
@@ -112,8 +111,9 @@ def _noted(measure: Measure, note: str) -> str:
     shown = number(_value(measure.student), measure.unit) + named_unit(measure.unit).replace(
         ",", ""
     )
-    shown = f" {shown}" if _value(measure.student) is not None else ""
-    return f"{readable(measure.name).capitalize()}{shown}: {readable(note, 400)}"
+    shown = f", {shown}" if _value(measure.student) is not None else ""
+    name = readable(measure.name)
+    return f"{name[:1].upper()}{name[1:]}{shown}: {readable(note, 400)}"
 
 
 def facts(account: Account) -> list[Fact]:
@@ -125,13 +125,14 @@ def facts(account: Account) -> list[Fact]:
 
 def _fact(measure: Measure) -> Fact:
     student, teacher = _value(measure.student), _value(measure.teacher)
-    unit = named_unit(measure.unit).replace(",", "")
     ratio = None
     if student is not None and teacher:
         times = student / teacher
         ratio = f"{100 * times:.3g} % of it" if times < 2 else f"{times:.3g} times it"
-    shown = None if teacher is None else number(teacher, measure.unit) + unit
-    return Fact(measure.label, number(student, measure.unit) + unit, shown, ratio)
+    sign = " %" if measure.unit == "%" else ""
+    label = measure.label + ("" if sign else named_unit(measure.unit))
+    shown = None if teacher is None else number(teacher, measure.unit) + sign
+    return Fact(label, number(student, measure.unit) + sign, shown, ratio)
 
 
 def _value(estimate: Estimate | None) -> float | None:

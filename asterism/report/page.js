@@ -83,7 +83,7 @@
     overlap: ({ rows }, width) => [
       key(["kept", STUDENT], ["chance", QUIET, "dashed"]),
       Plot.plot({
-        ...base, width, height: Math.min(300, Math.max(220, width * 0.4)), x: { label: "k", ticks: Math.min(rows.length, 10), tickFormat: "d" },
+        ...base, width, height: Math.min(400, Math.max(240, width * 0.75)), x: { label: "k", ticks: Math.min(rows.length, 10), tickFormat: "d" },
         y: { label: "neighbours kept, %", grid: true, zero: true },
         marks: [
           Plot.areaY(rows, { x: "0", y1: "2", y2: "3", fill: STUDENT, fillOpacity: 0.2 }),

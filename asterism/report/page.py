@@ -11,9 +11,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from asterism import __version__
 from asterism.report.account import GROUPS, Account, Measure
-from asterism.report.comparison import Comparison, heads
+from asterism.report.comparison import Comparison, brief, heads
 from asterism.report.embedding_map import map_of
 from asterism.report.examples import Query, queries
 from asterism.report.figures import Figure, shown
@@ -65,6 +64,7 @@ def page(
         }
         for run in runs
     ]
+    shortened = brief(comparison)
     library, script = _text("vendor/plot.js"), _text("page.js")
     one = len(accounts) == 1
     return _template().render(
@@ -78,8 +78,8 @@ def page(
         data=Markup(_json(data)),
         sheets=sheets,
         runs=runs,
-        comparison=comparison,
-        heads=heads(comparison),
+        comparison=shortened,
+        heads=heads(shortened),
         stem=stem,
     )
 
@@ -211,6 +211,5 @@ def _template() -> jinja2.Template:
         "KINDS": KINDS,
         "span": span,
         "shown": shown,
-        "version": __version__,
     }
     return environment.get_template("page.html.jinja")

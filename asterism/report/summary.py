@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from asterism import __version__
 from asterism.report.account import Account, Estimate, Measure
-from asterism.report.comparison import Comparison, as_markdown, heads, lines, markdown, plain
+from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, markdown, plain
 from asterism.report.examples import queries
 from asterism.report.figures import Figure
 from asterism.report.findings import findings, headline, measured
@@ -36,14 +35,15 @@ def as_data(
                 "queries": {kind: [asdict(q) for q in found] for kind, found in chosen.items()},
             }
         )
-    return {"asterism": __version__, "comparison": plain(comparison), "runs": runs}
+    return {"comparison": plain(comparison), "runs": runs}
 
 
 def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
     """Return a summary in Markdown."""
     parts = []
     if len(accounts) > 1:
-        parts.append("## Runs\n\n" + as_markdown(heads(comparison), lines(comparison)))
+        shortened = brief(comparison)
+        parts.append("## Runs\n\n" + as_markdown(heads(shortened), lines(shortened)))
     for account in accounts:
         said = [f"## {markdown(account.name)}", f"**{markdown(headline(account))}**"]
         said.append(
