@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from asterism.report.account import Account, Estimate, Measure
-from asterism.report.comparison import method_of
+from asterism.report.comparison import BRIEF, method_of
 from asterism.report.words import listing, named_unit, number, readable
 
 # Measures shown in large figures, as far as a run has them; at most so many.
@@ -11,6 +11,8 @@ FACTS, MOST_FACTS = (
     "accuracy", "recall@1", "neighbour overlap@10", "distance correlation", "parameters",
     "throughput, batch of 64", "latency, batch of 1",
 ), 6  # fmt: skip
+
+MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Fact:
     label: str
     student: str
     teacher: str | None
+    unit: str
     ratio: str | None
 
 
@@ -36,7 +39,8 @@ def headline(account: Account) -> str:
     if account.headline:
         return readable(account.headline, 1_000)
     said = [
-        f"{fact.label} {fact.student}" + (f" (teacher {fact.teacher})" if fact.teacher else "")
+        f"{fact.label} {fact.student} {fact.unit}".rstrip()
+        + (f" (teacher {fact.teacher})" if fact.teacher else "")
         for fact in facts(account)
     ]
     return f"{method_of(account)}: {', '.join(said) or 'no measures'}."
@@ -74,7 +78,7 @@ def findings(account: Account) -> list[Finding]:
 
 
 _NOTED = ("health", "compatibility")
-_REDUCED = " If only its width is too large, that is the simpler way; it still runs the teacher."
+_REDUCED = " It still runs the teacher: the simpler way only where its width is all that is wrong."
 # What the baselines are. Those that still run the teacher need not be beaten by a student.
 BASELINES = {
     "untrained": ("the same student untrained", ""),
@@ -93,18 +97,17 @@ def _beside(account: Account, baseline: str) -> Finding:
             told[estimate.verdict].append(measure)
     what, way_out = BASELINES.get(baseline, (readable(baseline), ""))
     parts = [f"{verdict} in {_names(measures)}" for verdict, measures in told.items() if measures]
-    text = f"Beside {what} it is {'; '.join(parts) or 'not judged'}."
+    text = f"Beside {what}: {'; '.join(parts) or 'not judged'}."
     if told["worse"]:
         return Finding("open" if way_out else "against", text + way_out)
     return Finding("for" if len(told["better"]) > len(told["no different"]) else "open", text)
 
 
 def _names(measures: list[Measure]) -> str:
-    """Return names of measures as a list, those that differ in k alone as one: recall@1/5/10."""
-    ks: dict[str, list[int]] = {}
-    for measure in measures:
-        ks.setdefault(measure.name, []).extend([] if measure.k is None else [measure.k])
-    return listing([f"{n}@{'/'.join(map(str, k))}" if k else n for n, k in ks.items()])
+    """Return the most telling measures by name, and how many others there are."""
+    labels = sorted((m.label for m in measures), key=lambda x: BRIEF.index(x) if x in BRIEF else 99)
+    others = len(labels) - MOST_NAMES
+    return listing(labels if others < 2 else [*labels[:MOST_NAMES], f"{others} more"])
 
 
 def _noted(measure: Measure, note: str) -> str:
@@ -129,10 +132,9 @@ def _fact(measure: Measure) -> Fact:
     if student is not None and teacher:
         times = student / teacher
         ratio = f"{100 * times:.3g} % of it" if times < 2 else f"{times:.3g} times it"
-    sign = " %" if measure.unit == "%" else ""
-    label = measure.label + ("" if sign else named_unit(measure.unit))
-    shown = None if teacher is None else number(teacher, measure.unit) + sign
-    return Fact(label, number(student, measure.unit) + sign, shown, ratio)
+    shown = None if teacher is None else number(teacher, measure.unit)
+    unit = measure.unit.partition(" ")[0].replace("bytes", "")
+    return Fact(measure.label, number(student, measure.unit), shown, unit, ratio)
 
 
 def _value(estimate: Estimate | None) -> float | None:
