@@ -51,18 +51,21 @@ def sheet(thumbnails: NDArray[np.generic], *, most_bytes: int) -> Sheet:
     padded[:n] = thumbnails
     grid = padded.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
     whole = Image.fromarray(np.ascontiguousarray(grid.reshape(rows * height, columns * width, 3)))
-    kind, content = "png", _encoded(whole, "PNG", optimize=True)
-    if len(content) > most_bytes / 4:
-        for quality, share in _TRIES:
-            # Whole pixels for each picture: a picture must not bleed into its neighbour.
-            small = max(1, round(width * share)), max(1, round(height * share))
-            size = small[0] * columns, small[1] * rows
-            smaller = whole if share == 1 else whole.resize(size, Image.Resampling.BOX)
-            kind, content = "webp", _encoded(smaller, "WEBP", quality=quality, method=4)
-            if len(content) <= most_bytes:
-                break
-    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return Sheet(uri, columns, rows, width, height)
+    if grid.nbytes <= most_bytes:
+        return _sheet("png", _encoded(whole, "PNG", optimize=True), columns, rows, width, height)
+    for quality, share in _TRIES:
+        # Whole pixels for each picture: a picture must not bleed into its neighbour.
+        small = max(1, round(width * share)), max(1, round(height * share))
+        size = small[0] * columns, small[1] * rows
+        smaller = whole if share == 1 else whole.resize(size, Image.Resampling.BOX)
+        content = _encoded(smaller, "WEBP", quality=quality)
+        if len(content) <= most_bytes:
+            break
+    return _sheet("webp", content, columns, rows, width, height)
+
+
+def _sheet(kind: str, content: bytes, *layout: int) -> Sheet:
+    return Sheet(f"data:image/{kind};base64,{base64.b64encode(content).decode()}", *layout)
 
 
 def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -18,8 +18,8 @@ HOSTILE = [
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     one = make_run(folder / "rkd_0")
-    two = make_run(folder / "rkd_1", seed=1, shift=2)
-    other = make_run(folder / "crd_0", lr=0.2, shift=-3)
+    two = make_run(folder / "rkd_1", seed=1, shift=2, sampled=False)
+    other = make_run(folder / "crd_0", lr=0.2, shift=-3, sampled=False)
     texts = make_run(folder / "texts", names=HOSTILE, texts=HOSTILE, n=40)
     alone = make_run(folder / "alone", beside=False, labels=False)
     runs = {
@@ -65,18 +65,19 @@ def test_every_figure_is_drawn_and_nothing_overflows(visit, name):
         assert page.locator("main img, main script").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["several", "hostile"])
-def test_axe_finds_no_serious_fault(visit, axe, name, scheme):
-    for width in (320, 1200):
-        page = visit(name, width=width, scheme=scheme)
-        page.locator(".map input").first.focus()
-        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-        page.evaluate(axe)
-        found = page.evaluate("axe.run()")
-        assert found["passes"]
-        bad = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
-        assert [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in bad] == []
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [("several", 1200, "light"), ("several", 1200, "dark"), ("hostile", 320, "dark")],
+)
+def test_axe_finds_no_serious_fault(visit, axe, name, width, scheme):
+    page = visit(name, width=width, scheme=scheme)
+    page.locator(".map input").first.focus()
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run({ resultTypes: ['violations'] })")
+    assert {"color-contrast", "label"} <= {rule["id"] for rule in found["passes"]}
+    bad = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in bad] == []
 
 
 def test_tables_sort_by_pointer_and_by_keyboard(visit):
