@@ -78,7 +78,7 @@ def findings(account: Account) -> list[Finding]:
 
 
 _NOTED = ("health", "compatibility")
-_REDUCED = " It still runs the teacher: the simpler way only where its width is all that is wrong."
+_REDUCED = " It still runs the teacher, so it saves width only."
 # What the baselines are. Those that still run the teacher need not be beaten by a student.
 BASELINES = {
     "untrained": ("the same student untrained", ""),
@@ -90,7 +90,7 @@ BASELINES = {
 
 def _beside(account: Account, baseline: str) -> Finding:
     """Return in which measures the student is better, no different or worse than a baseline."""
-    told: dict[str, list[Measure]] = {"worse": [], "no different": [], "better": []}
+    told: dict[str, list[Measure]] = {"worse": [], "better": [], "no different": []}
     for measure in account.measures:
         estimate = measure.baselines.get(baseline)
         if estimate is not None and estimate.verdict is not None:
