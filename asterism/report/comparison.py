@@ -14,7 +14,8 @@ from asterism.report.words import MISSING, named_unit, number, readable
 
 # What a seed may change without making it another row, and what changes no number.
 _NO_SETTING = {
-    "seed", "out", "provenance", "baseline", "teacher_cache", "workers", "log_every", "devices", "accelerator",
+    "seed", "out", "provenance", "baseline", "teacher_cache", "workers", "log_every", "devices",
+    "accelerator",
 }  # fmt: skip
 
 # The measures of a table that a screen can hold.
