@@ -148,7 +148,8 @@ def run_grid(grid: Grid, *, say: Callable[[str], None], extra: tuple[str, ...] =
         config = grid.out / f".{Path(cell.settings['out']).name}.{os.getpid()}.yaml"
         config.write_text(yaml.safe_dump(cell.settings))
         command = [sys.executable, "-m", "asterism", cell.verb, "--config", str(config)]
-        done = subprocess.run([*command, "--resume", *extra], capture_output=True, text=True)
+        command += ["--resume", *(["--no-report"] if cell.verb == "distill" else [])]
+        done = subprocess.run([*command, *extra], capture_output=True, text=True)
         config.unlink(missing_ok=True)
         if done.returncode and "is in use by a run" not in done.stderr:
             words = (done.stderr.strip().splitlines() or ["killed"])[-1]

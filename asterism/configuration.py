@@ -10,6 +10,8 @@ from asterism.run import Run, RunError
 
 NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
 
+# What says how to run, not what.
+_NO_SETTING = ("settings", "resume", "overwrite", "report")
 # What may change between a run and its resumption without making it another experiment.
 _HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "provenance", "teacher_cache"}
 
@@ -18,7 +20,7 @@ def configuration(
     choices: dict[str, Any], methods: Sequence[Method], settings: Settings
 ) -> dict[str, Any]:
     """Return all settings as plain values; objects are kept by their description."""
-    config = {k: v for k, v in choices.items() if k not in ("settings", "resume", "overwrite")}
+    config = {k: v for k, v in choices.items() if k not in _NO_SETTING}
     for key in NAMED:
         value = config[key]
         config[key] = value if value is None or isinstance(value, str) else str(value)

@@ -11,7 +11,7 @@ from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
 from asterism.models import BUILT_IN, Spec, build
-from asterism.run import load
+from asterism.student import load
 from asterism.types import Outputs
 
 Model = str | nn.Module | Callable[..., nn.Module]

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,40 +15,10 @@ from asterism.fitting import Model, choose_methods, open_teacher, student_classe
 from asterism.methods.base import Method
 from asterism.models import Spec, build, weights_of
 from asterism.provenance import provenance, teacher_cache
-from asterism.run import Run, Student, load
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.
-
-    Attributes:
-        run: The run folder.
-        student: The trained student, in eval mode.
-        evaluation: What `result.json` holds: `student`, `teacher`, `fidelity`, `split`, …
-    """
-
-    run: Path
-    student: Student
-    evaluation: dict[str, Any]
-
-    @property
-    def accuracy(self) -> float | None:
-        """Top-1 accuracy of the student; None without labels or classifier."""
-        found: float | None = self.evaluation["student"].get("classification", {}).get("top1")
-        return found
-
-    @property
-    def recall_at_1(self) -> float | None:
-        """Share of samples whose nearest neighbour is of their class; None without labels."""
-        found = self.evaluation["student"].get("retrieval")
-        return None if found is None else float(found["recall"][1])
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of samples for which student and teacher choose the same class."""
-        found: float | None = self.evaluation.get("fidelity", {}).get("agreement")
-        return found
+from asterism.report import write_report
+from asterism.result import Result
+from asterism.run import Run
+from asterism.student import Student, load
 
 
 def distill(
@@ -69,6 +38,7 @@ def distill(
     labels: bool = True,
     on_broken: Literal["skip", "stop"] = "skip",
     teacher_cache: str | Path | None = None,
+    report: bool = True,
     **settings: Any,
 ) -> Result:
     """Distil a teacher into a student.
@@ -92,6 +62,7 @@ def distill(
         on_broken: Pictures that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are kept for
             later runs (any student, method or seed, the same view seed).
+        report: Write report.html, report.json and report.md into the run folder.
         **settings: See `asterism.engine.Settings`.
 
     Returns:
@@ -146,7 +117,7 @@ def train(
     choices = dict(locals())
     choices["student"] = choices.pop("model")
     fixed: dict[str, Any] = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
-    return _run({**choices, **fixed}, Settings(**settings))
+    return _run({**choices, **fixed, "report": False}, Settings(**settings))
 
 
 def _run(choices: dict[str, Any], settings: Settings) -> Result:
@@ -224,7 +195,9 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "broken": list(fitted.broken),
         }
         run.write_result(result)
-    from_first(result)
+        from_first(result)
+        if choices["report"]:
+            write_report([run.path], run.path / "report.html")
     student = Student(fitted.student.cpu(), spec.image_shape).eval()
     return Result(run.path, student, result)
 

@@ -4,23 +4,33 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 import yaml
 from filelock import FileLock, Timeout
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from asterism.augment import to_float
-from asterism.data.folder import decode
-from asterism.models import Spec, build, load_weights
-from asterism.types import Outputs
+if TYPE_CHECKING:
+    from torch import Tensor
 
-FILES = ("config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors")
+FILES = (
+    "config.yaml",
+    "evaluation.npz",
+    "metrics.jsonl",
+    "report.html",
+    "report.json",
+    "report.md",
+    "result.json",
+    "student.json",
+    "student.safetensors",
+)
+# What numpy raises for a file that holds no plain arrays.
+NOT_ARRAYS = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class RunError(ValueError):
@@ -107,7 +117,11 @@ class Run:
 
     def read_config(self) -> dict[str, Any]:
         """Return the settings of the run."""
-        config = yaml.safe_load(self._read("config.yaml"))
+        try:
+            config = yaml.safe_load(self._read("config.yaml"))
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise RunError(f"{self.path / 'config.yaml'} is damaged: {reason}.") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.path / 'config.yaml'} is damaged: it holds no settings.")
         return config
@@ -121,8 +135,11 @@ class Run:
         """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
         if not (self.path / "metrics.jsonl").exists():
             return []
-        lines = self._read("metrics.jsonl").decode().split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        lines = self._read("metrics.jsonl").decode(errors="replace").split("\n")
+        try:
+            return [json.loads(line) for line in lines[:-1]]
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: {error}.") from error
 
     def cut_metrics(self, step: int) -> None:
         """Forget metrics from after this step: a resumed run will write them again."""
@@ -137,8 +154,21 @@ class Run:
         """Return what the run came to."""
         return self._read_json("result.json")
 
-    def write_student(self, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
+    def read_evaluation(self) -> dict[str, np.ndarray]:
+        """Return the sampled rows behind the result: an array by name, none if there is no file."""
+        path = self.path / "evaluation.npz"
+        if not path.exists():
+            return {}
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except NOT_ARRAYS as error:
+            raise RunError(f"{path} is damaged: {error}.") from error
+
+    def write_student(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
         """Write the student alone: its weights, and how to build it."""
+        from safetensors.torch import save_file  # here: who only reads a run needs no torch
+
         with self._atomic("student.safetensors") as file:
             save_file(weights, file)
         self._write("student.json", (json.dumps(card, indent=2) + "\n").encode())
@@ -181,61 +211,3 @@ class Run:
             os.replace(temporary, self.path / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
-
-
-class Student(nn.Module):
-    """A trained student, ready to use.
-
-    Attributes:
-        model: The network itself.
-        image_shape: Channels, height and width that the student was trained with.
-    """
-
-    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]) -> None:
-        """Wrap the network."""
-        super().__init__()
-        self.model = model
-        self.image_shape = image_shape
-
-    def forward(self, images: Tensor) -> Outputs:
-        """Return embedding and logits of float images `(n, channels, height, width)` in [0, 1]."""
-        outputs: Outputs = self.model(images)
-        return outputs
-
-    @torch.no_grad()
-    def embed(self, paths: list[str | Path]) -> Outputs:
-        """Return embedding and logits of picture files, read as the training data were."""
-        device = next(self.parameters()).device
-        images = torch.stack([decode(Path(path), self.image_shape) for path in paths])
-        outputs: Outputs = self(to_float(images.to(device)))
-        return outputs
-
-
-def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) -> Student:
-    """Return the trained student of a run as a module in eval mode.
-
-    Args:
-        run: The run folder.
-        factory: For a student built by a user's own file: the factory. Nothing that is named
-            inside a run folder is ever imported.
-
-    Raises:
-        FileNotFoundError: If there is no finished run.
-        RunError: If the folder is damaged, or a factory is needed.
-    """
-    folder = Run(run)
-    card = folder.read_card()
-    try:
-        channels, height, width = (int(x) for x in card["image_shape"])
-        spec = Spec(classes=card["classes"], image_shape=(channels, height, width))
-        name = str(card["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
-    if factory is None and ".py:" in name.partition("?")[0]:
-        raise RunError(
-            f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
-            "imported: pass factory=…, the function that builds it."
-        )
-    model = build(factory if factory is not None else name, spec)
-    load_weights(model, folder.path / "student.safetensors", name)
-    return Student(model, spec.image_shape).eval()

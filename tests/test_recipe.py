@@ -35,7 +35,7 @@ def test_distillation_from_end_to_end(teacher, tmp_path):
     files = {p.name for p in result.run.iterdir()} - {".lock"}
     assert files == {
         "config.yaml", "metrics.jsonl", "result.json", "checkpoints", "student.safetensors",
-        "student.json",
+        "student.json", "report.html", "report.json", "report.md",
     }  # fmt: skip
     kept = json.loads((result.run / "result.json").read_text())
     assert kept["split"] == "test"

@@ -10,6 +10,8 @@ VERBS = {
     "distill": "Distil a teacher into a student.",
     "train": "Train a model from labels: a teacher, or a baseline.",
     "evaluate": "Measure the student of a run again.",
+    "report": "Write a page on what the students of runs kept.",
+    "compare": "Print runs beside each other.",
     "bench": "Run a grid of methods, models and seeds, and print its table.",
     "list": "List models, methods and data.",
     "demo": "Distil a small network on handwritten digits, in about a minute.",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ArgumentParser, Namespace
+from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
@@ -100,7 +100,9 @@ def parse(
             parser.add_argument(f"--{name}", type=str | None, help=text)
         elif name in ("resume", "overwrite"):
             parser.add_argument(f"--{name}", action="store_true", help=text)
-    skip: set[str | int] = {*STRINGS, "resume", "overwrite"}
+        elif name == "report":
+            parser.add_argument("--report", action=ActionYesNo, default=True, help=text)
+    skip: set[str | int] = {*STRINGS, "resume", "overwrite", "report"}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
     typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
     parsed = parser.instantiate(parser.parse_args(typed))
