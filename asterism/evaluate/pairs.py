@@ -1,0 +1,176 @@
+"""Distances of pairs and angles of triplets, compared between student and teacher."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from asterism.evaluate.estimate import PAIR_RESAMPLES, SEED, Estimate, resamples
+
+# Pairs or triplets that are measured: all there are up to this number, a random draw beyond.
+PAIRS = 100_000
+# Pairs whose differences are held at a time.
+AT_ONCE = 2**13
+
+
+def pairs_of(n: int, number: int = PAIRS, seed: int = SEED) -> Int[Tensor, "2 p"]:
+    """Return all pairs `i < j` of `n` samples, or a random draw of so many pairs."""
+    if n * (n - 1) // 2 <= number:
+        return torch.triu_indices(n, n, offset=1)
+    generator = torch.Generator().manual_seed(seed)
+    one = torch.randint(n, (number,), generator=generator)
+    step = torch.randint(1, n, (number,), generator=generator)
+    return torch.stack([one, (one + step) % n])
+
+
+def triplets_of(n: int, number: int = PAIRS, seed: int = SEED) -> Int[Tensor, "3 t"]:
+    """Return all triplets (vertex, two arms) of distinct samples, or a random draw of so many."""
+    if n < 3:
+        return torch.empty(3, 0, dtype=torch.int64)
+    if n * (n - 1) * (n - 2) // 2 <= number:
+        one, two = torch.triu_indices(n, n, offset=1)
+        vertex = torch.arange(n).repeat_interleave(len(one))
+        one, two = one.repeat(n), two.repeat(n)
+        distinct = (vertex != one) & (vertex != two)
+        return torch.stack([vertex, one, two])[:, distinct]
+    generator = torch.Generator().manual_seed(seed)
+    vertex = torch.randint(n, (number,), generator=generator)
+    # Two different steps from the vertex around the circle of samples.
+    first = torch.randint(1, n, (number,), generator=generator)
+    second = torch.randint(1, n - 1, (number,), generator=generator)
+    second += second >= first
+    return torch.stack([vertex, (vertex + first) % n, (vertex + second) % n])
+
+
+def distances(rows: Float[Tensor, "n d"], pairs: Int[Tensor, "2 p"]) -> Float[Tensor, " p"]:
+    """Return the Euclidean distance of each pair, in float64."""
+    rows = rows.detach()
+    differences = (rows[i].double() - rows[j].double() for i, j in pairs.split(AT_ONCE, 1))
+    return torch.cat([torch.linalg.vector_norm(x, dim=1) for x in differences])
+
+
+def cosines(rows: Float[Tensor, "n d"], triplets: Int[Tensor, "3 t"]) -> Float[Tensor, " t"]:
+    """Return the cosine of the angle at the vertex of each triplet; 0 with an arm of length 0."""
+    rows = rows.detach()
+    found = []
+    for vertex, one, two in triplets.split(AT_ONCE, 1):
+        origin = rows[vertex].double()
+        arms = [F.normalize(rows[end].double() - origin) for end in (one, two)]
+        found.append((arms[0] * arms[1]).sum(1))
+    return torch.cat(found)
+
+
+def distance_correlation(
+    student: Float[Tensor, " p"],
+    teacher: Float[Tensor, " p"],
+    pairs: Int[Tensor, "2 p"],
+    n: int,
+) -> Estimate | None:
+    """Return Spearman's rank correlation of the distances; None if either are all equal.
+
+    Args:
+        student: Distances of the pairs in the student.
+        teacher: Distances of the same pairs in the teacher.
+        pairs: The pairs.
+        n: Number of samples.
+    """
+    places = [torch.unique(x, return_inverse=True)[1] for x in (student, teacher)]
+
+    def correlation(weight: Tensor) -> float:
+        ranks = [_ranks(place, weight) for place in places]
+        centred = [x - (weight @ x) / weight.sum() for x in ranks]
+        covariance, *variances = (
+            float(weight @ (centred[i] * centred[j])) for i, j in ((0, 1), (0, 0), (1, 1))
+        )
+        scale = (variances[0] * variances[1]) ** 0.5
+        return covariance / scale if scale > 0 else torch.nan
+
+    return _over_tuples(correlation, pairs, n)
+
+
+def distance_error(
+    student: Float[Tensor, " p"],
+    teacher: Float[Tensor, " p"],
+    pairs: Int[Tensor, "2 p"],
+    n: int,
+) -> Estimate | None:
+    r"""Return RKD's distance loss over the pairs.
+
+    $$\frac{1}{|P|} \sum_{(i,j) \in P} H\!\left(\frac{s_{ij}}{\mu_s} - \frac{t_{ij}}{\mu_t}\right)$$
+
+    with $H$ the Huber function with $\delta = 1$ and $\mu$ the mean distance. `rkd_distance_loss`
+    divides by $n^2$ instead, so over all pairs it is $(n - 1) / n$ times this.
+
+    Args:
+        student: Distances of the pairs in the student.
+        teacher: Distances of the same pairs in the teacher.
+        pairs: The pairs.
+        n: Number of samples.
+
+    References:
+        Park et al., Relational Knowledge Distillation, CVPR 2019, equations 5 to 7.
+    """
+
+    def error(weight: Tensor) -> float:
+        total = weight.sum()
+        scaled = [x * total / (weight @ x).clamp_min(1e-12 * total) for x in (student, teacher)]
+        return float(weight @ F.smooth_l1_loss(*scaled, reduction="none") / total)
+
+    return _over_tuples(error, pairs, n)
+
+
+def angle_error(
+    student: Float[Tensor, " t"],
+    teacher: Float[Tensor, " t"],
+    triplets: Int[Tensor, "3 t"],
+    n: int,
+) -> Estimate | None:
+    r"""Return RKD's angle loss over the triplets: the mean Huber gap of the cosines.
+
+    `rkd_angle_loss` divides by $n^3$ instead, so over all triplets it is $(n - 1)(n - 2) / n^2$
+    times this.
+
+    Args:
+        student: Cosines of the triplets in the student.
+        teacher: Cosines of the same triplets in the teacher.
+        triplets: The triplets.
+        n: Number of samples.
+
+    References:
+        Park et al., Relational Knowledge Distillation, CVPR 2019, equations 8 to 10.
+    """
+    gap = F.smooth_l1_loss(student, teacher, reduction="none")
+    return _over_tuples(lambda weight: float(weight @ gap / weight.sum()), triplets, n)
+
+
+def _over_tuples(
+    measure: Callable[[Tensor], float], tuples: Tensor, n: int
+) -> Estimate | None:
+    """Return a measure of weighted tuples of samples, with replicates over the samples.
+
+    A tuple is in a resample as often as the product of how often its samples are. Where few of the
+    tuples share a sample this overstates their own noise, so intervals are rather too wide.
+    """
+    if tuples.shape[1] == 0:
+        return None
+    value = measure(torch.ones(tuples.shape[1], dtype=torch.float64))
+    if value != value:
+        return None
+
+    def draw() -> Tensor:
+        found = []
+        for counts in resamples(n, PAIR_RESAMPLES):
+            weight = counts.double()[tuples].prod(0)
+            found.append(measure(weight) if weight.any() else value)
+        drawn = torch.tensor(found, dtype=torch.float64)
+        return torch.where(drawn.isnan(), value, drawn)
+
+    return Estimate(value, draw)
+
+
+def _ranks(place: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean rank of each value, given its place among the distinct values."""
+    counts = torch.bincount(place, weight)
+    return (counts.cumsum(0) - (counts - 1) / 2)[place]
