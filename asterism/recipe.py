@@ -1,5 +1,6 @@
 """`distill()` and `train()`: from names to a run folder, in one call."""
 
+import copy
 import sys
 import time
 from dataclasses import dataclass
@@ -176,6 +177,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     spec = Spec(classes, data.source.image_shape, *data.statistics())
     student = build(choices["student"], spec)
     student_dim = try_out(student, data, "student").embedding.shape[1]
+    untrained = copy.deepcopy(student)
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
         method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
@@ -208,8 +210,13 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "embedding_dim": student_dim,
         }
         run.write_student(weights_of(fitted.student), card)
+        baselines = {"untrained": untrained.to(settings.device)}
+        found, arrays = assess(
+            fitted.student.to(settings.device), teacher, data, baselines=baselines
+        )
+        run.write_evaluation(arrays)
         result = {
-            **assess(fitted.student.to(settings.device), teacher, data),
+            **found,
             "validation": fitted.score,
             "steps": fitted.steps,
             "seconds": round(fitted.seconds, 1),
@@ -247,4 +254,4 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
     if isinstance(named, str) and ".py:" in named.partition("?")[0]:
         named = None  # nothing named in a run folder is imported: the student is measured alone
     teacher = None if named is None else open_teacher(named, opened)
-    return Result(Path(run), student, assess(student, teacher, opened))
+    return Result(Path(run), student, assess(student, teacher, opened)[0])

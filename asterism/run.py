@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import yaml
 from filelock import FileLock, Timeout
@@ -20,7 +22,14 @@ from asterism.data.folder import decode
 from asterism.models import Spec, build, load_weights
 from asterism.types import Outputs
 
-FILES = ("config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors")
+FILES = (
+    "config.yaml",
+    "evaluation.npz",
+    "metrics.jsonl",
+    "result.json",
+    "student.json",
+    "student.safetensors",
+)
 
 
 class RunError(ValueError):
@@ -129,6 +138,11 @@ class Run:
     def read_result(self) -> dict[str, Any]:
         """Return what the run came to."""
         return self._read_json("result.json")
+
+    def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Write a sample of what was measured: embeddings, neighbours, pictures."""
+        with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     def write_student(self, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
         """Write the student alone: its weights, and how to build it."""

@@ -21,13 +21,24 @@ class Estimate(float):
 
     The replicates are drawn when they are first asked for. Two estimates from the same samples
     have replicates from the same resamples, so that their difference is paired.
+
+    Attributes:
+        scores: If the number is the mean of a score per sample: the scores, shape `(n,)`, NaN for
+            samples that do not count. Otherwise empty.
+        jackknife: Whether each replicate leaves out one group of samples and keeps the rest.
     """
 
-    _draw: Callable[[], Tensor]
+    scores: Tensor
     jackknife: bool
+    _draw: Callable[[], Tensor]
 
     def __new__(
-        cls, value: float, draw: Callable[[], Tensor], *, jackknife: bool = False
+        cls,
+        value: float,
+        draw: Callable[[], Tensor],
+        *,
+        jackknife: bool = False,
+        scores: Tensor | None = None,
     ) -> "Estimate":
         """Make a number with its replicates.
 
@@ -36,9 +47,11 @@ class Estimate(float):
             draw: Returns the replicates, shape `(r,)`.
             jackknife: Whether each replicate leaves out one group of samples and keeps the rest
                 as they are, instead of being one bootstrap resample.
+            scores: Score of each sample, if the number is their mean.
         """
         made = super().__new__(cls, value)
         made._draw, made.jackknife = draw, jackknife
+        made.scores = torch.empty(0) if scores is None else scores
         return made
 
     def __deepcopy__(self, memo: object) -> "Estimate":
@@ -96,7 +109,7 @@ def mean_of(scores: Tensor) -> Estimate | None:
     def draw() -> Tensor:
         return resampled_sum(filled) / resampled_sum(weight).clamp_min(1)
 
-    return Estimate(float(filled.sum() / weight.sum()), draw)
+    return Estimate(float(filled.sum() / weight.sum()), draw, scores=scores)
 
 
 @lru_cache(maxsize=4)
