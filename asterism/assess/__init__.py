@@ -21,12 +21,12 @@ from asterism.assess.figures import (
 from asterism.assess.headline import headline
 from asterism.assess.records import records
 from asterism.assess.sample import Arrays, changed_most, sample
-from asterism.assess.seeing import Seen, device_of, outputs_of, reductions, see
+from asterism.assess.seeing import device_of, outputs_of, reductions, see
 from asterism.assess.selecting import selection
 from asterism.augment import to_float
 from asterism.data import Data
 from asterism.evaluate import Cost, cost, fidelity, health
-from asterism.evaluate.estimate import CONFIDENCE, PAIR_RESAMPLES, RESAMPLES, SEED
+from asterism.evaluate.estimate import CONFIDENCE, GROUPS, RESAMPLES, SEED
 from asterism.evaluate.pairs import PAIRS
 
 __all__ = ["assess", "outputs_of", "selection"]
@@ -112,7 +112,7 @@ def assess(
             "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
             "seed": SEED,
             "resamples": RESAMPLES,
-            "pair_resamples": PAIR_RESAMPLES,
+            "groups": GROUPS,
             "confidence": CONFIDENCE,
         },
         "changed_most": changed_most(arrays),
@@ -156,7 +156,7 @@ def _plain(done: Task | None) -> dict[str, Any]:
 def _per_class(
     tasks: Mapping[str, Task | None], target: Tensor | None, rows: Tensor, data: Data
 ) -> tuple[list[dict[str, Any]], tuple[Figures, Figures, str] | None]:
-    """Return accuracy by class, or recall@1 where a model has no classifier, and the worst class."""
+    """Return accuracy by class, or recall@1 without classifiers, and the worst class."""
     done = [x for x in tasks.values() if x is not None]
     names = data.source.names
     if not done or target is None or names is None:

@@ -5,11 +5,10 @@ from typing import Any
 
 # What stands for the task, the first that both have.
 TASKS = (("accuracy", None), ("recall", 1))
-BASELINES = {
+# What could be had at the same cost; reductions of the teacher's embedding need the teacher.
+RIVALS = {
     "untrained": "the untrained student",
     "without teacher": "the same student trained without the teacher",
-    "pca": "the teacher's embedding cut to the same width by PCA",
-    "random projection": "a random projection of the teacher's embedding",
 }
 
 
@@ -31,9 +30,8 @@ def headline(measures: Sequence[Mapping[str, Any]]) -> str:
         student, teacher = of("student", name, k), of("teacher", name, k)
         if student is not None and teacher:
             what = name if k is None else f"{name}@{k}"
-            kept.append(
-                f"{student / teacher:.0%} of the teacher's {what} ({student:.1f} of {teacher:.1f} %)"
-            )
+            share = 100 * student / teacher
+            kept.append(f"{share:.0f} % of the teacher's {what} ({student:.1f} of {teacher:.1f} %)")
             break
     overlap = of("student", "neighbour overlap", 10)
     if overlap is not None:
@@ -71,7 +69,7 @@ def _saving(of: Any) -> str:
 
 
 def _share(ratio: float) -> str:
-    return f"{ratio:.0%}" if ratio >= 0.1 else f"{ratio:.1%}"
+    return f"{100 * ratio:.0f} %" if ratio >= 0.1 else f"{100 * ratio:.1f} %"
 
 
 def _lost(by_key: Mapping[tuple[str, int | None], Mapping[str, Any]]) -> str:
@@ -79,17 +77,19 @@ def _lost(by_key: Mapping[tuple[str, int | None], Mapping[str, Any]]) -> str:
     if record is None or record["teacher"] is None:
         return ""
     loss = record["teacher"]["value"] - record["student"]["value"]
-    return f"; it loses most on class '{record['class']}' ({loss:.0f} points)" if loss >= 0.5 else ""
+    return (
+        f"; it loses most on class '{record['class']}' ({loss:.0f} points)" if loss >= 0.5 else ""
+    )
 
 
 def _no_better(by_key: Mapping[tuple[str, int | None], Mapping[str, Any]]) -> str:
-    """Name the baselines that the student does not beat, task first."""
+    """Name the rivals that the student does not beat, task first."""
     for name, k in (*TASKS, ("neighbour overlap", 10)):
         record = by_key.get((name, k))
         if record is None or not record["baselines"]:
             continue
         lost = {
-            word: [BASELINES[who] for who, b in record["baselines"].items() if b["verdict"] == word]
+            word: [who for key, who in RIVALS.items() if _verdict(record, key) == word]
             for word in ("worse", "no different")
         }
         what = name if k is None else f"{name}@{k}"
@@ -101,3 +101,8 @@ def _no_better(by_key: Mapping[tuple[str, int | None], Mapping[str, Any]]) -> st
         if words:
             return f"; in {what} it is {' and '.join(words)}"
     return ""
+
+
+def _verdict(record: Mapping[str, Any], who: str) -> str | None:
+    verdict: str | None = record["baselines"].get(who, {}).get("verdict")
+    return verdict

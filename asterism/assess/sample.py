@@ -15,8 +15,8 @@ from asterism.augment import to_float
 from asterism.data import Source
 from asterism.evaluate import neighbourhoods, principal_components, procrustes
 from asterism.evaluate.estimate import SEED
-from asterism.evaluate.pairs import distances, pairs_of
 from asterism.evaluate.neighbours import nearest
+from asterism.evaluate.pairs import distances, pairs_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 ROWS = 2_000
@@ -72,7 +72,9 @@ def sample(source: Source, student: Seen, teacher: Seen | None) -> Arrays:
     }
 
 
-def changed_most(arrays: Mapping[str, npt.NDArray[Any]], *, number: int = 10) -> list[dict[str, Any]]:
+def changed_most(
+    arrays: Mapping[str, npt.NDArray[Any]], *, number: int = 10
+) -> list[dict[str, Any]]:
     """Return the samples that share fewest of their ten nearest neighbours with the teacher."""
     if "overlap" not in arrays or arrays["overlap"].shape[1] < 10:
         return []
@@ -109,7 +111,7 @@ def _shown(source: Source, index: Tensor) -> Arrays:
     """Return what a reader recognises the samples by: names, and thumbnails or texts."""
     files: list[Path] | None = getattr(source, "files", None)
     names = [str(i) if files is None else str(files[i].name) for i in index.tolist()]
-    views = [source.__getitems__(some.tolist()).views[0] for some in index.split(256)]
+    views = [source.__getitems__(some.tolist()).views[0] for some in torch.split(index, 256)]
     if not all(isinstance(view, Tensor) for view in views):
         texts = np.array([text for view in views for text in view])
         return {"name": np.array(names), "texts": texts}

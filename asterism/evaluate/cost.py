@@ -98,7 +98,7 @@ def cost(
 def _flops(model: nn.Module, sample: Tensor | list[str]) -> int:
     with FlopCounterMode(display=False) as counter:
         model(sample)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def _repeated(example: Samples, n: int) -> Samples:

@@ -7,10 +7,9 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-# Resamples of a mean over samples; of a measure of pairs or triplets, which costs more.
+# Resamples of the bootstrap, for means over samples.
 RESAMPLES = 1_000
-PAIR_RESAMPLES = 200
-# Groups of samples of the jackknife.
+# Groups of samples that the jackknife leaves out in turn, for all other measures.
 GROUPS = 20
 CONFIDENCE = 0.95
 SEED = 0
@@ -65,10 +64,10 @@ class Estimate(float):
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Return the ends of the confidence interval.
 
-        Of bootstrap replicates these are percentiles, moved so that the mean of the replicates
-        lies on the value: some measures (calibration error, distances among few samples) grow when
-        samples repeat. Of jackknife replicates they come from their standard error and Student's
-        distribution. What cannot be negative in any replicate is not negative at either end.
+        Of bootstrap replicates these are percentiles. Measures that are no means of scores may grow
+        when samples repeat (the calibration error does); their replicates are moved so that their
+        mean lies on the value. Of jackknife replicates the ends come from the standard error and
+        Student's distribution. What is negative in no replicate is not negative at either end.
         """
         from scipy.special import stdtrit  # here: it takes as long to import as all of asterism
 
@@ -79,14 +78,18 @@ class Estimate(float):
             reach = float(stdtrit(groups - 1, 1 - tail)) * error if groups > 1 else math.inf
             low, high = self - reach, self + reach
         else:
+            moved = x if len(self.scores) else x - x.mean() + self
             ends = torch.tensor([tail, 1 - tail], dtype=x.dtype)
-            low, high = (torch.quantile(x, ends) - x.mean() + self).tolist()
+            low, high = torch.quantile(moved, ends).tolist()
         return (max(low, 0.0) if (x >= 0).all() and self >= 0 else low), high
 
     def minus(self, other: "Estimate") -> "Estimate":
         """Return the paired difference to an estimate of the same kind from the same samples."""
         return Estimate(
-            self - other, lambda: self.replicates - other.replicates, jackknife=self.jackknife
+            self - other,
+            lambda: self.replicates - other.replicates,
+            jackknife=self.jackknife,
+            scores=self.scores - other.scores,
         )
 
 
@@ -113,18 +116,18 @@ def mean_of(scores: Tensor) -> Estimate | None:
 
 
 @lru_cache(maxsize=4)
-def resamples(n: int, number: int = RESAMPLES) -> Tensor:
-    """Return how often each of `n` samples is in each resample, uint8 of shape `(number, n)`."""
+def resamples(n: int) -> Tensor:
+    """Return how often each of `n` samples is in each resample, uint8 of shape `(r, n)`."""
     generator = torch.Generator().manual_seed(SEED)
-    counts = torch.empty(number, n, dtype=torch.uint8)
+    counts = torch.empty(RESAMPLES, n, dtype=torch.uint8)
     for row in counts:
         row[:] = torch.bincount(torch.randint(n, (n,), generator=generator), minlength=n)
     return counts
 
 
-def resampled_sum(scores: Tensor, number: int = RESAMPLES) -> Tensor:
-    """Return the sum of scores `(n,)` or `(n, m)` over each resample, `(number,)` or with `m`."""
-    chunks = torch.split(resamples(len(scores), number), 50)
+def resampled_sum(scores: Tensor) -> Tensor:
+    """Return the sum of scores `(n,)` or `(n, m)` over each resample, `(r,)` or `(r, m)`."""
+    chunks = torch.split(resamples(len(scores)), 50)
     return torch.cat([counts.to(scores.dtype) @ scores for counts in chunks])
 
 

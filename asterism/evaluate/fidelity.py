@@ -88,8 +88,7 @@ def fidelity(
 
     Returns:
         The measures. Replicates of neighbourhoods and classes are means over resampled samples,
-        those of distances and angles weigh a tuple by how often its samples are drawn, and those
-        of the alignment leave out groups of samples.
+        those of distances, angles and alignment leave out groups of samples.
 
     Raises:
         ValueError: If the networks were given different numbers of samples, a k or `pairs` is
@@ -111,12 +110,12 @@ def fidelity(
         raise ValueError(
             f"fidelity needs ks and pairs of at least 1; got ks={tuple(ks)} and pairs={pairs}."
         )
-    embeddings = student.embedding, teacher.embedding
-    near = neighbourhoods(*embeddings, k=max(ks), rows=rows)
+    ours, theirs = student.embedding, teacher.embedding
+    near = neighbourhoods(ours, theirs, k=max(ks), rows=rows)
     found = near.student == near.teacher[:, :1]
     chosen, corners = pairs_of(n, pairs, seed), triplets_of(n, pairs, seed)
-    apart = [distances(x, chosen) for x in embeddings] if n else [torch.empty(0)] * 2
-    bent = [cosines(x, corners) for x in embeddings] if n else apart
+    apart = distances(ours, chosen), distances(theirs, chosen)
+    bent = cosines(ours, corners), cosines(theirs, corners)
     return Fidelity(
         agreement=_agreement(student.logits, teacher.logits),
         neighbour_overlap={k: mean_of(near.overlap(k)) for k in ks},
@@ -126,7 +125,7 @@ def fidelity(
         angle_error=angle_error(*bent, corners, n),
         trustworthiness=mean_of(near.trustworthiness),
         continuity=mean_of(near.continuity),
-        cka=linear_cka(*embeddings),
+        cka=linear_cka(ours, theirs),
         divergence=_divergence(student.logits, teacher.logits),
     )
 

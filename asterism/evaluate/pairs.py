@@ -1,13 +1,13 @@
 """Distances of pairs and angles of triplets, compared between student and teacher."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.evaluate.estimate import PAIR_RESAMPLES, SEED, Estimate, resamples
+from asterism.evaluate.estimate import SEED, Estimate, groups_of
 
 # Pairs or triplets that are measured: all there are up to this number, a random draw beyond.
 PAIRS = 100_000
@@ -47,7 +47,8 @@ def triplets_of(n: int, number: int = PAIRS, seed: int = SEED) -> Int[Tensor, "3
 def distances(rows: Float[Tensor, "n d"], pairs: Int[Tensor, "2 p"]) -> Float[Tensor, " p"]:
     """Return the Euclidean distance of each pair, in float64."""
     rows = rows.detach()
-    differences = (rows[i].double() - rows[j].double() for i, j in pairs.split(AT_ONCE, 1))
+    chunks = torch.split(pairs, AT_ONCE, dim=1)
+    differences = (rows[i].double() - rows[j].double() for i, j in chunks)
     return torch.cat([torch.linalg.vector_norm(x, dim=1) for x in differences])
 
 
@@ -55,7 +56,7 @@ def cosines(rows: Float[Tensor, "n d"], triplets: Int[Tensor, "3 t"]) -> Float[T
     """Return the cosine of the angle at the vertex of each triplet; 0 with an arm of length 0."""
     rows = rows.detach()
     found = []
-    for vertex, one, two in triplets.split(AT_ONCE, 1):
+    for vertex, one, two in torch.split(triplets, AT_ONCE, dim=1):
         origin = rows[vertex].double()
         arms = [F.normalize(rows[end].double() - origin) for end in (one, two)]
         found.append((arms[0] * arms[1]).sum(1))
@@ -77,17 +78,14 @@ def distance_correlation(
         n: Number of samples.
     """
     places = [torch.unique(x, return_inverse=True)[1] for x in (student, teacher)]
+    return _over_tuples(_correlation, places, pairs, n)
 
-    def correlation(weight: Tensor) -> float:
-        ranks = [_ranks(place, weight) for place in places]
-        centred = [x - (weight @ x) / weight.sum() for x in ranks]
-        covariance, *variances = (
-            float(weight @ (centred[i] * centred[j])) for i, j in ((0, 1), (0, 0), (1, 1))
-        )
-        scale = (variances[0] * variances[1]) ** 0.5
-        return covariance / scale if scale > 0 else torch.nan
 
-    return _over_tuples(correlation, pairs, n)
+def _correlation(student: Tensor, teacher: Tensor) -> float:
+    ranks = [_ranks(place) for place in (student, teacher)]
+    one, two = (x - x.mean() for x in ranks)
+    scale = float(one.norm() * two.norm())
+    return float(one @ two) / scale if scale > 0 else torch.nan
 
 
 def distance_error(
@@ -112,13 +110,12 @@ def distance_error(
     References:
         Park et al., Relational Knowledge Distillation, CVPR 2019, equations 5 to 7.
     """
+    return _over_tuples(_distance_error, (student, teacher), pairs, n)
 
-    def error(weight: Tensor) -> float:
-        total = weight.sum()
-        scaled = [x * total / (weight @ x).clamp_min(1e-12 * total) for x in (student, teacher)]
-        return float(weight @ F.smooth_l1_loss(*scaled, reduction="none") / total)
 
-    return _over_tuples(error, pairs, n)
+def _distance_error(student: Tensor, teacher: Tensor) -> float:
+    one, two = (x / x.mean().clamp_min(1e-12) for x in (student, teacher))
+    return float(F.smooth_l1_loss(one, two))
 
 
 def angle_error(
@@ -141,36 +138,38 @@ def angle_error(
     References:
         Park et al., Relational Knowledge Distillation, CVPR 2019, equations 8 to 10.
     """
-    gap = F.smooth_l1_loss(student, teacher, reduction="none")
-    return _over_tuples(lambda weight: float(weight @ gap / weight.sum()), triplets, n)
+    return _over_tuples(_angle_error, (student, teacher), triplets, n)
+
+
+def _angle_error(student: Tensor, teacher: Tensor) -> float:
+    return float(F.smooth_l1_loss(student, teacher))
 
 
 def _over_tuples(
-    measure: Callable[[Tensor], float], tuples: Tensor, n: int
+    measure: Callable[[Tensor, Tensor], float], values: Sequence[Tensor], tuples: Tensor, n: int
 ) -> Estimate | None:
-    """Return a measure of weighted tuples of samples, with replicates over the samples.
+    """Return a measure of two values per tuple; None if it has no value.
 
-    A tuple is in a resample as often as the product of how often its samples are. Where few of the
-    tuples share a sample this overstates their own noise, so intervals are rather too wide.
+    A replicate leaves out all tuples with a sample of one group. Where few tuples share a sample
+    this counts their own noise twice or thrice, so the interval is rather too wide.
     """
-    if tuples.shape[1] == 0:
-        return None
-    value = measure(torch.ones(tuples.shape[1], dtype=torch.float64))
+    one, two = values
+    value = measure(one, two) if tuples.shape[1] else torch.nan
     if value != value:
         return None
 
     def draw() -> Tensor:
-        found = []
-        for counts in resamples(n, PAIR_RESAMPLES):
-            weight = counts.double()[tuples].prod(0)
-            found.append(measure(weight) if weight.any() else value)
+        found, group = [], groups_of(n)[tuples]
+        for number in range(int(group.max()) + 1):
+            kept = (group != number).all(0)
+            found.append(measure(one[kept], two[kept]) if kept.any() else value)
         drawn = torch.tensor(found, dtype=torch.float64)
         return torch.where(drawn.isnan(), value, drawn)
 
-    return Estimate(value, draw)
+    return Estimate(value, draw, jackknife=True)
 
 
-def _ranks(place: Tensor, weight: Tensor) -> Tensor:
+def _ranks(place: Tensor) -> Tensor:
     """Return the mean rank of each value, given its place among the distinct values."""
-    counts = torch.bincount(place, weight)
+    counts = torch.bincount(place).double()
     return (counts.cumsum(0) - (counts - 1) / 2)[place]

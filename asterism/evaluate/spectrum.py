@@ -4,16 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from asterism.evaluate.estimate import (
-    PAIR_RESAMPLES,
-    Estimate,
-    groups_of,
-    resampled_sum,
-    resamples,
-)
+from asterism.evaluate.estimate import Estimate, groups_of
 
 # Deviations below this share of the rows' size are rounding of float32.
 ROUNDING = 1e-6
@@ -76,8 +71,7 @@ def health(rows: Float[Tensor, "n d"]) -> Health:
     r"""Look for collapse.
 
     With singular values $\sigma_i$ of the centred rows and $p_i = \sigma_i / \sum_j \sigma_j$ the
-    effective rank is $\exp(-\sum_i p_i \log p_i)$. Its replicates leave out a twentieth of the rows
-    each; those of the anisotropy are rows drawn with replacement, no row paired with itself.
+    effective rank is $\exp(-\sum_i p_i \log p_i)$. Replicates leave out a twentieth of the rows.
 
     Args:
         rows: An embedding.
@@ -106,20 +100,24 @@ def _anisotropy(rows: Tensor) -> Estimate | None:
     if n < 2:
         return None
 
-    def cosine(total: Tensor, again: Tensor) -> Tensor:
-        return (total.square().sum(-1) - again) / (n**2 - again)
+    def cosine(total: Tensor, number: Tensor) -> Tensor:
+        return (total.square().sum(-1) - number) / (number * (number - 1)).clamp_min(1)
+
+    group = groups_of(n)
+    member = F.one_hot(group).double()
+    everything = units.sum(0)
 
     def draw() -> Tensor:
-        again = resamples(n, PAIR_RESAMPLES).double().square().sum(1)
-        return cosine(resampled_sum(units, PAIR_RESAMPLES), again)
+        return cosine(everything - member.T @ units, n - member.sum(0))
 
-    return Estimate(float(cosine(units.sum(0), torch.tensor(n))), draw)
+    return Estimate(float(cosine(everything, torch.tensor(n))), draw, jackknife=True)
 
 
 def _rank(covariance: Tensor) -> Tensor:
     values = torch.linalg.eigvalsh(covariance).clamp_min(0).sqrt()
     share = values / values.sum()
-    return torch.special.entr(share).sum().exp()
+    entropy: Tensor = torch.special.entr(share).sum()
+    return entropy.exp()
 
 
 def _rounding(rows: Tensor) -> float:
@@ -146,7 +144,10 @@ def _left_out(measure: Callable[[Tensor], Tensor], one: Tensor, two: Tensor) -> 
     members = [(one[group == g], two[group == g]) for g in range(int(group.max()) + 1)]
     products = [x.T @ y for x, y in members]
     total, found = torch.stack(products).sum(0), []
-    for product, (x, y) in [(torch.zeros_like(total), (one[:0], two[:0])), *zip(products, members, strict=True)]:
+    for product, (x, y) in [
+        (torch.zeros_like(total), (one[:0], two[:0])),
+        *zip(products, members, strict=True),
+    ]:
         rest = len(one) - len(x)
         # All rows are centred: what is left has minus the sum of what was taken.
         covariance = total - product - torch.outer(x.sum(0), y.sum(0)) / rest
