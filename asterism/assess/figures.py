@@ -1,9 +1,8 @@
 """The figures of one model, by name: what is measured, in which unit, and which way is better."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from asterism.assess.seeing import Seen
@@ -16,12 +15,9 @@ from asterism.evaluate import (
     Retrieval,
     calibration_error,
     classification,
-    compatibility,
     knn_accuracy,
     linear_probe,
-    procrustes,
     retrieval,
-    ridge,
 )
 
 Better = Literal["higher", "lower", "none"]
@@ -92,6 +88,16 @@ class Task:
             ("linear probe", None): self.probe,
         }
 
+    def plain(self) -> dict[str, Any]:
+        """Return plain numbers in the nested form that tables on the screen read."""
+        sure = self.classification
+        return {
+            **({} if sure is None else {"classification": as_values(asdict(sure))}),
+            "retrieval": as_values(asdict(self.retrieval)),
+            "knn": as_values(self.knn),
+            "probe": as_values(self.probe),
+        }
+
 
 def task(seen: Seen, classes: int | None, rows: Tensor) -> Task | None:
     """Measure what the labels ask of a model; None without labels.
@@ -152,73 +158,6 @@ def cost_figures(found: Cost) -> Figures:
     }
     figures |= {("latency", n): ms for n, ms in found.latency_ms.items()}
     return figures | {("throughput", n): rate for n, rate in found.throughput.items()}
-
-
-def compatibility_figures(
-    student: Seen, teacher: Seen, rows: Tensor
-) -> tuple[Figures, dict[str, str]]:
-    """Search the teacher's index with the student, as it is and mapped.
-
-    Returns:
-        The figures, and by name what must be said about them in words.
-    """
-    ks = (1, 10)
-    learnt = student.learnt.embedding, teacher.learnt.embedding
-    queries: dict[str, Tensor | None] = dict.fromkeys(("as it is", "rotated", "linear map"))
-    widths = [x.shape[1] for x in learnt]
-    if widths[0] == widths[1]:
-        queries["as it is"] = student.outputs.embedding
-    if len(learnt[0]):
-        for way, fit in (("rotated", procrustes), ("linear map", ridge)):
-            queries[way] = fit(*learnt)(student.outputs.embedding)
-    index, figures, notes = teacher.outputs.embedding, Figures(), dict[str, str]()
-    for way, query in queries.items():
-        item, alike = f"own item, {way}", f"same class, {way}"
-        if query is None:
-            figures |= {(name, k): None for name in (item, alike) for k in ks}
-            notes[item] = notes[alike] = (
-                f"The student has {widths[0]} columns and the teacher {widths[1]}: without a map "
-                "the one cannot search the index of the other (asterism align fits one)."
-            )
-            continue
-        found = compatibility(query.to(index.dtype), index, teacher.target, ks=ks, rows=rows)
-        figures |= {(item, k): x for k, x in found.item_recall.items()}
-        figures |= {(alike, k): x for k, x in (found.class_recall or {}).items()}
-        top, chance = found.item_recall[1], 1 / max(1, len(index))
-        if way == "as it is" and top is not None and top < 5 * chance:
-            notes[item] = (
-                f"This is chance ({100 * chance:.2g} %): relations do not fix where the student "
-                "puts things, only how they lie to each other. To search the teacher's index, fit "
-                "a map (asterism align)."
-            )
-    return figures, notes
-
-
-def worst_class(
-    student: Estimate, teacher: Estimate | None, target: Tensor, names: tuple[str, ...]
-) -> tuple[Figures, Figures, str] | None:
-    """Return the figures of the class that lost most against the teacher, or is worst alone.
-
-    Args:
-        student: A figure of the student that is the mean of a score per sample.
-        teacher: The same of the teacher.
-        target: Classes of those samples.
-        names: Names of the classes.
-    """
-    from asterism.evaluate import mean_of
-
-    loss = student.scores if teacher is None else student.scores - teacher.scores
-    present = torch.unique(target)
-    if not len(present):
-        return None
-    means = torch.stack([loss[target == c].mean() for c in present])
-    chosen = target == present[means.argmin()]
-
-    def within(scores: Tensor) -> Figures:
-        return {("worst class", None): mean_of(torch.where(chosen, scores, torch.nan))}
-
-    name = names[int(present[means.argmin()])]
-    return within(student.scores), {} if teacher is None else within(teacher.scores), name
 
 
 def as_values(found: Any) -> Any:

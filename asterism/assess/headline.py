@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Records = Mapping[tuple[str, int | None], Mapping[str, Any]]
 # What stands for the task, the first that both have.
 TASKS = (("accuracy", None), ("recall", 1))
 # What could be had at the same cost; reductions of the teacher's embedding need the teacher.
@@ -12,11 +13,12 @@ RIVALS = {
 }
 
 
-def headline(measures: Sequence[Mapping[str, Any]]) -> str:
+def headline(measures: Sequence[Mapping[str, Any]], *, worst_class: str | None) -> str:
     """Compose the sentence from the records of a result.
 
     Args:
         measures: The records.
+        worst_class: Name of the class that the record of the worst class is of.
     """
     by_key = {(m["name"], m["k"]): m for m in measures}
 
@@ -38,9 +40,7 @@ def headline(measures: Sequence[Mapping[str, Any]]) -> str:
         kept.append(f"{overlap:.0f} % of its ten nearest neighbours")
     if not kept:
         return _alone(of)
-    return (
-        f"The student keeps {' and '.join(kept)}{_saving(of)}{_lost(by_key)}{_no_better(by_key)}."
-    )
+    return f"The student keeps {' and '.join(kept)}{_saving(of)}{_lost(by_key, worst_class)}{_no_better(by_key)}."
 
 
 def _alone(of: Any) -> str:
@@ -72,17 +72,15 @@ def _share(ratio: float) -> str:
     return f"{100 * ratio:.0f} %" if ratio >= 0.1 else f"{100 * ratio:.1f} %"
 
 
-def _lost(by_key: Mapping[tuple[str, int | None], Mapping[str, Any]]) -> str:
+def _lost(by_key: Records, name: str | None) -> str:
     record = by_key.get(("worst class", None))
     if record is None or record["teacher"] is None:
         return ""
     loss = record["teacher"]["value"] - record["student"]["value"]
-    return (
-        f"; it loses most on class '{record['class']}' ({loss:.0f} points)" if loss >= 0.5 else ""
-    )
+    return f"; it loses most on class '{name}' ({loss:.0f} points)" if loss >= 0.5 else ""
 
 
-def _no_better(by_key: Mapping[tuple[str, int | None], Mapping[str, Any]]) -> str:
+def _no_better(by_key: Records) -> str:
     """Name the rivals that the student does not beat, task first."""
     for name, k in (*TASKS, ("neighbour overlap", 10)):
         record = by_key.get((name, k))
