@@ -8,10 +8,29 @@ from asterism.engine import Settings
 from asterism.methods.base import Method
 from asterism.run import Run, RunError
 
-NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
+NAMED = (
+    "teacher",
+    "student",
+    "data",
+    "validation_data",
+    "test_data",
+    "out",
+    "teacher_cache",
+    "baseline",
+)
 
 # What may change between a run and its resumption without making it another experiment.
-_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "provenance", "teacher_cache"}
+_HARMLESS = {
+    "out",
+    "workers",
+    "log_every",
+    "devices",
+    "accelerator",
+    "provenance",
+    "teacher_cache",
+    "baseline",
+    "with_baselines",
+}
 
 
 def configuration(
@@ -27,7 +46,7 @@ def configuration(
     ]
     if choices["teacher"] is None:  # the options of `train`
         config["model"] = config.pop("student")
-        for key in ("teacher", "method", "labels", "teacher_cache"):
+        for key in ("teacher", "method", "labels", "teacher_cache", "baseline"):
             del config[key]
     flat = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
     return {**config, **flat}

@@ -3,53 +3,32 @@
 import copy
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from torch import nn
 
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
 from asterism.data import open_data
 from asterism.engine import Settings, fit, seed_everything
-from asterism.fitting import Model, choose_methods, open_teacher, student_classes, try_out
+from asterism.fitting import (
+    Model,
+    choose_methods,
+    open_baseline,
+    open_teacher,
+    student_classes,
+    try_out,
+)
 from asterism.methods.base import Method
 from asterism.models import Spec, build, weights_of
 from asterism.provenance import provenance, teacher_cache
-from asterism.run import Run, Student, load
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.
-
-    Attributes:
-        run: The run folder.
-        student: The trained student, in eval mode.
-        evaluation: What `result.json` holds: `student`, `teacher`, `fidelity`, `split`, …
-    """
-
-    run: Path
-    student: Student
-    evaluation: dict[str, Any]
-
-    @property
-    def accuracy(self) -> float | None:
-        """Top-1 accuracy of the student; None without labels or classifier."""
-        found: float | None = self.evaluation["student"].get("classification", {}).get("top1")
-        return found
-
-    @property
-    def recall_at_1(self) -> float | None:
-        """Share of samples whose nearest neighbour is of their class; None without labels."""
-        found = self.evaluation["student"].get("retrieval")
-        return None if found is None else float(found["recall"][1])
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of samples for which student and teacher choose the same class."""
-        found: float | None = self.evaluation.get("fidelity", {}).get("agreement")
-        return found
+from asterism.reopening import evaluate as evaluate
+from asterism.result import Result
+from asterism.run import Run
+from asterism.student import Student
 
 
 def distill(
@@ -69,6 +48,8 @@ def distill(
     labels: bool = True,
     on_broken: Literal["skip", "stop"] = "skip",
     teacher_cache: str | Path | None = None,
+    baseline: str | Path | None = None,
+    with_baselines: bool = False,
     **settings: Any,
 ) -> Result:
     """Distil a teacher into a student.
@@ -92,6 +73,10 @@ def distill(
         on_broken: Pictures that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are kept for
             later runs (any student, method or seed, the same view seed).
+        baseline: Run folder of the same student trained without the teacher, to be measured
+            beside this one.
+        with_baselines: Train that baseline first, in a folder beside this run's, if it is not
+            there yet.
         **settings: See `asterism.engine.Settings`.
 
     Returns:
@@ -102,7 +87,33 @@ def distill(
         ValueError: If something does not fit; the message says what, and the way out.
     """
     choices = dict(locals())
+    if with_baselines:
+        choices["out"] = out or _by_time()
+        choices["baseline"] = _train_alone(choices, Settings(**settings))
     return _run(choices, Settings(**settings))
+
+
+def _by_time() -> Path:
+    return Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+
+
+def _train_alone(choices: dict[str, Any], settings: Settings) -> Path:
+    """Train the student of a distillation from labels alone, with the same settings."""
+    run = Path(f"{choices['out']}-without-teacher")
+    print(f"training the student without the teacher in {run}", file=sys.stderr)
+    shared = (
+        "data",
+        "validation_data",
+        "test_data",
+        "validation_share",
+        "split_seed",
+        "image_size",
+    )
+    options = {name: choices[name] for name in (*shared, "on_broken")}
+    task_weight = settings.task_weight or 1.0
+    plain = asdict(replace(settings, task_weight=task_weight))
+    train(copy.deepcopy(choices["student"]), out=run, resume=True, **options, **plain)
+    return run
 
 
 def train(
@@ -146,11 +157,12 @@ def train(
     choices = dict(locals())
     choices["student"] = choices.pop("model")
     fixed: dict[str, Any] = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
+    fixed["baseline"] = None
     return _run({**choices, **fixed}, Settings(**settings))
 
 
 def _run(choices: dict[str, Any], settings: Settings) -> Result:
-    run = Run(choices["out"] or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
+    run = Run(choices["out"] or _by_time())
     data = open_data(
         choices["data"],
         validation=choices["validation_data"],
@@ -172,6 +184,9 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
         )
+    alone: dict[str, nn.Module] = {}
+    if choices["baseline"] is not None:
+        alone["without teacher"] = open_baseline(choices["baseline"], choices["student"])
     classes = student_classes(methods, data, taught, use_labels)
     seed_everything(settings.seed, verbose=False)
     spec = Spec(classes, data.source.image_shape, *data.statistics())
@@ -210,7 +225,8 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "embedding_dim": student_dim,
         }
         run.write_student(weights_of(fitted.student), card)
-        baselines = {"untrained": untrained.to(settings.device)}
+        baselines = {"untrained": untrained, **alone}
+        baselines = {name: model.to(settings.device) for name, model in baselines.items()}
         found, arrays = assess(
             fitted.student.to(settings.device), teacher, data, baselines=baselines
         )
@@ -226,32 +242,3 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         run.write_result(result)
     student = Student(fitted.student.cpu(), spec.image_shape).eval()
     return Result(run.path, student, result)
-
-
-def evaluate(run: str | Path, *, data: Any = None) -> Result:
-    """Measure the student of a finished run again, beside its teacher.
-
-    Args:
-        run: The run folder.
-        data: Other data to measure it on, as `distill` takes them; by default the run's own.
-
-    Raises:
-        FileNotFoundError: If there is no such run.
-        ValueError: If its models or data cannot be opened any more.
-    """
-    folder = Run(run)
-    config = folder.read_config()
-    student = load(run)
-    opened = open_data(
-        config["data"],
-        validation=config["validation_data"],
-        test=data if data is not None else config["test_data"],
-        validation_share=config["validation_share"],
-        split_seed=config["split_seed"],
-        image_size=config["image_size"],
-    )
-    named = config.get("teacher")
-    if isinstance(named, str) and ".py:" in named.partition("?")[0]:
-        named = None  # nothing named in a run folder is imported: the student is measured alone
-    teacher = None if named is None else open_teacher(named, opened)
-    return Result(Path(run), student, assess(student, teacher, opened)[0])

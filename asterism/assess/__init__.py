@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from asterism.assess.judging import judge
 from asterism.assess.sample import Arrays, changed_most, sample
-from asterism.assess.seeing import device_of, outputs_of, reductions, see
+from asterism.assess.seeing import device_of, outputs_of, outputs_on, reductions, see
 from asterism.assess.selecting import selection
 from asterism.augment import to_float
 from asterism.data import Data
 from asterism.evaluate import Cost, cost
 
-__all__ = ["assess", "outputs_of", "selection"]
+__all__ = ["assess", "outputs_of", "outputs_on", "selection"]
 
 
 def assess(

@@ -40,7 +40,8 @@ def headline(measures: Sequence[Mapping[str, Any]], *, worst_class: str | None) 
         kept.append(f"{overlap:.0f} % of its ten nearest neighbours")
     if not kept:
         return _alone(of)
-    return f"The student keeps {' and '.join(kept)}{_saving(of)}{_lost(by_key, worst_class)}{_no_better(by_key)}."
+    rest = _saving(of) + _lost(by_key, worst_class) + _no_better(by_key)
+    return f"The student keeps {' and '.join(kept)}{rest}."
 
 
 def _alone(of: Any) -> str:

@@ -21,13 +21,14 @@ def outputs_of(
     model: nn.Module, source: Source, rows: Tensor, *, workers: int = 0
 ) -> tuple[Outputs, Tensor | None]:
     """Return a model's outputs and the labels of all readable rows, on clean samples, in order."""
-    seen = _see(model, source, rows, workers=workers)
-    return seen[0], seen[1]
+    outputs, target, _ = outputs_on(model, source, rows, workers=workers)
+    return outputs, target
 
 
-def _see(
+def outputs_on(
     model: nn.Module, source: Source, rows: Tensor, *, workers: int = 0
 ) -> tuple[Outputs, Tensor | None, Tensor]:
+    """Return what `outputs_of` returns, and which rows could be read."""
     targets: list[Tensor] = []
     read: list[Tensor] = [torch.empty(0, dtype=torch.int64)]
 
@@ -87,7 +88,9 @@ def learning_rows(data: Data) -> Tensor:
 def see(model: nn.Module, data: Data) -> Seen:
     """Run a model over the evaluation rows and the learning rows."""
     source, rows, _ = data.evaluation()
-    return Seen(*_see(model, source, rows), *outputs_of(model, data.source, learning_rows(data)))
+    return Seen(
+        *outputs_on(model, source, rows), *outputs_of(model, data.source, learning_rows(data))
+    )
 
 
 def reductions(teacher: Seen, width: int) -> dict[str, Seen]:

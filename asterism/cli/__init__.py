@@ -10,6 +10,7 @@ VERBS = {
     "distill": "Distil a teacher into a student.",
     "train": "Train a model from labels: a teacher, or a baseline.",
     "evaluate": "Measure the student of a run again.",
+    "align": "Fit the map from a run's student into its teacher's space.",
     "bench": "Run a grid of methods, models and seeds, and print its table.",
     "list": "List models, methods and data.",
     "demo": "Distil a small network on handwritten digits, in about a minute.",

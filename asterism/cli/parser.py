@@ -21,6 +21,7 @@ STRINGS = (
     "test_data",
     "out",
     "teacher_cache",
+    "baseline",
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from asterism.recipe import Result
+from asterism.result import Result
 
 # Column, path in the evaluation of one model, factor, format.
 COLUMNS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (
