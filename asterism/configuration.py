@@ -19,6 +19,8 @@ NAMED = (
     "baseline",
 )
 
+NO_SETTING = ("settings", "resume", "overwrite", "with_baselines")
+
 # What may change between a run and its resumption without making it another experiment.
 _HARMLESS = {
     "out",
@@ -29,7 +31,6 @@ _HARMLESS = {
     "provenance",
     "teacher_cache",
     "baseline",
-    "with_baselines",
 }
 
 
@@ -37,7 +38,7 @@ def configuration(
     choices: dict[str, Any], methods: Sequence[Method], settings: Settings
 ) -> dict[str, Any]:
     """Return all settings as plain values; objects are kept by their description."""
-    config = {k: v for k, v in choices.items() if k not in ("settings", "resume", "overwrite")}
+    config = {k: v for k, v in choices.items() if k not in NO_SETTING}
     for key in NAMED:
         value = config[key]
         config[key] = value if value is None or isinstance(value, str) else str(value)

@@ -52,9 +52,8 @@ def load(
 
     Args:
         run: The run folder.
-        factory: For a student built by a user's own file: the factory, or `file.py:factory`. Nothing
-            named
-            inside a run folder is ever imported.
+        factory: For a student built by a user's own file: the factory, or `file.py:factory`.
+            Nothing that is named inside a run folder is ever imported.
         aligned: Return embeddings in the teacher's space, through the map that `asterism align`
             fitted.
 
