@@ -99,7 +99,8 @@ def distance_error(
     $$\frac{1}{|P|} \sum_{(i,j) \in P} H\!\left(\frac{s_{ij}}{\mu_s} - \frac{t_{ij}}{\mu_t}\right)$$
 
     with $H$ the Huber function with $\delta = 1$ and $\mu$ the mean distance. `rkd_distance_loss`
-    divides by $n^2$ instead, so over all pairs it is $(n - 1) / n$ times this.
+    divides by $n^2$ instead, so over all pairs it is $(n - 1) / n$ times this. It also gives a
+    collapsed student equal distances, for the sake of its gradient; here they are zero.
 
     Args:
         student: Distances of the pairs in the student.
