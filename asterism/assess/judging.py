@@ -24,8 +24,9 @@ from asterism.evaluate import Cost, Estimate, fidelity, health, mean_of
 from asterism.evaluate.estimate import CONFIDENCE, GROUPS, RESAMPLES, SEED
 from asterism.evaluate.pairs import PAIRS
 
-# Queries whose neighbours are looked for among all samples.
-QUERIES = 5_000
+# Distances from queries to all samples that one search computes; at least so many queries.
+SEARCHED = 10**8
+QUERIES = 2_000
 NEIGHBOURS = (1, 5, 10, 20)
 
 
@@ -53,7 +54,7 @@ def judge(
     if teacher is not None:
         models["teacher"] = teacher
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
-    rows = order[:QUERIES].sort().values
+    rows = order[: max(QUERIES, SEARCHED // max(1, n))].sort().values
     tasks = {who: task(seen, len(names or ()), rows) for who, seen in models.items()}
     figures = {who: done.figures() if done else Figures() for who, done in tasks.items()}
     notes: dict[str, str] = {}

@@ -10,7 +10,7 @@ from torch import Tensor
 from asterism.evaluate.estimate import SEED, Estimate, groups_of
 
 # Pairs or triplets that are measured: all there are up to this number, a random draw beyond.
-PAIRS = 100_000
+PAIRS = 50_000
 # Pairs whose differences are held at a time.
 AT_ONCE = 2**13
 
@@ -45,22 +45,30 @@ def triplets_of(n: int, number: int = PAIRS, seed: int = SEED) -> Int[Tensor, "3
 
 
 def distances(rows: Float[Tensor, "n d"], pairs: Int[Tensor, "2 p"]) -> Float[Tensor, " p"]:
-    """Return the Euclidean distance of each pair, in float64."""
-    rows = rows.detach()
+    """Return the Euclidean distance of each pair, as float64.
+
+    Differences of float32 rows are taken in float32, which rounds each to 8 digits of itself.
+    """
+    rows = _at_least_float32(rows)
     chunks = torch.split(pairs, AT_ONCE, dim=1)
-    differences = (rows[i].double() - rows[j].double() for i, j in chunks)
-    return torch.cat([torch.linalg.vector_norm(x, dim=1) for x in differences])
+    return torch.cat(
+        [torch.linalg.vector_norm(rows[i] - rows[j], dim=1).double() for i, j in chunks]
+    )
 
 
 def cosines(rows: Float[Tensor, "n d"], triplets: Int[Tensor, "3 t"]) -> Float[Tensor, " t"]:
     """Return the cosine of the angle at the vertex of each triplet; 0 with an arm of length 0."""
-    rows = rows.detach()
+    rows = _at_least_float32(rows)
     found = []
     for vertex, one, two in torch.split(triplets, AT_ONCE, dim=1):
-        origin = rows[vertex].double()
-        arms = [F.normalize(rows[end].double() - origin) for end in (one, two)]
-        found.append((arms[0] * arms[1]).sum(1))
+        origin = rows[vertex]
+        arms = [F.normalize(rows[end] - origin) for end in (one, two)]
+        found.append((arms[0] * arms[1]).sum(1).double())
     return torch.cat(found)
+
+
+def _at_least_float32(rows: Tensor) -> Tensor:
+    return rows.detach().to(torch.promote_types(rows.dtype, torch.float32))
 
 
 def distance_correlation(
