@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from asterism.assess.judging import judge
-from asterism.assess.sample import Arrays, changed_most, sample
+from asterism.assess.sampling import Arrays, changed_most, sample
 from asterism.assess.seeing import device_of, outputs_of, outputs_on, reductions, see
 from asterism.assess.selecting import selection
 from asterism.augment import to_float
