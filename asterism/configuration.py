@@ -8,19 +8,38 @@ from asterism.engine import Settings
 from asterism.methods.base import Method
 from asterism.run import Run, RunError
 
-NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
+NAMED = (
+    "teacher",
+    "student",
+    "data",
+    "validation_data",
+    "test_data",
+    "out",
+    "teacher_cache",
+    "baseline",
+)
 
 # What says how to run, not what.
-_NO_SETTING = ("settings", "resume", "overwrite", "report")
+NO_SETTING = ("settings", "resume", "overwrite", "with_baselines", "report")
+
 # What may change between a run and its resumption without making it another experiment.
-_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "provenance", "teacher_cache"}
+_HARMLESS = {
+    "out",
+    "workers",
+    "log_every",
+    "devices",
+    "accelerator",
+    "provenance",
+    "teacher_cache",
+    "baseline",
+}
 
 
 def configuration(
     choices: dict[str, Any], methods: Sequence[Method], settings: Settings
 ) -> dict[str, Any]:
     """Return all settings as plain values; objects are kept by their description."""
-    config = {k: v for k, v in choices.items() if k not in _NO_SETTING}
+    config = {k: v for k, v in choices.items() if k not in NO_SETTING}
     for key in NAMED:
         value = config[key]
         config[key] = value if value is None or isinstance(value, str) else str(value)
@@ -29,7 +48,7 @@ def configuration(
     ]
     if choices["teacher"] is None:  # the options of `train`
         config["model"] = config.pop("student")
-        for key in ("teacher", "method", "labels", "teacher_cache"):
+        for key in ("teacher", "method", "labels", "teacher_cache", "baseline"):
             del config[key]
     flat = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
     return {**config, **flat}

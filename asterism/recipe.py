@@ -1,24 +1,17 @@
 """`distill()` and `train()`: from names to a run folder, in one call."""
 
+import copy
 import sys
-import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from asterism.anchors import choose_anchors
-from asterism.assess import assess, selection
-from asterism.configuration import configuration, refuse_changes
-from asterism.data import open_data
-from asterism.distributed import from_first, is_first
-from asterism.engine import Settings, fit, seed_everything
-from asterism.fitting import Model, choose_methods, open_teacher, student_classes, try_out
+from asterism.engine import Settings
+from asterism.fitting import Model
 from asterism.methods.base import Method
-from asterism.models import Spec, build, weights_of
-from asterism.provenance import provenance, teacher_cache
-from asterism.report import write_report
-from asterism.result import Result
-from asterism.run import Run
-from asterism.student import Student, load
+from asterism.reopening import evaluate as evaluate
+from asterism.result import Result as Result
+from asterism.training import by_time, carry_out
 
 
 def distill(
@@ -39,6 +32,8 @@ def distill(
     on_broken: Literal["skip", "stop"] = "skip",
     teacher_cache: str | Path | None = None,
     report: bool = True,
+    baseline: str | Path | None = None,
+    with_baselines: bool = False,
     **settings: Any,
 ) -> Result:
     """Distil a teacher into a student.
@@ -63,6 +58,10 @@ def distill(
         teacher_cache: Folder in which the teacher's outputs on the training views are kept for
             later runs (any student, method or seed, the same view seed).
         report: Write report.html, report.json and report.md into the run folder.
+        baseline: Run folder of the same student trained without the teacher, to be measured
+            beside this one.
+        with_baselines: Train that baseline first, in a folder beside this run's, if it is not
+            there yet.
         **settings: See `asterism.engine.Settings`.
 
     Returns:
@@ -73,7 +72,29 @@ def distill(
         ValueError: If something does not fit; the message says what, and the way out.
     """
     choices = dict(locals())
-    return _run(choices, Settings(**settings))
+    if with_baselines:
+        choices["out"] = out or by_time()
+        choices["baseline"] = _train_alone(choices, Settings(**settings))
+    return carry_out(choices, Settings(**settings))
+
+
+def _train_alone(choices: dict[str, Any], settings: Settings) -> Path:
+    """Train the student of a distillation from labels alone, with the same settings."""
+    run = Path(f"{choices['out']}-without-teacher")
+    print(f"training the student without the teacher in {run}", file=sys.stderr)
+    shared = (
+        "data",
+        "validation_data",
+        "test_data",
+        "validation_share",
+        "split_seed",
+        "image_size",
+    )
+    options = {name: choices[name] for name in (*shared, "on_broken")}
+    task_weight = settings.task_weight or 1.0
+    plain = asdict(replace(settings, task_weight=task_weight))
+    train(copy.deepcopy(choices["student"]), out=run, resume=True, **options, **plain)
+    return run
 
 
 def train(
@@ -117,115 +138,5 @@ def train(
     choices = dict(locals())
     choices["student"] = choices.pop("model")
     fixed: dict[str, Any] = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
-    return _run({**choices, **fixed, "report": False}, Settings(**settings))
-
-
-def _run(choices: dict[str, Any], settings: Settings) -> Result:
-    run = Run(choices["out"] or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
-    data = open_data(
-        choices["data"],
-        validation=choices["validation_data"],
-        test=choices["test_data"],
-        validation_share=choices["validation_share"],
-        split_seed=choices["split_seed"],
-        image_size=choices["image_size"],
-    )
-    if choices["on_broken"] == "stop":
-        data.refuse_broken()
-    use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
-    teacher, taught, methods = None, None, []
-    if choices["teacher"] is not None:
-        teacher = open_teacher(choices["teacher"], data)
-        taught = try_out(teacher, data, "teacher")
-        methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
-        teacher.to(settings.device)
-    elif not use_labels:
-        raise ValueError(
-            "training without a teacher needs labels: class folders, or class numbers `y`."
-        )
-    classes = student_classes(methods, data, taught, use_labels)
-    seed_everything(settings.seed, verbose=False)
-    spec = Spec(classes, data.source.image_shape, *data.statistics())
-    student = build(choices["student"], spec)
-    student_dim = try_out(student, data, "student").embedding.shape[1]
-    teacher_dim = 0 if taught is None else taught.embedding.shape[1]
-    for method in methods:
-        method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
-    if settings.processes > 1 and choices["out"] is None:
-        raise ValueError("several processes need to know their common run folder: name it (--out).")
-    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
-        if is_first():
-            config = configuration(choices, methods, settings)
-            if choices["resume"]:
-                refuse_changes(run, config)
-            run.write_config(config, provenance(data, teacher))
-        fitted = fit(
-            student,
-            teacher,
-            methods,
-            data,
-            run,
-            settings=settings,
-            score=selection(teacher, data, use_labels=use_labels),
-            use_labels=use_labels,
-            resume=choices["resume"],
-            anchors=choose_anchors(methods, teacher, data, seed=settings.seed),
-            cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
-        )
-        card = {
-            "model": choices["student"]
-            if isinstance(choices["student"], str)
-            else "file.py:factory",
-            "classes": classes,
-            "image_shape": list(spec.image_shape),
-            "embedding_dim": student_dim,
-        }
-        if not is_first():  # the first process measures and writes
-            student = Student(fitted.student, spec.image_shape).eval()
-            return Result(run.path, student, from_first(None))
-        for name in fitted.broken:
-            print(f"left out, unreadable: {name}", file=sys.stderr)
-        run.write_student(weights_of(fitted.student), card)
-        result = {
-            **assess(fitted.student.to(settings.device), teacher, data),
-            "validation": fitted.score,
-            "steps": fitted.steps,
-            "seconds": round(fitted.seconds, 1),
-            "seconds_per_step": fitted.seconds_per_step,
-            "broken": list(fitted.broken),
-        }
-        run.write_result(result)
-        from_first(result)
-        if choices["report"]:
-            write_report([run.path], run.path / "report.html")
-    student = Student(fitted.student.cpu(), spec.image_shape).eval()
-    return Result(run.path, student, result)
-
-
-def evaluate(run: str | Path, *, data: Any = None) -> Result:
-    """Measure the student of a finished run again, beside its teacher.
-
-    Args:
-        run: The run folder.
-        data: Other data to measure it on, as `distill` takes them; by default the run's own.
-
-    Raises:
-        FileNotFoundError: If there is no such run.
-        ValueError: If its models or data cannot be opened any more.
-    """
-    folder = Run(run)
-    config = folder.read_config()
-    student = load(run)
-    opened = open_data(
-        config["data"],
-        validation=config["validation_data"],
-        test=data if data is not None else config["test_data"],
-        validation_share=config["validation_share"],
-        split_seed=config["split_seed"],
-        image_size=config["image_size"],
-    )
-    named = config.get("teacher")
-    if isinstance(named, str) and ".py:" in named.partition("?")[0]:
-        named = None  # nothing named in a run folder is imported: the student is measured alone
-    teacher = None if named is None else open_teacher(named, opened)
-    return Result(Path(run), student, assess(student, teacher, opened))
+    fixed |= {"baseline": None, "report": False}
+    return carry_out({**choices, **fixed}, Settings(**settings))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import yaml
 from filelock import FileLock, Timeout
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILES = (
+    "aligner.json",
+    "aligner.safetensors",
     "config.yaml",
     "evaluation.npz",
     "metrics.jsonl",
@@ -165,13 +168,31 @@ class Run:
         except NOT_ARRAYS as error:
             raise RunError(f"{path} is damaged: {error}.") from error
 
+    def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Write a sample of what was measured: embeddings, neighbours, pictures."""
+        with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
     def write_student(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
         """Write the student alone: its weights, and how to build it."""
+        self._write_weights("student", weights, card)
+
+    def write_aligner(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
+        """Write the map into the teacher's space: a linear layer, and how it was made."""
+        self._write_weights("aligner", weights, card)
+
+    def _write_weights(self, name: str, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
         from safetensors.torch import save_file  # here: who only reads a run needs no torch
 
-        with self._atomic("student.safetensors") as file:
+        with self._atomic(f"{name}.safetensors") as file:
             save_file(weights, file)
-        self._write("student.json", (json.dumps(card, indent=2) + "\n").encode())
+        self._write(f"{name}.json", (json.dumps(card, indent=2) + "\n").encode())
+
+    def read_aligner(self) -> dict[str, Any]:
+        """Return how the map into the teacher's space was made."""
+        if not (self.path / "aligner.json").exists():
+            raise FileNotFoundError(f"{self.path} has no aligner: `asterism align` fits one.")
+        return self._read_json("aligner.json")
 
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""

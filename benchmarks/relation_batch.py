@@ -2,9 +2,9 @@
 
     python benchmarks/relation_batch.py [--samples 1024] [--chunk 64]
 
-One step of RKD (distances and angles) on 32×32 images of random patches with a residual network without batch
-norm: in one pass, and in chunks whose graphs are built one at a time. Each form runs in a process
-of its own; memory is the growth of that process's peak resident size during its steps.
+One step of RKD (distances and angles) on 32×32 images of random patches, with a residual network
+without batch norm: in one pass, and in chunks whose graphs are built one at a time. Each form runs
+in a process of its own; memory is the growth of its peak resident size during its steps.
 """
 
 import argparse

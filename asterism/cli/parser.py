@@ -21,7 +21,10 @@ STRINGS = (
     "test_data",
     "out",
     "teacher_cache",
+    "baseline",
 )
+# Options without a value.
+SWITCHES = ("resume", "overwrite", "with_baselines")
 
 
 class Parser(ArgumentParser):
@@ -98,11 +101,11 @@ def parse(
     for name, text in _documented(function).items():
         if name in STRINGS:
             parser.add_argument(f"--{name}", type=str | None, help=text)
-        elif name in ("resume", "overwrite"):
+        elif name in SWITCHES:
             parser.add_argument(f"--{name}", action="store_true", help=text)
         elif name == "report":
             parser.add_argument("--report", action=ActionYesNo, default=True, help=text)
-    skip: set[str | int] = {*STRINGS, "resume", "overwrite", "report"}
+    skip: set[str | int] = {*STRINGS, *SWITCHES, "report"}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
     typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
     parsed = parser.instantiate(parser.parse_args(typed))
