@@ -11,7 +11,7 @@ from asterism.run import Run, RunError
 NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
 
 # What may change between a run and its resumption without making it another experiment.
-_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "provenance", "teacher_cache"}
+HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "provenance", "teacher_cache"}
 
 
 def configuration(
@@ -22,15 +22,24 @@ def configuration(
     for key in NAMED:
         value = config[key]
         config[key] = value if value is None or isinstance(value, str) else str(value)
-    config["method"] = [
-        {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()} for m in methods
-    ]
+    config["method"] = described(methods)
     if choices["teacher"] is None:  # the options of `train`
         config["model"] = config.pop("student")
         for key in ("teacher", "method", "labels", "teacher_cache"):
             del config[key]
-    flat = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
-    return {**config, **flat}
+    return {**config, **plain(settings)}
+
+
+def described(methods: Sequence[Method]) -> list[dict[str, Any]]:
+    """Return methods by class and arguments, in the form that `--config` reads."""
+    return [
+        {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()} for m in methods
+    ]
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Return the settings of a training as plain values."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
 
 
 def refuse_changes(run: Run, config: dict[str, Any]) -> None:
@@ -38,7 +47,7 @@ def refuse_changes(run: Run, config: dict[str, Any]) -> None:
     if not (run.path / "config.yaml").exists():
         return
     before = run.read_config()
-    for key in config.keys() - _HARMLESS:
+    for key in config.keys() - HARMLESS:
         if before.get(key) != config[key]:
             raise RunError(
                 f"{run.path} was begun with {key} {before.get(key)!r}; resuming with "

@@ -64,14 +64,14 @@ class Run:
 
     def in_use(self) -> bool:
         """Return whether a process holds the folder right now."""
-        lock = FileLock(self.path / ".lock")
+        file = self.path / ".lock"
+        if not file.exists():
+            return False  # and looking must not make the folder
         try:
-            with lock.acquire(timeout=0):
+            with FileLock(file).acquire(timeout=0):
                 return False
         except Timeout:
             return True
-        except OSError:
-            return False  # there is no such folder yet
 
     def _make_room(self, *, resume: bool, overwrite: bool) -> None:
         found = {p.name for p in self.path.iterdir()} - {".lock"}
