@@ -1,7 +1,10 @@
 """Do teacher, student, methods and data fit together? Asked before an hour is spent."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import torch
 from torch import nn
@@ -10,11 +13,52 @@ from asterism.data import Data
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
-from asterism.models import BUILT_IN, Spec, build
-from asterism.run import load
+from asterism.models import BUILT_IN, Spec, as_text, build, in_words, named
+from asterism.models.adapt import Adapted
+from asterism.run import Run, Student, load
 from asterism.types import Outputs
 
+# A name, a module, or what makes one.
 Model = str | nn.Module | Callable[..., nn.Module]
+
+
+def student_of_run(name: Model) -> tuple[Student, Path] | None:
+    """Return the student of the run that a name means, and the run; None for other models.
+
+    A run is named by its folder, or, where the student was built by a user's own file, by
+    path/to/file.py:factory?weights=FOLDER.
+    """
+    if not isinstance(name, str):
+        return None
+    if Path(name).is_dir():
+        return load(name), Path(name)
+    base, _, query = name.partition("?")
+    folder = Path(str(named(name)[1].get("weights")))
+    if not folder.is_dir():
+        return None
+    others = urlencode([(key, value) for key, value in parse_qsl(query) if key != "weights"])
+    return load(folder, factory=f"{base}?{others}"), folder
+
+
+def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the student, and the card from which `asterism.load` builds it again.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If there is no such model, or an earlier student has other classes.
+    """
+    earlier = student_of_run(name)
+    if earlier is None:
+        student = build(name, spec)
+        embedding = student.embedding if isinstance(student, Adapted) else None
+        return student, {"model": as_text(name), "embedding": embedding, **asdict(spec)}
+    card = Run(earlier[1]).read_card()
+    if spec.classes not in (None, card["classes"]):
+        raise ValueError(
+            f"the student of {earlier[1]} has {card['classes'] or 'no'} classes, and this run "
+            f"needs {spec.classes}: begin with a new one."
+        )
+    return earlier[0].model, card
 
 
 def open_teacher(name: Model, data: Data) -> nn.Module:
@@ -24,8 +68,8 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
         FileNotFoundError: If a file is missing.
         ValueError: If there is no such model, or it is a built-in one without weights.
     """
-    if isinstance(name, str) and Path(name).is_dir():
-        return load(name)
+    if earlier := student_of_run(name):
+        return earlier[0]
     if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     return build(name, Spec(data.classes, data.source.image_shape)).eval()
@@ -45,16 +89,32 @@ def choose_methods(
 
 
 @torch.no_grad()
-def try_out(model: nn.Module, data: Data, role: str) -> Outputs:
-    """Run two samples through a model, to see what it returns before an hour is spent."""
+def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = None) -> Outputs:
+    """Run two samples through a model, to see what it returns before an hour is spent.
+
+    Args:
+        model: The model.
+        data: The data of the run.
+        role: What to call the model.
+        classes: Number of classes that it must tell apart, if any.
+
+    Raises:
+        ValueError: If it cannot take the images, or returns something else.
+    """
     shape = data.source.image_shape
     try:
         with evaluating(model):
             outputs = model(torch.zeros(2, *shape))
-    except (RuntimeError, IndexError, TypeError) as error:
-        raise ValueError(f"the {role} cannot take images of shape {shape}: {error}.") from error
+    except Exception as error:  # of any kind: a user's own module may run here
+        reason = in_words(error)
+        raise ValueError(f"the {role} cannot take images of shape {shape}: {reason}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
         raise ValueError(f"the {role} must return an embedding of shape (n, d) for each image.")
+    if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
+        raise ValueError(
+            f"the {role} gives no scores of the data's {classes} classes: give it a classifier, or "
+            "distil without labels."
+        )
     return outputs
 
 

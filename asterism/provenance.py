@@ -28,6 +28,7 @@ def provenance(data: Data, teacher: nn.Module | None) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "code": _code(),
         "data": data.source.fingerprint(),
+        "validation_data": data.validation_source.fingerprint() if data.validation_source else None,
         "test_data": data.test.fingerprint() if data.test else None,
         "teacher": weights_fingerprint(teacher) if teacher is not None else None,
     }

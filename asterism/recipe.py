@@ -2,53 +2,30 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+
+from torch import nn
 
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
 from asterism.data import open_data
 from asterism.engine import Settings, fit, seed_everything
-from asterism.fitting import Model, choose_methods, open_teacher, student_classes, try_out
+from asterism.fitting import (
+    Model,
+    choose_methods,
+    open_student,
+    open_teacher,
+    student_classes,
+    try_out,
+)
 from asterism.methods.base import Method
-from asterism.models import Spec, build, weights_of
+from asterism.models import Spec, load_weights, weights_of
 from asterism.provenance import provenance, teacher_cache
+from asterism.result import Result as Result
 from asterism.run import Run, Student, load
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.
-
-    Attributes:
-        run: The run folder.
-        student: The trained student, in eval mode.
-        evaluation: What `result.json` holds: `student`, `teacher`, `fidelity`, `split`, …
-    """
-
-    run: Path
-    student: Student
-    evaluation: dict[str, Any]
-
-    @property
-    def accuracy(self) -> float | None:
-        """Top-1 accuracy of the student; None without labels or classifier."""
-        found: float | None = self.evaluation["student"].get("classification", {}).get("top1")
-        return found
-
-    @property
-    def recall_at_1(self) -> float | None:
-        """Share of samples whose nearest neighbour is of their class; None without labels."""
-        found = self.evaluation["student"].get("retrieval")
-        return None if found is None else float(found["recall"][1])
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of samples for which student and teacher choose the same class."""
-        found: float | None = self.evaluation.get("fidelity", {}).get("agreement")
-        return found
 
 
 def distill(
@@ -75,7 +52,7 @@ def distill(
     Args:
         teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), path/to/file.py:factory, or a module.
-        student: The student, named likewise.
+        student: The student, named likewise; a run folder's goes on from its weights.
         data: digits, an .npz file with x (and y), a folder of pictures, or a Dataset.
         method: One method or several, whose terms add up. By default RKD with the paper's
             weights for classification (25, 50) + KD with labels, RKD without.
@@ -122,7 +99,8 @@ def train(
     """Train a model from labels: a teacher, or a baseline.
 
     Args:
-        model: A built-in model (resnet20), path/to/file.py:factory, or a module.
+        model: A built-in model (resnet20), path/to/file.py:factory, a run folder, to go on from
+            its student, or a module.
         data: digits, an .npz file with x and y, a folder of class folders, or a Dataset.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
@@ -149,6 +127,9 @@ def train(
 
 
 def _run(choices: dict[str, Any], settings: Settings) -> Result:
+    device = settings.device
+    if choices["resume"] and choices["out"] is None:
+        raise ValueError("--resume needs --out: the folder of the run that is to go on.")
     run = Run(choices["out"] or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
     data = open_data(
         choices["data"],
@@ -166,7 +147,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         teacher = open_teacher(choices["teacher"], data)
         taught = try_out(teacher, data, "teacher")
         methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
-        teacher.to(settings.device)
+        teacher.to(device)
     elif not use_labels:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
@@ -174,16 +155,23 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     classes = student_classes(methods, data, taught, use_labels)
     seed_everything(settings.seed, verbose=False)
     spec = Spec(classes, data.source.image_shape, *data.statistics())
-    student = build(choices["student"], spec)
-    student_dim = try_out(student, data, "student").embedding.shape[1]
+    student, card = open_student(choices["student"], spec)
+    seen = try_out(student, data, "student", classes=classes if use_labels else None)
+    student_dim = seen.embedding.shape[1]
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
         method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
     with run.writing(resume=choices["resume"], overwrite=choices["overwrite"]):
-        config = configuration(choices, methods, settings)
+        config, origin = configuration(choices, methods, settings), provenance(data, teacher)
         if choices["resume"]:
-            refuse_changes(run, config)
-        run.write_config(config, provenance(data, teacher))
+            refuse_changes(run, config, origin)
+            if run.finished():
+                print(f"{run.path} is finished; this is its result.", file=sys.stderr)
+                load_weights(student, run.path / "student.safetensors", card["model"])
+                return Result(
+                    run.path, Student(student, spec.image_shape).eval(), run.read_result()
+                )
+        run.write_config(config, origin)
         fitted = fit(
             student,
             teacher,
@@ -199,17 +187,10 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         )
         for name in fitted.broken:
             print(f"left out, unreadable: {name}", file=sys.stderr)
-        card = {
-            "model": choices["student"]
-            if isinstance(choices["student"], str)
-            else "file.py:factory",
-            "classes": classes,
-            "image_shape": list(spec.image_shape),
-            "embedding_dim": student_dim,
-        }
+        card["embedding_dim"] = student_dim
         run.write_student(weights_of(fitted.student), card)
         result = {
-            **assess(fitted.student.to(settings.device), teacher, data),
+            **assess(fitted.student.to(device), teacher, data),
             "validation": fitted.score,
             "steps": fitted.steps,
             "seconds": round(fitted.seconds, 1),
@@ -221,12 +202,18 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     return Result(run.path, student, result)
 
 
-def evaluate(run: str | Path, *, data: Any = None) -> Result:
+def evaluate(
+    run: str | Path,
+    *,
+    data: Any = None,
+    factory: str | Callable[..., nn.Module] | None = None,
+) -> Result:
     """Measure the student of a finished run again, beside its teacher.
 
     Args:
         run: The run folder.
         data: Other data to measure it on, as `distill` takes them; by default the run's own.
+        factory: For a student built by your own code, see `asterism.load`.
 
     Raises:
         FileNotFoundError: If there is no such run.
@@ -234,17 +221,25 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
     """
     folder = Run(run)
     config = folder.read_config()
-    student = load(run)
+    student = load(run, factory=factory)
+    if data is not None:
+        config["test_data"] = data
+    for key in ("data", "validation_data", "test_data"):
+        if str(config[key]).startswith("python:"):
+            raise ValueError(
+                f"{folder.path} was trained with {key} {config[key]!r}, an object that no run "
+                "folder can hold: measure asterism.load(run) where the object is."
+            )
     opened = open_data(
         config["data"],
         validation=config["validation_data"],
-        test=data if data is not None else config["test_data"],
+        test=config["test_data"],
         validation_share=config["validation_share"],
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
-    named = config.get("teacher")
-    if isinstance(named, str) and ".py:" in named.partition("?")[0]:
-        named = None  # nothing named in a run folder is imported: the student is measured alone
-    teacher = None if named is None else open_teacher(named, opened)
+    named = config.get("teacher") or ""
+    # Nothing named in a run folder is imported: beside a teacher of the user's own code it is not.
+    own = ".py:" in named.partition("?")[0] or named.startswith("python:")
+    teacher = open_teacher(named, opened) if named and not own else None
     return Result(Path(run), student, assess(student, teacher, opened))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from asterism.augment import to_float
 from asterism.data.folder import decode
-from asterism.models import Spec, build, load_weights
+from asterism.models import Spec, build, load_weights, named
 from asterism.types import Outputs
 
 FILES = ("config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors")
@@ -59,6 +59,8 @@ class Run:
         try:
             self._make_room(resume=resume, overwrite=overwrite)
             yield
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(f"Go on with --out {self.path} --resume.") from stopped
         finally:
             lock.release()
 
@@ -73,7 +75,14 @@ class Run:
         except Timeout:
             return True
 
+    def finished(self) -> bool:
+        """Return whether the run has a result."""
+        return (self.path / "result.json").exists()
+
     def _make_room(self, *, resume: bool, overwrite: bool) -> None:
+        for name in FILES:  # what a process that was killed had begun to write
+            for temporary in self.path.glob(f".{name}.*"):
+                temporary.unlink()
         found = {p.name for p in self.path.iterdir()} - {".lock"}
         if not found or (resume and "config.yaml" in found):
             return
@@ -204,13 +213,14 @@ class Student(nn.Module):
         return outputs
 
 
-def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) -> Student:
+def load(run: str | Path, *, factory: str | Callable[..., nn.Module] | None = None) -> Student:
     """Return the trained student of a run as a module in eval mode.
 
     Args:
         run: The run folder.
-        factory: For a student built by a user's own file: the factory. Nothing that is named
-            inside a run folder is ever imported.
+        factory: For a student built by a user's own code: the factory, or the name of one,
+            path/to/file.py:factory. It gets the arguments that it got in training. Nothing that is
+            named inside a run folder is ever imported.
 
     Raises:
         FileNotFoundError: If there is no finished run.
@@ -220,15 +230,20 @@ def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) ->
     card = folder.read_card()
     try:
         channels, height, width = (int(x) for x in card["image_shape"])
-        spec = Spec(classes=card["classes"], image_shape=(channels, height, width))
-        name = str(card["model"])
+        statistics = [tuple(card[name]) for name in ("mean", "std") if name in card]
+        spec = Spec(card["classes"], (channels, height, width), *statistics)
+        name, arguments = named(str(card["model"]))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
-    if factory is None and ".py:" in name.partition("?")[0]:
+    if factory is None and (".py:" in name or name.startswith("python:")):
         raise RunError(
             f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
-            "imported: pass factory=…, the function that builds it."
+            "imported: pass factory=…, the function that builds it, or on the command line write "
+            f"file.py:factory?weights={folder.path}."
         )
-    model = build(factory if factory is not None else name, spec)
+    arguments.pop("weights", None)  # what it began with
+    if card.get("embedding") is not None:
+        arguments["embedding"] = card["embedding"]
+    model = build(name if factory is None else factory, spec, arguments)
     load_weights(model, folder.path / "student.safetensors", name)
     return Student(model, spec.image_shape).eval()

@@ -44,7 +44,7 @@ class Cell:
 
     def finished(self) -> bool:
         """Return whether the cell has a result."""
-        return (self.run.path / "result.json").exists()
+        return self.run.finished()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,11 @@ from asterism.cli.parser import Parser, parse
 from asterism.configuration import HARMLESS, described, plain
 from asterism.engine import Settings
 from asterism.recipe import distill, train
+
+VERBS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "distill": (distill, ("teacher", "student", "data")),
+    "train": (train, ("model", "data")),
+}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -81,8 +86,8 @@ def check(cell: Cell) -> None:
 
 def understood(verb: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return all options of a verb, defaults too, as plain values that can be compared."""
-    function, model = {"distill": (distill, "student"), "train": (train, "model")}[verb]
-    found = parse(function, options, required=(model, "data"))
+    function, needed = VERBS[verb]
+    found = parse(function, options, required=needed)
     named = [field.name for field in fields(Settings)]
     settings = Settings(**{name: found.pop(name) for name in named})
     if methods := found.get("method"):

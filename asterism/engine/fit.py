@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -107,13 +108,18 @@ def fit(
         before, epoch = _reached(last) if going_on else (0, 0)
         order.set_epoch(epoch)  # workers fetch ahead before Lightning sets the epoch
         run.cut_metrics(before)
-        trainer.fit(
-            distiller,
-            train,
-            validation,
-            ckpt_path=str(last) if going_on else None,
-            weights_only=True,
-        )
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(
+                distiller,
+                train,
+                validation,
+                ckpt_path=str(last) if going_on else None,
+                weights_only=True,
+            )
+        except SystemExit as stopped:  # what Lightning makes of Ctrl-C, which it also switches off
+            signal.signal(signal.SIGINT, interrupt)
+            raise KeyboardInterrupt from stopped
     file = run.checkpoints / f"{settings.keep}.ckpt"
     kept = torch.load(file, map_location="cpu", weights_only=True)
     distiller.cpu().load_state_dict(kept["state_dict"])
