@@ -14,6 +14,9 @@ NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "t
 # What may change between a run and its resumption without making it another experiment.
 HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "teacher_cache"}
 
+# What a run fills in from models and data where it was left open.
+FILLED_IN = {"image_size", "method", "optimizer"}
+
 
 def configuration(
     choices: dict[str, Any], methods: Sequence[Method], settings: Settings

@@ -15,7 +15,7 @@ from rich.table import Table
 from asterism.bench import Cell, Grid, as_markdown, read_grid, results, run_grid, write_tables
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser, parse
-from asterism.configuration import HARMLESS, described, plain
+from asterism.configuration import FILLED_IN, HARMLESS, described, plain
 from asterism.engine import Settings
 from asterism.recipe import distill, train
 
@@ -76,8 +76,9 @@ def check(cell: Cell) -> None:
         made = understood(cell.verb, known)
     except (UsageError, ValueError) as error:
         raise UsageError(f"{cell}: {error}") from error
-    for name in sorted(asked.keys() - HARMLESS):
-        if asked[name] != made[name] and (name != "method" or asked[name] is not None):
+    open_ones = {name for name in FILLED_IN if asked.get(name) is None}
+    for name in sorted(asked.keys() - HARMLESS - open_ones):
+        if asked[name] != made[name]:
             raise UsageError(
                 f"{cell.run.path} was finished with {name} {made[name]!r}, and the grid now says "
                 f"{asked[name]!r}: name another `out`, or delete that folder."
