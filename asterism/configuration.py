@@ -52,9 +52,10 @@ def refuse_changes(run: Run, config: dict[str, Any], provenance: dict[str, Any])
     """Raise a RunError if the run in the folder was begun with other settings, data or teacher."""
     if not (run.path / "config.yaml").exists():
         return
-    before = run.read_config()
+    # A run that is older than an option had what is the default now.
+    before = {**plain(Settings()), **run.read_config()}
     for key in config.keys() - HARMLESS:
-        if before.get(key) != config[key]:
+        if key in before and before[key] != config[key]:
             raise RunError(
                 f"{run.path} was begun with {key} {before.get(key)!r}; resuming with "
                 f"{config[key]!r} would be another experiment: use the same, or a new folder."

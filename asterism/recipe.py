@@ -12,6 +12,7 @@ from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
 from asterism.data import open_data
+from asterism.distributed import from_first, is_first
 from asterism.engine import Settings, fit, seed_everything
 from asterism.fitting import (
     Model,
@@ -161,17 +162,18 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
         method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
-    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"]):
+    if settings.processes > 1 and choices["out"] is None:
+        raise ValueError("several processes need to know their common run folder: name it (--out).")
+    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
         config, origin = configuration(choices, methods, settings), provenance(data, teacher)
         if choices["resume"]:
             refuse_changes(run, config, origin)
-            if run.finished():
-                print(f"{run.path} is finished; this is its result.", file=sys.stderr)
-                load_weights(student, run.path / "student.safetensors", card["model"])
-                return Result(
-                    run.path, Student(student, spec.image_shape).eval(), run.read_result()
-                )
-        run.write_config(config, origin)
+        if choices["resume"] and run.finished():
+            print(f"{run.path} is finished; this is its result.", file=sys.stderr)
+            load_weights(student, run.path / "student.safetensors", card["model"])
+            return Result(run.path, Student(student, spec.image_shape).eval(), run.read_result())
+        if is_first():
+            run.write_config(config, origin)
         fitted = fit(
             student,
             teacher,
@@ -185,6 +187,9 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             anchors=choose_anchors(methods, teacher, data, seed=settings.seed),
             cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
         )
+        if not is_first():  # the first process measures and writes
+            student = Student(fitted.student, spec.image_shape).eval()
+            return Result(run.path, student, from_first(None))
         for name in fitted.broken:
             print(f"left out, unreadable: {name}", file=sys.stderr)
         card["embedding_dim"] = student_dim
@@ -198,6 +203,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             "broken": list(fitted.broken),
         }
         run.write_result(result)
+    from_first(result)
     student = Student(fitted.student.cpu(), spec.image_shape).eval()
     return Result(run.path, student, result)
 

@@ -36,17 +36,24 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
 
     @contextmanager
-    def writing(self, *, resume: bool = False, overwrite: bool = False) -> Iterator[None]:
+    def writing(
+        self, *, resume: bool = False, overwrite: bool = False, first: bool = True
+    ) -> Iterator[None]:
         """Hold the folder for one process; the lock dies with the process.
 
         Args:
             resume: Go on with the run that is there, if any.
             overwrite: Delete the run that is there, if any.
+            first: Whether this process is the one that writes, of several that train together; the
+                others pass.
 
         Raises:
             RunError: If another process holds it, if a run is there and neither argument is set,
                 or if the folder holds something that is no run.
         """
+        if not first:
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"asterism.cli.{verb}")
         command.run(given[1:])
     except (UsageError, ValueError, OSError) as error:
-        return _refuse(str(error))
+        return _refuse(_words(error))
     except (ImportError, RuntimeError) as error:
         if "torchvision" not in str(error):
             raise
@@ -52,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"asterism: interrupted. {stopped}", file=sys.stderr)
         return 130
     return 0
+
+
+def _words(error: Exception) -> str:
+    """Return an error's message; of one from a worker process without that one's traceback."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(": ")[2]
 
 
 def _refuse(message: str) -> int:

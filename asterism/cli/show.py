@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from asterism.distributed import is_first
 from asterism.recipe import Result
 
 # Column, path in the evaluation of one model, factor, format.
@@ -54,7 +55,9 @@ def row_of(result: Result) -> dict[str, Any]:
 
 
 def show(result: Result) -> None:
-    """Print a result, beside its teacher."""
+    """Print a result, beside its teacher; of several processes only the first does."""
+    if not is_first():
+        return
     rows = {"student": row_of(result)}
     if "teacher" in result.evaluation:
         rows = {"teacher": result.evaluation["teacher"], **rows}

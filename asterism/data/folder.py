@@ -69,6 +69,11 @@ class FolderSource(Source):
                 good.append(row)
             # Pillow raises many kinds of errors on broken files; none of them is ours.
             except Exception as error:
+                if not self.folder.exists():
+                    raise FileNotFoundError(
+                        f"the data folder {self.folder} is gone: bring it back, and go on with "
+                        "--resume."
+                    ) from error
                 broken.append(f"{self.files[row]} ({error})")
         index = torch.tensor(good, dtype=torch.int64)
         stacked = torch.stack(images) if images else torch.empty(0, *self.image_shape).byte()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from asterism.data.sources import Source
+from asterism.distributed import rank, ranks
 from asterism.types import Batch
 
 
@@ -15,7 +16,13 @@ class Order(Sampler[list[int]]):
     """The rows of each batch: a pure function of seed and epoch."""
 
     def __init__(
-        self, rows: Tensor, batch_size: int, *, seed: int | None, drop_last: bool = False
+        self,
+        rows: Tensor,
+        batch_size: int,
+        *,
+        seed: int | None,
+        drop_last: bool = False,
+        shard: bool = False,
     ) -> None:
         """Store the rows.
 
@@ -24,10 +31,13 @@ class Order(Sampler[list[int]]):
             batch_size: Samples per batch.
             seed: Seed of the shuffling; None keeps the order.
             drop_last: Leave out the last batch if it is not full.
+            shard: Divide the rows among the ranks that train together: each shuffled batch, or,
+                without shuffling, all rows. Each rank has consecutive ones, so that gathered in
+                the order of the ranks they are those of a single process.
         """
-        self.rows, self.batch_size, self.seed = rows, batch_size, seed
+        self.rows, self.batch_size, self.seed, self.shard = rows, batch_size, seed, shard
         self.drop_last = drop_last and len(rows) >= batch_size
-        self.epoch = 0
+        self.epoch = self.first = 0
 
     @property
     def sampler(self) -> "Order":
@@ -38,18 +48,29 @@ class Order(Sampler[list[int]]):
         """Choose the epoch whose order comes next (called by the engine)."""
         self.epoch = epoch
 
+    def begin(self, epoch: int, batch: int) -> None:
+        """Go on in the middle of an epoch, for once."""
+        self.epoch, self.first = epoch, batch
+
+    def _own(self) -> Tensor:
+        whole = self.seed is not None or not self.shard
+        return self.rows if whole else self.rows.tensor_split(ranks())[rank()]
+
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
-        full, rest = divmod(len(self.rows), self.batch_size)
+        full, rest = divmod(len(self._own()), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each batch."""
-        rows = self.rows
+        rows = self._own()
         if self.seed is not None:
             generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
             rows = rows[torch.randperm(len(rows), generator=generator)]
-        for batch in torch.split(rows, self.batch_size)[: len(self)]:
+        first, self.first = self.first, 0
+        for batch in torch.split(rows, self.batch_size)[first : len(self)]:
+            if self.seed is not None and self.shard:
+                batch = batch.tensor_split(ranks())[rank()]
             yield batch.tolist()
 
 
