@@ -15,7 +15,8 @@ from asterism.methods import KD, RKD
 from asterism.methods.base import Method
 from asterism.models import BUILT_IN, Spec, as_text, build, in_words, named
 from asterism.models.adapt import Adapted
-from asterism.run import Run, Student, load
+from asterism.run import Run
+from asterism.student import Student, load
 from asterism.types import Outputs
 
 # A name, a module, or what makes one.
@@ -96,7 +97,7 @@ def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = No
         model: The model.
         data: The data of the run.
         role: What to call the model.
-        classes: Number of classes that it must tell apart, if any.
+        classes: Number of classes that labels or methods ask it for, if any.
 
     Raises:
         ValueError: If it cannot take the images, or returns something else.
@@ -112,8 +113,8 @@ def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = No
         raise ValueError(f"the {role} must return an embedding of shape (n, d) for each image.")
     if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
         raise ValueError(
-            f"the {role} gives no scores of the data's {classes} classes: give it a classifier, or "
-            "distil without labels."
+            f"the {role} gives no scores of {classes} classes, and labels or methods need them: "
+            "give it a classifier, or leave them out."
         )
     return outputs
 

@@ -26,7 +26,8 @@ from asterism.methods.base import Method
 from asterism.models import Spec, load_weights, weights_of
 from asterism.provenance import provenance, teacher_cache
 from asterism.result import Result as Result
-from asterism.run import Run, Student, load
+from asterism.run import Run
+from asterism.student import Student, load
 
 
 def distill(
@@ -157,8 +158,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
     seed_everything(settings.seed, verbose=False)
     spec = Spec(classes, data.source.image_shape, *data.statistics())
     student, card = open_student(choices["student"], spec)
-    seen = try_out(student, data, "student", classes=classes if use_labels else None)
-    student_dim = seen.embedding.shape[1]
+    student_dim = try_out(student, data, "student", classes=classes).embedding.shape[1]
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
         method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
@@ -168,10 +168,11 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         config, origin = configuration(choices, methods, settings), provenance(data, teacher)
         if choices["resume"]:
             refuse_changes(run, config, origin)
-        if choices["resume"] and run.finished():
-            print(f"{run.path} is finished; this is its result.", file=sys.stderr)
-            load_weights(student, run.path / "student.safetensors", card["model"])
-            return Result(run.path, Student(student, spec.image_shape).eval(), run.read_result())
+            if run.finished():
+                print(f"{run.path} is finished; this is its result.", file=sys.stderr)
+                load_weights(student, run.path / "student.safetensors", card["model"])
+                kept = Student(student, spec.image_shape).eval()
+                return Result(run.path, kept, run.read_result())
         if is_first():
             run.write_config(config, origin)
         fitted = fit(
@@ -188,8 +189,8 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
             cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
         )
         if not is_first():  # the first process measures and writes
-            student = Student(fitted.student, spec.image_shape).eval()
-            return Result(run.path, student, from_first(None))
+            kept = Student(fitted.student, spec.image_shape).eval()
+            return Result(run.path, kept, from_first(None))
         for name in fitted.broken:
             print(f"left out, unreadable: {name}", file=sys.stderr)
         card["embedding_dim"] = student_dim
@@ -204,8 +205,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         }
         run.write_result(result)
     from_first(result)
-    student = Student(fitted.student.cpu(), spec.image_shape).eval()
-    return Result(run.path, student, result)
+    return Result(run.path, Student(fitted.student.cpu(), spec.image_shape).eval(), result)
 
 
 def evaluate(

@@ -1,10 +1,10 @@
-"""What a run came to."""
+"""What a run came to, for who called it from Python."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asterism.run import Student
+from asterism.student import Student
 
 
 @dataclass(frozen=True)
