@@ -228,8 +228,7 @@ def evaluate(
     folder = Run(run)
     config = folder.read_config()
     student = load(run, factory=factory)
-    if data is not None:
-        config["test_data"] = data
+    config["test_data"] = config["test_data"] if data is None else data
     for key in ("data", "validation_data", "test_data"):
         if str(config[key]).startswith("python:"):
             raise ValueError(

@@ -65,7 +65,6 @@ def test_a_runs_config_runs_again(teacher, tmp_path):
         ("--teacher runs/nix", "unknown model 'runs/nix'"),
         ("--teacher resnet20", "the teacher resnet20 has no weights"),
         ("--data nix.npz", "no data at nix.npz"),
-        ("--devices 2", "trains on one device"),
         ("--precision 16 --accelerator cpu", "precision 16 needs a GPU"),
     ],
 )
