@@ -120,9 +120,25 @@ def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = No
 
 
 def student_classes(
-    methods: Sequence[Method], data: Data, taught: Outputs | None, use_labels: bool
+    methods: Sequence[Method],
+    data: Data,
+    taught: Outputs | None,
+    *,
+    labels: bool,
+    use_labels: bool,
 ) -> int | None:
-    """Return the number of classes of the student, or say what does not fit."""
+    """Return the number of classes of the student, or say what does not fit.
+
+    Args:
+        methods: The methods.
+        data: The data.
+        taught: What the teacher returns, if there is one.
+        labels: Whether the user lets the run see labels.
+        use_labels: Whether labels are part of the objective.
+
+    Raises:
+        ValueError: If a method needs what data, teacher or user do not give.
+    """
     for method in methods:
         name = type(method).__name__
         if "logits" in method.needs:
@@ -137,6 +153,8 @@ def student_classes(
                     f"{name} compares class scores: the teacher has {width} classes, the data "
                     f"{data.classes}. Use RKD, which compares embeddings, or --labels false."
                 )
+        if not labels and ("target" in method.needs or _chosen_by_label(method)):
+            raise ValueError(f"{name} needs labels, and --labels false leaves them out.")
         if "target" in method.needs and data.classes is None:
             raise ValueError(f"{name} needs labels, and the data have none.")
     if use_labels:
@@ -144,3 +162,7 @@ def student_classes(
     if any("logits" in method.needs for method in methods) and taught is not None:
         return None if taught.logits is None else taught.logits.shape[1]
     return None
+
+
+def _chosen_by_label(method: Method) -> bool:
+    return "anchors" in method.needs and method.anchors != "random"

@@ -87,9 +87,6 @@ def teacher_cache(
         crop = {"seed": views.seed, "padding": views.padding, "flip": views.flip}
         kinds = ["real", *(f"virtual {i}" for i in range(views.virtual))]
         seen = [{**key, "views": {**crop, "kind": kind}} for kind in kinds]
-        return [
-            TeacherCache(Path(folder), k, views=settings.epochs, rows=len(data.source), like=taught)
-            for k in seen
-        ]
+        return [TeacherCache(Path(folder), k, rows=len(data.source), like=taught) for k in seen]
 
     return tables

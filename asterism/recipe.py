@@ -2,11 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
-
-from torch import nn
 
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
@@ -25,9 +22,10 @@ from asterism.fitting import (
 from asterism.methods.base import Method
 from asterism.models import Spec, load_weights, weights_of
 from asterism.provenance import provenance, teacher_cache
+from asterism.reopening import evaluate as evaluate
 from asterism.result import Result as Result
 from asterism.run import Run
-from asterism.student import Student, load
+from asterism.student import Student
 
 
 def distill(
@@ -141,9 +139,8 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         split_seed=choices["split_seed"],
         image_size=choices["image_size"],
     )
-    if choices["on_broken"] == "stop":
-        data.refuse_broken()
     use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
+    data.refuse_useless(use_labels=use_labels, broken=choices["on_broken"] == "stop")
     teacher, taught, methods = None, None, []
     if choices["teacher"] is not None:
         teacher = open_teacher(choices["teacher"], data)
@@ -154,7 +151,9 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
         )
-    classes = student_classes(methods, data, taught, use_labels)
+    classes = student_classes(
+        methods, data, taught, labels=choices["labels"], use_labels=use_labels
+    )
     seed_everything(settings.seed, verbose=False)
     spec = Spec(classes, data.source.image_shape, *data.statistics())
     student, card = open_student(choices["student"], spec)
@@ -191,60 +190,20 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         if not is_first():  # the first process measures and writes
             kept = Student(fitted.student, spec.image_shape).eval()
             return Result(run.path, kept, from_first(None))
-        for name in fitted.broken:
-            print(f"left out, unreadable: {name}", file=sys.stderr)
         card["embedding_dim"] = student_dim
         run.write_student(weights_of(fitted.student), card)
+        found = assess(fitted.student.to(device), teacher, data)
+        broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
+        for name in broken:
+            print(f"left out, unreadable: {name}", file=sys.stderr)
         result = {
-            **assess(fitted.student.to(device), teacher, data),
+            **found,
             "validation": fitted.score,
             "steps": fitted.steps,
             "seconds": round(fitted.seconds, 1),
             "seconds_per_step": fitted.seconds_per_step,
-            "broken": list(fitted.broken),
+            "broken": broken,
         }
         run.write_result(result)
     from_first(result)
     return Result(run.path, Student(fitted.student.cpu(), spec.image_shape).eval(), result)
-
-
-def evaluate(
-    run: str | Path,
-    *,
-    data: Any = None,
-    factory: str | Callable[..., nn.Module] | None = None,
-) -> Result:
-    """Measure the student of a finished run again, beside its teacher.
-
-    Args:
-        run: The run folder.
-        data: Other data to measure it on, as `distill` takes them; by default the run's own.
-        factory: For a student built by your own code, see `asterism.load`.
-
-    Raises:
-        FileNotFoundError: If there is no such run.
-        ValueError: If its models or data cannot be opened any more.
-    """
-    folder = Run(run)
-    config = folder.read_config()
-    student = load(run, factory=factory)
-    config["test_data"] = config["test_data"] if data is None else data
-    for key in ("data", "validation_data", "test_data"):
-        if str(config[key]).startswith("python:"):
-            raise ValueError(
-                f"{folder.path} was trained with {key} {config[key]!r}, an object that no run "
-                "folder can hold: measure asterism.load(run) where the object is."
-            )
-    opened = open_data(
-        config["data"],
-        validation=config["validation_data"],
-        test=config["test_data"],
-        validation_share=config["validation_share"],
-        split_seed=config["split_seed"],
-        image_size=config["image_size"],
-    )
-    named = config.get("teacher") or ""
-    # Nothing named in a run folder is imported: beside a teacher of the user's own code it is not.
-    own = ".py:" in named.partition("?")[0] or named.startswith("python:")
-    teacher = open_teacher(named, opened) if named and not own else None
-    return Result(Path(run), student, assess(student, teacher, opened))

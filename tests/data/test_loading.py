@@ -55,14 +55,14 @@ def test_cache_computes_each_row_once(tmp_path):
     teacher = Teacher()
     expected = Teacher()(images)
     for _ in range(2):  # the second time from disk
-        cache = TeacherCache(tmp_path, {"teacher": "a"}, views=3, rows=8, like=like)
+        cache = TeacherCache(tmp_path, {"teacher": "a"}, rows=8, like=like)
         part = cache.outputs(2, index[1:3], teacher, images[1:3])
         torch.testing.assert_close(part, Outputs(*(x[1:3] for x in expected)))
         torch.testing.assert_close(cache.outputs(2, index, teacher, images), expected)
     assert teacher.rows == 4
     assert (cache.found, cache.computed) == (6, 0)
     cache.outputs(1, index, teacher, images)  # another view
-    other = TeacherCache(tmp_path, {"teacher": "b"}, views=3, rows=8, like=like)
+    other = TeacherCache(tmp_path, {"teacher": "b"}, rows=8, like=like)
     other.outputs(2, index, teacher, images)  # another teacher
     assert teacher.rows == 12
 
@@ -75,7 +75,7 @@ def test_cache_of_a_teacher_without_logits_and_longer_runs(tmp_path):
     def compute(x):
         return Outputs(teacher(x).embedding)
 
-    TeacherCache(tmp_path, {}, views=1, rows=2, like=like).outputs(0, index, compute, images)
-    longer = TeacherCache(tmp_path, {}, views=5, rows=2, like=like)
+    TeacherCache(tmp_path, {}, rows=2, like=like).outputs(0, index, compute, images)
+    longer = TeacherCache(tmp_path, {}, rows=2, like=like)
     assert longer.outputs(0, index, compute, images).logits is None
     assert teacher.rows == 2

@@ -1,0 +1,58 @@
+"""`evaluate()`: a finished run, measured again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from asterism.assess import assess
+from asterism.data import open_data
+from asterism.fitting import open_teacher
+from asterism.result import Result
+from asterism.run import Run
+from asterism.student import load
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    data: Any = None,
+    factory: str | Callable[..., nn.Module] | None = None,
+) -> Result:
+    """Measure the student of a finished run again, beside its teacher.
+
+    Args:
+        run: The run folder.
+        data: Other data to measure it on, as `distill` takes them; by default the run's own.
+        factory: For a student built by your own code, see `asterism.load`.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If its models or data cannot be opened any more.
+    """
+    folder = Run(run)
+    config = folder.read_config()
+    student = load(run, factory=factory)
+    config["test_data"] = config["test_data"] if data is None else data
+    for key in ("data", "validation_data", "test_data"):
+        if str(config[key]).startswith("python:"):
+            raise ValueError(
+                f"{folder.path} was trained with {key} {config[key]!r}, an object that no run "
+                "folder can hold: measure asterism.load(run) where the object is."
+            )
+    opened = open_data(
+        config["data"],
+        validation=config["validation_data"],
+        test=config["test_data"],
+        validation_share=config["validation_share"],
+        split_seed=config["split_seed"],
+        image_size=config["image_size"],
+    )
+    named = config.get("teacher") or ""
+    # Nothing named in a run folder is imported: beside a teacher of the user's own code it is not.
+    own = ".py:" in named.partition("?")[0] or named.startswith("python:")
+    teacher = open_teacher(named, opened) if named and not own else None
+    return Result(
+        Path(run), student, {**assess(student, teacher, opened), "broken": opened.broken()}
+    )
