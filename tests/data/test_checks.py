@@ -1,5 +1,7 @@
 """Tests for asterism/data/checks.py and of what sources refuse: labels, parts, pictures."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -47,14 +49,12 @@ def test_whole_numbers_of_any_kind_are_labels(tmp_path, kind):
     ],
 )
 def test_labels_that_are_no_class_numbers_are_refused(tmp_path, labels, message):
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=re.escape(message)):
         open_data(npz(tmp_path / "a.npz", labels))
-    assert message in str(refused.value)
     if labels.dtype.kind != "U":
         dataset = TensorDataset(torch.from_numpy(images()[:, None]), torch.from_numpy(labels))
-        with pytest.raises(ValueError) as refused:
+        with pytest.raises(ValueError, match=re.escape(message.removeprefix("a.npz: "))):
             open_data(dataset)
-        assert message.removeprefix("a.npz: ") in str(refused.value)
 
 
 def test_named_classes_may_be_without_samples(tmp_path):
