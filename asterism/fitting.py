@@ -2,7 +2,10 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import torch
 from torch import nn
@@ -11,11 +14,53 @@ from asterism.data import Data
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
-from asterism.models import BUILT_IN, Spec, build
-from asterism.student import load
+from asterism.models import BUILT_IN, Spec, as_text, build, in_words, named
+from asterism.models.adapt import Adapted
+from asterism.run import Run
+from asterism.student import Student, load
 from asterism.types import Outputs
 
+# A name, a module, or what makes one.
 Model = str | nn.Module | Callable[..., nn.Module]
+
+
+def student_of_run(name: Model) -> tuple[Student, Path] | None:
+    """Return the student of the run that a name means, and the run; None for other models.
+
+    A run is named by its folder, or, where the student was built by a user's own file, by
+    path/to/file.py:factory?weights=FOLDER.
+    """
+    if not isinstance(name, str):
+        return None
+    if Path(name).is_dir():
+        return load(name), Path(name)
+    base, _, query = name.partition("?")
+    folder = Path(str(named(name)[1].get("weights")))
+    if not folder.is_dir():
+        return None
+    others = urlencode([(key, value) for key, value in parse_qsl(query) if key != "weights"])
+    return load(folder, factory=f"{base}?{others}"), folder
+
+
+def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the student, and the card from which `asterism.load` builds it again.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If there is no such model, or an earlier student has other classes.
+    """
+    earlier = student_of_run(name)
+    if earlier is None:
+        student = build(name, spec)
+        embedding = student.embedding if isinstance(student, Adapted) else None
+        return student, {"model": as_text(name), "embedding": embedding, **asdict(spec)}
+    card = Run(earlier[1]).read_card()
+    if spec.classes not in (None, card["classes"]):
+        raise ValueError(
+            f"the student of {earlier[1]} has {card['classes'] or 'no'} classes, and this run "
+            f"needs {spec.classes}: begin with a new one."
+        )
+    return earlier[0].model, card
 
 
 def open_teacher(name: Model, data: Data) -> nn.Module:
@@ -25,8 +70,8 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
         FileNotFoundError: If a file is missing.
         ValueError: If there is no such model, or it is a built-in one without weights.
     """
-    if isinstance(name, str) and Path(name).is_dir():
-        return load(name)
+    if earlier := student_of_run(name):
+        return earlier[0]
     if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     return build(name, Spec(data.classes, data.source.image_shape)).eval()
@@ -52,23 +97,55 @@ def choose_methods(
 
 
 @torch.no_grad()
-def try_out(model: nn.Module, data: Data, role: str) -> Outputs:
-    """Run two samples through a model, to see what it returns before an hour is spent."""
+def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = None) -> Outputs:
+    """Run two samples through a model, to see what it returns before an hour is spent.
+
+    Args:
+        model: The model.
+        data: The data of the run.
+        role: What to call the model.
+        classes: Number of classes that labels or methods ask it for, if any.
+
+    Raises:
+        ValueError: If it cannot take the images, or returns something else.
+    """
     shape = data.source.image_shape
     try:
         with evaluating(model):
             outputs = model(torch.zeros(2, *shape))
-    except (RuntimeError, IndexError, TypeError) as error:
-        raise ValueError(f"the {role} cannot take images of shape {shape}: {error}.") from error
+    except Exception as error:  # of any kind: a user's own module may run here
+        reason = in_words(error)
+        raise ValueError(f"the {role} cannot take images of shape {shape}: {reason}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
         raise ValueError(f"the {role} must return an embedding of shape (n, d) for each image.")
+    if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
+        raise ValueError(
+            f"the {role} gives no scores of {classes} classes, and labels or methods need them: "
+            "give it a classifier, or leave them out."
+        )
     return outputs
 
 
 def student_classes(
-    methods: Sequence[Method], data: Data, taught: Outputs | None, use_labels: bool
+    methods: Sequence[Method],
+    data: Data,
+    taught: Outputs | None,
+    *,
+    labels: bool,
+    use_labels: bool,
 ) -> int | None:
-    """Return the number of classes of the student, or say what does not fit."""
+    """Return the number of classes of the student, or say what does not fit.
+
+    Args:
+        methods: The methods.
+        data: The data.
+        taught: What the teacher returns, if there is one.
+        labels: Whether the user lets the run see labels.
+        use_labels: Whether labels are part of the objective.
+
+    Raises:
+        ValueError: If a method needs what data, teacher or user do not give.
+    """
     for method in methods:
         name = type(method).__name__
         if "logits" in method.needs:
@@ -83,6 +160,8 @@ def student_classes(
                     f"{name} compares class scores: the teacher has {width} classes, the data "
                     f"{data.classes}. Use RKD, which compares embeddings, or --labels false."
                 )
+        if not labels and ("target" in method.needs or _chosen_by_label(method)):
+            raise ValueError(f"{name} needs labels, and --labels false leaves them out.")
         if "target" in method.needs and data.classes is None:
             raise ValueError(f"{name} needs labels, and the data have none.")
     if use_labels:
@@ -90,3 +169,7 @@ def student_classes(
     if any("logits" in method.needs for method in methods) and taught is not None:
         return None if taught.logits is None else taught.logits.shape[1]
     return None
+
+
+def _chosen_by_label(method: Method) -> bool:
+    return "anchors" in method.needs and method.anchors != "random"

@@ -28,6 +28,7 @@ def provenance(data: Data, teacher: nn.Module | None) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "code": _code(),
         "data": data.source.fingerprint(),
+        "validation_data": data.validation_source.fingerprint() if data.validation_source else None,
         "test_data": data.test.fingerprint() if data.test else None,
         "teacher": weights_fingerprint(teacher) if teacher is not None else None,
     }
@@ -86,9 +87,6 @@ def teacher_cache(
         crop = {"seed": views.seed, "padding": views.padding, "flip": views.flip}
         kinds = ["real", *(f"virtual {i}" for i in range(views.virtual))]
         seen = [{**key, "views": {**crop, "kind": kind}} for kind in kinds]
-        return [
-            TeacherCache(Path(folder), k, views=settings.epochs, rows=len(data.source), like=taught)
-            for k in seen
-        ]
+        return [TeacherCache(Path(folder), k, rows=len(data.source), like=taught) for k in seen]
 
     return tables

@@ -41,7 +41,7 @@ def distill(
     Args:
         teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), path/to/file.py:factory, or a module.
-        student: The student, named likewise.
+        student: The student, named likewise; a run folder's goes on from its weights.
         data: digits, an .npz file with x (and y), a folder of pictures, or a Dataset.
         method: One method or several, whose terms add up. By default RKD with the paper's
             weights for classification (25, 50) + KD with labels, RKD without.
@@ -115,7 +115,8 @@ def train(
     """Train a model from labels: a teacher, or a baseline.
 
     Args:
-        model: A built-in model (resnet20), path/to/file.py:factory, or a module.
+        model: A built-in model (resnet20), path/to/file.py:factory, a run folder, to go on from
+            its student, or a module.
         data: digits, an .npz file with x and y, a folder of class folders, or a Dataset.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.

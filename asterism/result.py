@@ -31,7 +31,10 @@ class Result:
     def recall_at_1(self) -> float | None:
         """Share of samples whose nearest neighbour is of their class; None without labels."""
         found = self.evaluation["student"].get("retrieval")
-        return None if found is None else float(found["recall"][1])
+        # A number of neighbours is a number in memory and a string in result.json.
+        return (
+            None if found is None else float({str(k): v for k, v in found["recall"].items()}["1"])
+        )
 
     @property
     def agreement(self) -> float | None:

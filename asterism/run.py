@@ -79,21 +79,30 @@ class Run:
         try:
             self._make_room(resume=resume, overwrite=overwrite)
             yield
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(f"Go on with --out {self.path} --resume.") from stopped
         finally:
             lock.release()
 
     def in_use(self) -> bool:
         """Return whether a process holds the folder right now."""
-        lock = FileLock(self.path / ".lock")
+        file = self.path / ".lock"
+        if not file.exists():
+            return False  # and looking must not make the folder
         try:
-            with lock.acquire(timeout=0):
+            with FileLock(file).acquire(timeout=0):
                 return False
         except Timeout:
             return True
-        except OSError:
-            return False  # there is no such folder yet
+
+    def finished(self) -> bool:
+        """Return whether the run has a result."""
+        return (self.path / "result.json").exists()
 
     def _make_room(self, *, resume: bool, overwrite: bool) -> None:
+        for name in FILES:  # what a process that was killed had begun to write
+            for temporary in self.path.glob(f".{name}.*"):
+                temporary.unlink()
         found = {p.name for p in self.path.iterdir()} - {".lock"}
         if not found or (resume and "config.yaml" in found):
             return

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asterism.augment import to_float
 from asterism.data.folder import decode
-from asterism.models import Spec, build, load_weights
+from asterism.models import Spec, build, load_weights, named
 from asterism.run import Run, RunError
 from asterism.types import Outputs
 
@@ -52,8 +52,9 @@ def load(
 
     Args:
         run: The run folder.
-        factory: For a student built by a user's own file: the factory, or `file.py:factory`.
-            Nothing that is named inside a run folder is ever imported.
+        factory: For a student built by a user's own code: the factory, or the name of one,
+            path/to/file.py:factory. It gets the arguments that it got in training. Nothing that is
+            named inside a run folder is ever imported.
         aligned: Return embeddings in the teacher's space, through the map that `asterism align`
             fitted.
 
@@ -65,16 +66,21 @@ def load(
     card = folder.read_card()
     try:
         channels, height, width = (int(x) for x in card["image_shape"])
-        spec = Spec(classes=card["classes"], image_shape=(channels, height, width))
-        name = str(card["model"])
+        statistics = [tuple(card[name]) for name in ("mean", "std") if name in card]
+        spec = Spec(card["classes"], (channels, height, width), *statistics)
+        name, arguments = named(str(card["model"]))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
-    if factory is None and ".py:" in name.partition("?")[0]:
+    if factory is None and (".py:" in name or name.startswith("python:")):
         raise RunError(
             f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
-            "imported: pass factory=…, the function that builds it."
+            "imported: pass factory=…, the function that builds it, or on the command line write "
+            f"file.py:factory?weights={folder.path}."
         )
-    model = build(factory if factory is not None else name, spec)
+    arguments.pop("weights", None)  # what it began with
+    if card.get("embedding") is not None:
+        arguments["embedding"] = card["embedding"]
+    model = build(name if factory is None else factory, spec, arguments)
     load_weights(model, folder.path / "student.safetensors", name)
     student = Student(model, spec.image_shape)
     student.aligner = _aligner(folder) if aligned else None

@@ -4,23 +4,54 @@ import copy
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
-from asterism.data import open_data
+from asterism.data import Data, open_data
 from asterism.distributed import from_first, is_first
-from asterism.engine import Settings, fit, seed_everything
-from asterism.fitting import choose_methods, open_baseline, open_teacher, student_classes, try_out
-from asterism.models import Spec, build, weights_of
+from asterism.engine import Fitted, Settings, fit, seed_everything
+from asterism.fitting import (
+    choose_methods,
+    open_baseline,
+    open_student,
+    open_teacher,
+    student_classes,
+    try_out,
+)
+from asterism.methods.base import Method
+from asterism.models import Spec, load_weights, weights_of
 from asterism.provenance import provenance, teacher_cache
 from asterism.report import write_report
 from asterism.result import Result
 from asterism.run import Run
 from asterism.student import Student
+from asterism.types import Outputs
+
+
+class Parts(NamedTuple):
+    """What a training is made of, opened and found to fit together.
+
+    Attributes:
+        data: The data.
+        teacher: The teacher, or None.
+        taught: What the teacher returns for two samples, or None.
+        methods: The methods, set up.
+        student: The student, before training.
+        card: From what `asterism.load` builds the student again.
+        use_labels: Whether labels are part of the objective.
+    """
+
+    data: Data
+    teacher: nn.Module | None
+    taught: Outputs | None
+    methods: list[Method]
+    student: nn.Module
+    card: dict[str, Any]
+    use_labels: bool
 
 
 def by_time() -> Path:
@@ -35,7 +66,49 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
         choices: The arguments of `asterism.recipe.distill`, without the settings.
         settings: How to train.
     """
+    if choices["out"] is None and (choices["resume"] or settings.processes > 1):
+        raise ValueError(
+            "name the run folder (--out): --resume needs to know which run is to go on, and "
+            "several processes which one they share."
+        )
     run = Run(choices["out"] or by_time())
+    parts = _open(choices, settings)
+    baselines = {"untrained": copy.deepcopy(parts.student)}
+    if choices["baseline"] is not None:
+        baselines["without teacher"] = open_baseline(choices["baseline"], choices["student"])
+    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
+        config = configuration(choices, parts.methods, settings)
+        origin = provenance(parts.data, parts.teacher)
+        if choices["resume"]:
+            refuse_changes(run, config, origin)
+            if run.finished():
+                return _as_it_is(run, parts)
+        if is_first():
+            run.write_config(config, origin)
+        fitted = fit(
+            parts.student,
+            parts.teacher,
+            parts.methods,
+            parts.data,
+            run,
+            settings=settings,
+            score=selection(parts.teacher, parts.data, use_labels=parts.use_labels),
+            use_labels=parts.use_labels,
+            resume=choices["resume"],
+            anchors=choose_anchors(parts.methods, parts.teacher, parts.data, seed=settings.seed),
+            cache=teacher_cache(
+                choices["teacher_cache"], parts.teacher, parts.taught, parts.data, settings
+            ),
+        )
+        # The first process measures and writes; the others wait for what it found.
+        found = _finish(run, parts, fitted, baselines, settings) if is_first() else None
+        if is_first() and choices["report"]:
+            write_report([run.path], run.path / "report.html")
+    shape = parts.data.source.image_shape
+    return Result(run.path, Student(fitted.student.cpu(), shape).eval(), from_first(found))
+
+
+def _open(choices: dict[str, Any], settings: Settings) -> Parts:
     data = open_data(
         choices["data"],
         validation=choices["validation_data"],
@@ -44,9 +117,8 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
         split_seed=choices["split_seed"],
         image_size=choices["image_size"],
     )
-    if choices["on_broken"] == "stop":
-        data.refuse_broken()
     use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
+    data.refuse_useless(use_labels=use_labels, broken=choices["on_broken"] == "stop")
     teacher, taught, methods = None, None, []
     if choices["teacher"] is not None:
         teacher = open_teacher(choices["teacher"], data)
@@ -57,70 +129,52 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
         )
-    alone: dict[str, nn.Module] = {}
-    if choices["baseline"] is not None:
-        alone["without teacher"] = open_baseline(choices["baseline"], choices["student"])
-    classes = student_classes(methods, data, taught, use_labels)
+    classes = student_classes(
+        methods, data, taught, labels=choices["labels"], use_labels=use_labels
+    )
     seed_everything(settings.seed, verbose=False)
     spec = Spec(classes, data.source.image_shape, *data.statistics())
-    student = build(choices["student"], spec)
-    student_dim = try_out(student, data, "student").embedding.shape[1]
-    untrained = copy.deepcopy(student)
+    student, card = open_student(choices["student"], spec)
+    student_dim = try_out(student, data, "student", classes=classes).embedding.shape[1]
+    card["embedding_dim"] = student_dim
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
         method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
-    if settings.processes > 1 and choices["out"] is None:
-        raise ValueError("several processes need to know their common run folder: name it (--out).")
-    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
-        if is_first():
-            config = configuration(choices, methods, settings)
-            if choices["resume"]:
-                refuse_changes(run, config)
-            run.write_config(config, provenance(data, teacher))
-        fitted = fit(
-            student,
-            teacher,
-            methods,
-            data,
-            run,
-            settings=settings,
-            score=selection(teacher, data, use_labels=use_labels),
-            use_labels=use_labels,
-            resume=choices["resume"],
-            anchors=choose_anchors(methods, teacher, data, seed=settings.seed),
-            cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
-        )
-        card = {
-            "model": choices["student"]
-            if isinstance(choices["student"], str)
-            else "file.py:factory",
-            "classes": classes,
-            "image_shape": list(spec.image_shape),
-            "embedding_dim": student_dim,
-        }
-        if not is_first():  # the first process measures and writes
-            student = Student(fitted.student, spec.image_shape).eval()
-            return Result(run.path, student, from_first(None))
-        for name in fitted.broken:
-            print(f"left out, unreadable: {name}", file=sys.stderr)
-        run.write_student(weights_of(fitted.student), card)
-        baselines = {"untrained": untrained, **alone}
-        baselines = {name: model.to(settings.device) for name, model in baselines.items()}
-        found, arrays = assess(
-            fitted.student.to(settings.device), teacher, data, baselines=baselines
-        )
-        run.write_evaluation(arrays)
-        result = {
-            **found,
-            "validation": fitted.score,
-            "steps": fitted.steps,
-            "seconds": round(fitted.seconds, 1),
-            "seconds_per_step": fitted.seconds_per_step,
-            "broken": list(fitted.broken),
-        }
-        run.write_result(result)
-        from_first(result)
-        if choices["report"]:
-            write_report([run.path], run.path / "report.html")
-    student = Student(fitted.student.cpu(), spec.image_shape).eval()
-    return Result(run.path, student, result)
+    return Parts(data, teacher, taught, methods, student, card, use_labels)
+
+
+def _as_it_is(run: Run, parts: Parts) -> Result:
+    """Return the result of a run that has been finished already."""
+    if is_first():
+        print(f"{run.path} is finished; this is its result.", file=sys.stderr)
+    load_weights(parts.student, run.path / "student.safetensors", parts.card["model"])
+    student = Student(parts.student, parts.data.source.image_shape).eval()
+    return Result(run.path, student, run.read_result())
+
+
+def _finish(
+    run: Run,
+    parts: Parts,
+    fitted: Fitted,
+    baselines: dict[str, nn.Module],
+    settings: Settings,
+) -> dict[str, Any]:
+    """Write the student, what was measured of it, and what the training took."""
+    run.write_student(weights_of(fitted.student), parts.card)
+    beside = {name: model.to(settings.device) for name, model in baselines.items()}
+    student = fitted.student.to(settings.device)
+    found, arrays = assess(student, parts.teacher, parts.data, baselines=beside)
+    run.write_evaluation(arrays)
+    broken = list(dict.fromkeys((*fitted.broken, *parts.data.broken())))
+    for name in broken:
+        print(f"left out, unreadable: {name}", file=sys.stderr)
+    result = {
+        **found,
+        "validation": fitted.score,
+        "steps": fitted.steps,
+        "seconds": round(fitted.seconds, 1),
+        "seconds_per_step": fitted.seconds_per_step,
+        "broken": broken,
+    }
+    run.write_result(result)
+    return result

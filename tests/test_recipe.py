@@ -160,11 +160,16 @@ def test_a_folder_of_pictures_without_labels(pictures, tmp_path):
     """Evaluated by recall@k: by class on labelled test data, by the teacher's neighbours else."""
     options = {"image_size": 12, "batch_size": 64, "epochs": 6, "lr": 0.05, "workers": 2}
     taught = recipe.train("convnet", pictures / "classes", out=tmp_path / "t", **options)
+    seven = pictures / "classes" / "7" / "7.jpg"
+    seven.write_bytes(b"no picture")
     folders = {"data": str(pictures / "flat"), "test_data": str(pictures / "classes")}
     result = recipe.distill(str(taught.run), STUDENT, out=tmp_path / "s", **folders, **options)
     assert result.recall_at_1 > 0.6
     assert result.evaluation["broken"][0].startswith(str(pictures / "flat" / "3.jpg"))
-    assert recipe.evaluate(result.run).recall_at_1 == result.recall_at_1
+    again = recipe.evaluate(result.run)
+    assert again.recall_at_1 == result.recall_at_1
+    for evaluation in (result.evaluation, again.evaluation):
+        assert any(name.startswith(f"{seven} (") for name in evaluation["broken"])
     unlabelled = recipe.distill(
         str(taught.run), STUDENT, str(pictures / "flat"), out=tmp_path / "u", **options
     )

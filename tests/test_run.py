@@ -33,6 +33,21 @@ def test_a_used_folder_is_refused_resumed_or_replaced(run):
         assert {p.name for p in run.path.iterdir()} == {".lock"}
 
 
+def test_what_a_killed_process_had_begun_to_write_is_in_nobodys_way(run):
+    (run.path / ".result.json.a1b2c3d4").write_text("{")
+    with run.writing(overwrite=True):
+        assert {p.name for p in run.path.iterdir()} == {".lock"}
+    (run.path / ".thesis.tex.a1b2c3d4").write_text("years of work")
+    with pytest.raises(RunError, match=r"holds \.thesis\.tex\.a1b2c3d4, which is no part"):
+        with run.writing(overwrite=True):
+            pass
+
+
+def test_looking_whether_a_folder_is_in_use_makes_none(tmp_path):
+    assert not Run(tmp_path / "new").in_use()
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_of_something_else_is_never_touched(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for options in ({}, {"overwrite": True}, {"resume": True}):

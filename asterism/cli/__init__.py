@@ -51,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "the installed torchvision does not match the installed torch, and Lightning fails on "
             "it: install the matching one, or remove it (pip uninstall torchvision)."
         )
-    except KeyboardInterrupt:
-        print("asterism: interrupted; the same command with --resume goes on.", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"asterism: interrupted. {stopped}", file=sys.stderr)
         return 130
     return 0
 

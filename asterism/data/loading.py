@@ -88,7 +88,18 @@ class Loader(DataLoader[Batch]):
             # The workers' base seed must not come from the global state, which a restart restores.
             generator=torch.Generator(),
         )
-        self.order = order
+        self.order, self.source = order, source
+
+    def __iter__(self) -> Any:
+        """Return the batches of one pass; the source remembers what could not be read."""
+        return self._noting(super().__iter__())
+
+    def _noting(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if batch.broken:
+                known = (*self.source.broken, *batch.broken)
+                self.source.broken = tuple(dict.fromkeys(known))
+            yield batch
 
 
 def _as_is(batch: Any) -> Any:

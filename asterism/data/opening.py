@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from asterism.augment import to_float
+from asterism.data.checks import first_readable, refuse_gaps, refuse_other_kind
 from asterism.data.folder import FolderSource
 from asterism.data.sources import ArraySource, DatasetSource, Source
 
@@ -42,8 +43,46 @@ class Data:
         # Spread over all rows: folders come sorted by class.
         some = self.train[:: max(1, len(self.train) // 2000)]
         images = to_float(self.source.__getitems__(some.tolist()).views[0])
+        if not len(images):  # of many broken pictures, all that were looked at
+            images = to_float(first_readable(self.source, self.train, "training").views[0])
         std = images.std((0, 2, 3)).clamp_min(1e-3)
         return tuple(images.mean((0, 2, 3)).tolist()), tuple(std.tolist())
+
+    def refuse_useless(self, *, use_labels: bool, broken: bool) -> None:
+        """Look at labels and at a picture of each part, before an hour is spent.
+
+        Args:
+            use_labels: Whether labels are used for training.
+            broken: Whether a single sample that cannot be read is one too many.
+
+        Raises:
+            ValueError: If a part has no sample that can be read, or lacks labels that are used.
+        """
+        if broken:
+            self.refuse_broken()
+        parts = {
+            "training": (self.source, self.train),
+            "validation": (self.validation_source or self.source, self.validation),
+        }
+        if self.test is not None:
+            parts["test"] = (self.test, torch.arange(len(self.test)))
+        if use_labels and self.classes == 1:
+            raise ValueError(
+                f"all training data are of one class, {(self.source.names or '?')[0]}: labels "
+                "teach nothing then. Give other data, or distil without labels (--labels false)."
+            )
+        for name, (source, rows) in parts.items():
+            if use_labels and source.targets is None:
+                raise ValueError(
+                    f"the {name} data have no labels, and the training data have: give labelled "
+                    "ones, or distil without labels (--labels false)."
+                )
+            first_readable(source, rows, name)
+
+    def broken(self) -> list[str]:
+        """Return the samples that could not be read so far in this process, by name."""
+        parts = (self.source, self.validation_source, self.test)
+        return [name for source in parts if source is not None for name in source.broken]
 
     def refuse_broken(self) -> None:
         """Read all samples once.
@@ -96,12 +135,16 @@ def open_data(
     """
     source: Source = open_source(data, image_size=image_size)
     names = source.names
+    refuse_gaps(source)
     if isinstance(data, str) and data == "digits" and test is None:
         test_source: Source | None = _digits()[1]
     else:
         test_source = test and open_source(test, image_size=image_size, names=names)
+    if test_source:
+        refuse_other_kind(test_source, source, "test")
     if validation is not None:
         validation_source = open_source(validation, image_size=image_size, names=names)
+        refuse_other_kind(validation_source, source, "validation")
         return Data(
             source,
             torch.arange(len(source)),
@@ -192,6 +235,8 @@ def _npz(path: Path) -> ArraySource:
         images = torch.from_numpy(x)
     else:
         images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-    targets = None if y is None else torch.from_numpy(y.astype(np.int64))
     # Grey pictures of this size are digits and letters as a rule: a mirrored 2 is no 2.
-    return ArraySource(images, targets, names=names, flip=images.shape[1] == 3)
+    try:
+        return ArraySource(images, y, names=names, flip=images.shape[1] == 3)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -120,6 +120,7 @@ def fit(
     with quiet():
         checkpoints = Checkpoints(run.checkpoints, settings)
         trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
+        interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(
                 distiller,
@@ -128,9 +129,13 @@ def fit(
                 ckpt_path=None if saved is None else str(saved[0]),
                 weights_only=True,
             )
-        except BaseException:
+        except BaseException as error:
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signal.SIGKILL)  # ranks that would wait for this one
+            if trainer.interrupted and isinstance(error, SystemExit):
+                # What Lightning makes of Ctrl-C, which it also switches off.
+                signal.signal(signal.SIGINT, interrupt)
+                raise KeyboardInterrupt from error
             raise
     broken = {name: None for names in from_all(list(distiller.broken)) for name in names}
     kept = _kept(run.checkpoints, settings)

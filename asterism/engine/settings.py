@@ -138,8 +138,17 @@ class Settings:
 
     @property
     def device(self) -> torch.device:
-        """Return where models run outside the training loop."""
+        """Return where models run outside the training loop.
+
+        Raises:
+            ValueError: If there is no such accelerator in this machine.
+        """
         for name, kind in (("gpu", torch.cuda), ("mps", torch.backends.mps)):
             if self.accelerator in ("auto", name) and kind.is_available():
                 return torch.device("cuda" if name == "gpu" else "mps")
+        if self.accelerator in ("gpu", "mps"):
+            raise ValueError(
+                f"accelerator {self.accelerator}: torch finds none in this machine. Use auto or "
+                "cpu, or install a build of torch for it."
+            )
         return torch.device("cpu")

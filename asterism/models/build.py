@@ -1,9 +1,8 @@
 """`build(name)`: a model by name, with its arguments and weights."""
 
 import difflib
-import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from asterism.models import resnet, small, vgg, wide_resnet
 from asterism.models.adapt import Adapted
+from asterism.models.own import import_factory, in_words
 
 BUILT_IN: dict[str, Callable[..., nn.Module]] = (
     resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
@@ -48,7 +48,17 @@ class Spec:
         }  # fmt: skip
 
 
-def build(name: str | nn.Module | Callable[..., nn.Module], spec: Spec) -> nn.Module:
+def named(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the model's name and its arguments, of `NAME?key=value&…`."""
+    base, _, query = text.partition("?")
+    return base, {key: yaml.safe_load(value) for key, value in parse_qsl(query)}
+
+
+def build(
+    name: str | nn.Module | Callable[..., nn.Module],
+    spec: Spec,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """Return a model that takes images in [0, 1] and returns `Outputs`.
 
     Args:
@@ -57,6 +67,7 @@ def build(name: str | nn.Module | Callable[..., nn.Module], spec: Spec) -> nn.Mo
             `weights` (a safetensors file) and `embedding` (a submodule, see `Adapted`) go to the
             factory, as do `classes`, `image_shape`, `mean` and `std` if it asks for them.
         spec: What the model needs to know about the data.
+        arguments: More arguments for a name or a factory; those in the name come first.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -64,18 +75,18 @@ def build(name: str | nn.Module | Callable[..., nn.Module], spec: Spec) -> nn.Mo
     """
     if isinstance(name, nn.Module):
         return name if _is_native(name) else Adapted(name, classes=spec.classes)
-    if callable(name):
-        return _from_factory(name, spec, {}, "the factory", None)
-    base, _, query = name.partition("?")
-    arguments = {key: yaml.safe_load(value) for key, value in parse_qsl(query)}
+    base, given = named(name) if isinstance(name, str) else ("the factory", {})
+    arguments = dict(arguments or {}) | given
     weights, embedding = arguments.pop("weights", None), arguments.pop("embedding", None)
-    if base in BUILT_IN:
+    if not isinstance(name, str):
+        model = _from_factory(name, spec, arguments, base, embedding)
+    elif base in BUILT_IN:
         try:
             model = BUILT_IN[base](**(spec.arguments() | arguments))
         except TypeError as error:
             raise ValueError(f"{base} takes no such argument: {error}.") from error
     elif ".py:" in base:
-        model = _from_factory(_factory(base), spec, arguments, base, embedding)
+        model = _from_factory(import_factory(base), spec, arguments, base, embedding)
     else:
         near = difflib.get_close_matches(base, BUILT_IN, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -142,24 +153,10 @@ def _from_factory(
         raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
     known = spec.arguments().items()
     offered = {k: v for k, v in known if k in parameters and v is not None}
-    module = factory(**(offered | arguments))
+    try:
+        module = factory(**(offered | arguments))
+    except Exception as error:
+        raise ValueError(f"{name} failed: {in_words(error)}.") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} must return a torch.nn.Module; got {type(module).__name__}.")
     return Adapted(module, classes=spec.classes, embedding=embedding)
-
-
-def _factory(name: str) -> Callable[..., Any]:
-    """Import `path/to/file.py:factory`. This runs the file: it is the user's own code."""
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"no model file at {path}.")
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
-    if module_spec is None or module_spec.loader is None:
-        raise ValueError(f"cannot import {path}.")
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise ValueError(f"{path} has no factory {attribute!r}.")
-    return factory  # type: ignore[no-any-return]

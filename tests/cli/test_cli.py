@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 from asterism import methods
@@ -68,7 +69,17 @@ def test_a_runs_config_runs_again(teacher, tmp_path):
         ("--teacher runs/nix", "unknown model 'runs/nix'"),
         ("--teacher resnet20", "the teacher resnet20 has no weights"),
         ("--data nix.npz", "no data at nix.npz"),
-        ("--devices 2", "trains on one device"),
+        ("--method DKD --labels false", "DKD needs labels, and --labels false leaves them out"),
+        ("--method CRD --labels false", "CRD needs labels, and --labels false leaves them out"),
+        (
+            "--method RRKD --method.anchors per-class --labels false",
+            "RRKD needs labels, and --labels false leaves them out",
+        ),
+        pytest.param(
+            "--accelerator gpu",
+            "accelerator gpu: torch finds none in this machine",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
         ("--precision 16 --accelerator cpu", "precision 16 needs a GPU"),
     ],
 )
