@@ -101,14 +101,16 @@ def _file(file: Path, data: Data) -> Teaching:
         array = np.load(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"cannot read {file} as an .npy file: {error}.") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or len(array) != len(data.source):
-        shape = getattr(array, "shape", "an archive")
+    shape = (
+        array.shape if isinstance(array, np.ndarray) and array.dtype.kind == "f" else "no floats"
+    )
+    if len(shape) != 2 or shape[0] != len(data.source) or not np.isfinite(array).all():
         raise ValueError(
-            f"{file} must hold one row for each of the {len(data.source)} samples of the run's "
-            f"training data, in their order; got {shape}."
+            f"{file} must hold one row of finite numbers for each of the {len(data.source)} "
+            f"samples of the run's training data, in their order; got {shape}."
         )
-    rows_of = torch.from_numpy(array).float()
-    return lambda source, rows: rows_of[rows]
+    embeddings = torch.from_numpy(array.astype(np.float32))
+    return lambda source, rows: embeddings[rows]
 
 
 def _pair(
