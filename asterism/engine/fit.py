@@ -21,6 +21,7 @@ from asterism.engine.callbacks import Checkpoints, Progress, Record
 from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
+from asterism.relations.budget import relation_memory
 from asterism.run import Run
 from asterism.types import Outputs
 
@@ -100,7 +101,7 @@ def fit(
     )
     checkpoints = Checkpoints(run.checkpoints)
     begun = time.perf_counter()
-    with quiet():
+    with quiet(), relation_memory(settings.relation_memory):
         trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
         last = run.checkpoints / "last.ckpt"
         going_on = resume and last.exists()

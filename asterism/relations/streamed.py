@@ -22,14 +22,17 @@ def streamed(compute: Callable[P, tuple[Tensor, ...]]) -> Callable[P, Tensor]:
     """
     quietly = torch.no_grad()(compute)
 
-    @functools.wraps(compute)
-    def loss(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        # Looked up when compiling only: importing torch's compiler takes a second.
-        opaque = torch.compiler.disable(quietly) if torch.compiler.is_compiling() else quietly
-        value, *gradients = opaque(*args, **kwargs)
+    def known(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        value, *gradients = quietly(*args, **kwargs)
         inputs = args[: len(gradients)]
         result: Tensor = _Known.apply(value, *inputs, *gradients)  # type: ignore[no-untyped-call]
         return result
+
+    @functools.wraps(compute)
+    def loss(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        # Disabled when it is compiled only: to import torch's compiler takes a second.
+        call = torch.compiler.disable(known) if torch.compiler.is_compiling() else known
+        return call(*args, **kwargs)
 
     return loss
 
