@@ -173,7 +173,7 @@ def seconds(name: str, shape: tuple[int, int], forms: list[Loss], options: argpa
     if warm > 20 and len(forms) == 1:
         return [[warm]]  # minutes: once is enough
     # A hundred rounds of milliseconds are as quick as five of seconds.
-    rounds = max(options.rounds, min(100, int(2 / warm)))
+    rounds = max(options.rounds, min(300, int(3 / once(forms[-1], inputs))))
     table = [[once(form, inputs) for form in forms] for _ in range(rounds)]
     return [list(column) for column in zip(*table, strict=True)]
 
@@ -290,7 +290,9 @@ def share_of_a_step(options: argparse.Namespace) -> None:
         sum(method(asterism.Outputs(embedding), teacher).values()).backward()
         shares.append((time.perf_counter() - between) / (between - begun))
     share = statistics.median(shares[1:])
-    print(f"\nRKD (both terms) beside a float32 resnet20 step of 128 images: {share:.1%}", flush=True)
+    print(
+        f"\nRKD (both terms) beside a float32 resnet20 step of 128 images: {share:.1%}", flush=True
+    )
 
 
 if __name__ == "__main__":

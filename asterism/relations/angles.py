@@ -106,7 +106,7 @@ class _Sides:
         low = wide if wide.dtype == self.inverse.dtype else self.inverse.new_empty(shape)
         parts = self.square[:, a], self.inverse[:, a], inverse_b, over_b
         for square_a, inverse_a, inverse_b, over_b in zip(
-            *(part.split(step) for part in parts), strict=True
+            *(torch.split(part, step) for part in parts), strict=True
         ):
             v = slice(len(square_a))
             # (r_vb² - r_ab² + r_va²) / r_vb, then / r_va.
@@ -151,8 +151,8 @@ class _Sums:
         for cosine, target, inverse_a, inverse_b in zip(
             s.cosines(a, b, step),
             t.cosines(a, b, step),
-            s.inverse[:, a].split(step),
-            s.inverse[:, b].split(step),
+            torch.split(s.inverse[:, a], step),
+            torch.split(s.inverse[:, b], step),
             strict=True,
         ):
             gap = torch.sub(cosine, target, out=target)

@@ -69,7 +69,8 @@ def pushes(strength: Float[Tensor, "n n"], rows: Float[Tensor, "n d"]) -> Float[
     wide = wide - wide.mean(0)
     pushed = torch.empty_like(rows)
     step = max(1, block_elements(rows, bytes_each=8, in_cache=2**20) // len(rows))
-    for k, x, out in zip(strength.split(step), wide.split(step), pushed.split(step), strict=True):
+    blocks = (torch.split(x, step) for x in (strength, wide, pushed))
+    for k, x, out in zip(*blocks, strict=True):
         k = k.double()
         out.copy_((k.sum(1, keepdim=True) * x).addmm_(k, wide, alpha=-1))
     return pushed

@@ -99,8 +99,9 @@ def mean_edge_gap(
             edges += times.sum()
             sums.add(s, t, i, j, times)
     edges.clamp_(min=1)
-    gradients = sums.gradient.div_(edges), sums.gradient_to.div_(edges)
-    return (sums.total / edges).to(student.dtype), *(g.to(student.dtype) for g in gradients)
+    value, dtype = sums.total / edges, student.dtype
+    gradient, gradient_to = sums.gradient.div_(edges), sums.gradient_to.div_(edges)
+    return value.to(dtype), gradient.to(dtype), gradient_to.to(dtype)
 
 
 def _tiles(n: int, size: int) -> Iterator[slice]:

@@ -31,7 +31,8 @@ def streamed(compute: Callable[P, tuple[Tensor, ...]]) -> Callable[P, Tensor]:
     @functools.wraps(compute)
     def loss(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         # Disabled when it is compiled only: to import torch's compiler takes a second.
-        call = torch.compiler.disable(known) if torch.compiler.is_compiling() else known
+        compiling = torch.compiler.is_compiling()
+        call = torch.compiler.disable(known) if compiling else known  # type: ignore[no-untyped-call]
         return call(*args, **kwargs)
 
     return loss
