@@ -3,8 +3,8 @@
     python benchmarks/relations.py [--only angle …] [--long] [--rounds 5] [--threads 2]
 
 prints the tables of docs/results.md. A row is one shape. Time is that of one forward and backward
-pass: both forms run in turn in one process, and the ratio is the median of the rounds' ratios,
-because other work on the machine slows both. Memory is the growth of the process's peak resident
+pass: both forms run in turn in one process, and the ratio is the median of the rounds' ratios. With
+one thread it is processor time, which other work on the machine hardly changes. Memory is the growth of the process's peak resident
 size over what it held before the pass, inputs included, in a fresh process for each form (Linux; on
 a GPU the allocator's own peak). A plain form that would need more than `--cap` gigabytes, from the
 sizes of its largest tensors, is not run. `--peer module:function` compares a function of student
@@ -152,15 +152,20 @@ def prepared(name: str, shape: tuple[int, int], device: str) -> list[Tensor]:
     return inputs
 
 
+def now(device: str | torch.device) -> float:
+    if torch.device(device).type != "cpu":
+        torch.cuda.synchronize()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
+
+
 def once(loss: Loss, inputs: list[Tensor]) -> float:
     """Return the seconds of a forward and backward pass."""
     learnt = [x for x in inputs if x.requires_grad]
-    wait = torch.cuda.synchronize if inputs[0].is_cuda else bool
-    wait()
-    begun = time.perf_counter()
+    begun = now(inputs[0].device)
     torch.autograd.grad(loss(*inputs), learnt)
-    wait()
-    return time.perf_counter() - begun
+    return now(inputs[0].device) - begun
 
 
 def seconds(name: str, shape: tuple[int, int], forms: list[Loss], options: argparse.Namespace):
@@ -284,11 +289,11 @@ def share_of_a_step(options: argparse.Namespace) -> None:
 
     shares, method = [], asterism.RKD()
     for _ in range(options.rounds + 1):
-        begun = time.perf_counter()
+        begun = now(options.device)
         embedding = step()
-        between = time.perf_counter()
+        between = now(options.device)
         sum(method(asterism.Outputs(embedding), teacher).values()).backward()
-        shares.append((time.perf_counter() - between) / (between - begun))
+        shares.append((now(options.device) - between) / (between - begun))
     share = statistics.median(shares[1:])
     print(
         f"\nRKD (both terms) beside a float32 resnet20 step of 128 images: {share:.1%}", flush=True
