@@ -1,14 +1,14 @@
 """Time and memory of the relations beside a plain transcription of their formulas.
 
-    python benchmarks/relations.py [--only angle …] [--long] [--rounds 5] [--threads 2]
+    python benchmarks/relations.py [--only angle …] [--long] [--rounds 5] [--threads 1]
 
 prints the tables of docs/results.md. A row is one shape. Time is that of one forward and backward
 pass: both forms run in turn in one process, and the ratio is the median of the rounds' ratios. With
-one thread it is processor time, which other work on the machine hardly changes. Memory is the growth of the process's peak resident
-size over what it held before the pass, inputs included, in a fresh process for each form (Linux; on
-a GPU the allocator's own peak). A plain form that would need more than `--cap` gigabytes, from the
-sizes of its largest tensors, is not run. `--peer module:function` compares a function of student
-and teacher of your own with the angle term instead of the plain form.
+one thread it is processor time, which other work on the machine hardly changes. Memory is the
+growth of the process's peak resident size over what it held before the pass, inputs included, in a
+fresh process for each form (Linux; on a GPU the allocator's own peak). A plain form that would need
+more than `--cap` gigabytes, from the sizes of its largest tensors, is not run. `--peer
+module:function` compares the angle term with a function of student and teacher of your own instead.
 """
 
 import argparse
@@ -221,7 +221,7 @@ def table(name: str, options: argparse.Namespace) -> None:
     one, two = subject.sizes
     print(f"| {one} | {two} | ours | {other} | times faster | ours | {other} | times less |")
     print("|---|---|---|---|---|---|---|---|")
-    for shape in (*subject.shapes, *(subject.long if options.long else ())):
+    for shape in subject.long if options.long else subject.shapes:
         need = subject.needs(*shape)
         fits = need <= options.cap * 1e9
         forms = [subject.ours, plain] if fits else [subject.ours]
@@ -304,7 +304,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Time and memory of the relations.")
     parts = (*SUBJECTS, "precision", "step")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts to run")
-    parser.add_argument("--long", action="store_true", help="rows that take minutes, too")
+    parser.add_argument("--long", action="store_true", help="only the rows that take minutes")
     parser.add_argument("--rounds", type=int, default=5, help="at least so many per row")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--cap", type=float, default=8.0, help="gigabytes for a plain form")
