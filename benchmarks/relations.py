@@ -113,7 +113,7 @@ SUBJECTS = {
     "angle": Subject(
         "RKD, angles: `rkd_angle_loss`",
         asterism.rkd_angle_loss, plain_angle, embeddings, 1,
-        lambda n, d: 4 * (7 * n**2 * d + 6 * n**3), ("n", "d"),
+        lambda n, d: 4 * (5 * n**2 * d + 2 * n**3), ("n", "d"),
         ((16, 64), (64, 64), (64, 512), (128, 64), (256, 128), (256, 512), (512, 512), (1024, 512)),
         ((2048, 1024), (4096, 512)),
     ),
