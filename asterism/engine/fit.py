@@ -27,6 +27,7 @@ from asterism.engine.checkpoints import Checkpoints, latest_state, read_state
 from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
+from asterism.relations.budget import relation_memory
 from asterism.run import Run
 from asterism.types import Outputs
 
@@ -117,7 +118,7 @@ def fit(
     order.begin(*position)
     if is_first():
         run.cut_metrics(before)
-    with quiet():
+    with quiet(), relation_memory(settings.relation_memory):
         checkpoints = Checkpoints(run.checkpoints, settings)
         trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
         interrupt = signal.getsignal(signal.SIGINT)

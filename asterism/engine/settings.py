@@ -46,6 +46,8 @@ class Settings:
         devices: Number of devices on this machine.
         nodes: Number of machines, where Slurm or Lightning's own variables start the processes.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
+        relation_memory: Megabytes for the blocks that relations are computed in, beside one number
+            for each pair of samples; by default 256 on a GPU, a few in a CPU's cache.
         limit_steps: Stop after this many steps, for a dry run.
         log_every: Steps between lines in metrics.jsonl.
         checkpoint_minutes: Time between checkpoints within an epoch; there is one after each epoch.
@@ -80,6 +82,7 @@ class Settings:
     devices: int = 1
     nodes: int = 1
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    relation_memory: float | None = None
     limit_steps: int | None = None
     log_every: int = 50
     checkpoint_minutes: float = 10.0
@@ -106,6 +109,8 @@ class Settings:
                 raise ValueError(f"{name} must not be negative; got {value}.")
         if self.lr is not None and self.lr <= 0:
             raise ValueError(f"lr must be positive; got {self.lr}.")
+        if self.relation_memory is not None and self.relation_memory <= 0:
+            raise ValueError(f"relation_memory must be positive; got {self.relation_memory}.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is a decay between 0 and 1, 0.999 say; got {self.ema}.")
         kinds = (self.train_views or "real").split(",")

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from asterism import vrm_inter_class_loss, vrm_inter_sample_loss
-from asterism.relations import edges, predictions
+from asterism import relation_memory, vrm_inter_class_loss, vrm_inter_sample_loss
+from asterism.relations import edges
 
 LOSSES = [vrm_inter_sample_loss, vrm_inter_class_loss]
 FORMS = ["huber", "squared", "clipped"]
@@ -64,7 +64,7 @@ def test_gradient(loss, edge_set, form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("loss", "edge_set"), EVERY)
-def test_tiles_and_blocks_of_every_size_agree(loss, edge_set, form, monkeypatch):
+def test_tiles_and_blocks_of_every_size_agree(loss, edge_set, form):
     def run():
         views = drawn(9, 5)
         views[1].data[3] = views[0].data[2]  # an edge of length zero
@@ -75,11 +75,9 @@ def test_tiles_and_blocks_of_every_size_agree(loss, edge_set, form, monkeypatch)
         return value.detach(), *gradients
 
     expected = run()
-    for tile, block in (1, 1), (2, 7), (4, 30):
-        monkeypatch.setattr(edges, "TILE", tile)
-        monkeypatch.setattr(edges, "BLOCK", block)
-        monkeypatch.setattr(predictions, "BLOCK", block)
-        torch.testing.assert_close(run(), expected, rtol=1e-12, atol=1e-15)
+    for pairs in 1, 4, 16:
+        with relation_memory(pairs * 100 / 2**20):  # tiles of 1 × 1, 2 × 2 and 4 × 4 pairs
+            torch.testing.assert_close(run(), expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
