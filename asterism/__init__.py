@@ -29,7 +29,7 @@ from asterism.methods.sp import sp_loss as sp_loss
 from asterism.methods.vrm import VRM as VRM
 from asterism.methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
 from asterism.methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
-from asterism.run import load as load
+from asterism.student import load as load
 from asterism.types import Batch as Batch
 from asterism.types import Outputs as Outputs
 

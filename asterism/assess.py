@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asterism.augment import to_float
+from asterism.augment import as_input
 from asterism.data import Data, Loader, Source
 from asterism.data.loading import Order
 from asterism.engine import Score
@@ -20,7 +20,7 @@ from asterism.evaluate import (
     linear_probe,
     retrieval,
 )
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, Samples
 
 # Training rows that the probe and the nearest-neighbour classifier learn from.
 PROBE_ROWS = 5_000
@@ -29,7 +29,7 @@ PROBE_ROWS = 5_000
 def outputs_of(
     model: nn.Module, source: Source, rows: Tensor, *, workers: int = 0
 ) -> tuple[Outputs, Tensor | None]:
-    """Return a model's outputs and the labels of all readable rows, on clean images, in order."""
+    """Return a model's outputs and the labels of all readable rows, clean, in order."""
     targets: list[Tensor] = []
 
     def clean() -> Iterator[Batch]:
@@ -37,7 +37,7 @@ def outputs_of(
             if batch.target is not None:
                 targets.append(batch.target)
             if len(batch.index):
-                yield Batch((to_float(batch.views[0]),), batch.index)
+                yield Batch((as_input(batch.views[0]),), batch.index)
 
     outputs = collect(model, clean(), _device(model))
     return outputs, torch.cat(targets) if targets else None
@@ -74,6 +74,13 @@ def assess(student: nn.Module, teacher: nn.Module | None, data: Data) -> dict[st
     return found
 
 
+def _example(data: Data, device: torch.device) -> Samples:
+    """Return what speed is measured on: an image, or texts of all lengths that there are."""
+    if data.source.image_shape is not None:
+        return torch.zeros(1, *data.source.image_shape, device=device)
+    return data.source.__getitems__(data.train[:64].tolist()).views[0]
+
+
 def _measure(
     model: nn.Module,
     outputs: Outputs,
@@ -81,8 +88,7 @@ def _measure(
     data: Data,
     learning: Tensor,
 ) -> dict[str, Any]:
-    image = torch.zeros(1, *data.source.image_shape, device=_device(model))
-    found: dict[str, Any] = {"cost": asdict(cost(model, image))}
+    found: dict[str, Any] = {"cost": asdict(cost(model, _example(data, _device(model))))}
     if target is None:
         return found
     if outputs.logits is not None and data.classes == outputs.logits.shape[1]:

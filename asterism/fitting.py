@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 from asterism.data import Data
+from asterism.engine import Settings
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
-from asterism.models import BUILT_IN, Spec, build
-from asterism.run import load
-from asterism.types import Outputs
+from asterism.models import BUILT_IN, Spec, build, input_size, tokeniser_of
+from asterism.run import Run
+from asterism.student import load
+from asterism.types import Outputs, Samples
 
 Model = str | nn.Module | Callable[..., nn.Module]
 
@@ -28,7 +30,21 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
         return load(name)
     if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
-    return build(name, Spec(data.classes, data.source.image_shape)).eval()
+    spec = Spec(data.classes, data.source.image_shape, own_classifier=True)
+    return build(name, spec).eval()
+
+
+def common_size(*models: Model | None) -> int:
+    """Return the height and width that the larger of some models was made for, or 32."""
+    sizes = []
+    for model in models:
+        if isinstance(model, str) and (Path(model) / "student.json").is_file():
+            shape = Run(model).read_card().get("image_shape")
+            size = shape and shape[1]
+        else:
+            size = input_size(model)
+        sizes += [size] if size else []
+    return int(max(sizes, default=32))
 
 
 def choose_methods(
@@ -48,14 +64,30 @@ def choose_methods(
 def try_out(model: nn.Module, data: Data, role: str) -> Outputs:
     """Run two samples through a model, to see what it returns before an hour is spent."""
     shape = data.source.image_shape
+    if shape is not None and tokeniser_of(model) is not None:
+        raise ValueError(f"the {role} takes texts, and the data are images.")
+    samples: Samples = ["a text", "another"] if shape is None else torch.zeros(2, *shape)
+    what = "texts" if shape is None else f"images of shape {shape}"
     try:
         with evaluating(model):
-            outputs = model(torch.zeros(2, *shape))
-    except (RuntimeError, IndexError, TypeError) as error:
-        raise ValueError(f"the {role} cannot take images of shape {shape}: {error}.") from error
+            outputs = model(samples)
+    except (RuntimeError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"the {role} cannot take {what}: {error}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
-        raise ValueError(f"the {role} must return an embedding of shape (n, d) for each image.")
+        raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")
     return outputs
+
+
+def refuse_views(methods: Sequence[Method], settings: Settings, data: Data) -> None:
+    """Raise a ValueError if several views are asked for of data that have one."""
+    asking = [type(m).__name__ for m in methods if m.views > 1]
+    if settings.train_views and "virtual" in settings.train_views:
+        asking.append(f"train_views {settings.train_views}")
+    if asking and data.source.kind == "text":
+        raise ValueError(
+            f"{asking[0]} needs augmented views of each sample, and a text has one clean view: "
+            "use a method of one view, as RKD, RRD and RRKD are."
+        )
 
 
 def student_classes(

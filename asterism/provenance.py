@@ -76,12 +76,15 @@ def teacher_cache(
         "architecture": str(teacher),
         "embedding": [m.embedding for m in teacher.modules() if isinstance(m, Adapted)],
         "widths": [0 if x is None else x.shape[1] for x in taught],
-        "image_shape": list(data.source.image_shape),
+        "image_shape": data.source.image_shape and list(data.source.image_shape),
         "data": data.source.fingerprint(),
         "precision": settings.precision,
     }
 
     def tables(views: Views) -> list[TeacherCache]:
+        if data.source.kind == "text":  # one clean view, whatever the epoch
+            rows = len(data.source)
+            return [TeacherCache(Path(folder), key, views=1, rows=rows, like=taught)]
         # A table for each view of a sample, so that runs with and without virtual views share.
         crop = {"seed": views.seed, "padding": views.padding, "flip": views.flip}
         kinds = ["real", *(f"virtual {i}" for i in range(views.virtual))]

@@ -9,13 +9,22 @@ from typing import Any, Literal
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
-from asterism.data import open_data
+from asterism.data import Data, open_data
 from asterism.engine import Settings, fit, seed_everything
-from asterism.fitting import Model, choose_methods, open_teacher, student_classes, try_out
+from asterism.fitting import (
+    Model,
+    choose_methods,
+    common_size,
+    open_teacher,
+    refuse_views,
+    student_classes,
+    try_out,
+)
 from asterism.methods.base import Method
-from asterism.models import Spec, build, weights_of
+from asterism.models import Spec, build
 from asterism.provenance import provenance, teacher_cache
-from asterism.run import Run, Student, load
+from asterism.run import Run
+from asterism.student import Student, load, save
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def distill(
     test_data: Any = None,
     validation_share: float = 0.1,
     split_seed: int = 0,
-    image_size: int = 32,
+    image_size: int | None = None,
     labels: bool = True,
     on_broken: Literal["skip", "stop"] = "skip",
     teacher_cache: str | Path | None = None,
@@ -74,9 +83,11 @@ def distill(
 
     Args:
         teacher: The teacher: a run folder, a built-in model with weights
-            (resnet20?weights=FILE), path/to/file.py:factory, or a module.
-        student: The student, named likewise.
-        data: digits, an .npz file with x (and y), a folder of pictures, or a Dataset.
+            (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
+            path/to/file.py:factory, a module, or a file of its outputs (docs/models.md).
+        student: The student, named likewise; for texts text-transformer or text-static.
+        data: digits, a folder of pictures, an .npz file, a table or a text file, a data set of
+            Hugging Face, or a Dataset (docs/data.md).
         method: One method or several, whose terms add up. By default RKD with the paper's
             weights for classification (25, 50) + KD with labels, RKD without.
         out: Run folder; by default runs/ and the time.
@@ -86,9 +97,10 @@ def distill(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which the pictures of a folder are brought.
+        image_size: Size to which pictures are brought; by default what the larger of the models
+            was made for, or 32.
         labels: Use labels, where the data have them, for training and for model selection.
-        on_broken: Pictures that cannot be read: skip and name them, or stop before training.
+        on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are kept for
             later runs (any student, method or seed, the same view seed).
         **settings: See `asterism.engine.Settings`.
@@ -115,15 +127,16 @@ def train(
     test_data: Any = None,
     validation_share: float = 0.1,
     split_seed: int = 0,
-    image_size: int = 32,
+    image_size: int | None = None,
     on_broken: Literal["skip", "stop"] = "skip",
     **settings: Any,
 ) -> Result:
     """Train a model from labels: a teacher, or a baseline.
 
     Args:
-        model: A built-in model (resnet20), path/to/file.py:factory, or a module.
-        data: digits, an .npz file with x and y, a folder of class folders, or a Dataset.
+        model: A built-in model (resnet20), another library's, path/to/file.py:factory, or a
+            module.
+        data: Data with labels, named as for `distill`.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -131,8 +144,9 @@ def train(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which the pictures of a folder are brought.
-        on_broken: Pictures that cannot be read: skip and name them, or stop before training.
+        image_size: Size to which pictures are brought; by default what the larger of the models
+            was made for, or 32.
+        on_broken: Samples that cannot be read: skip and name them, or stop before training.
         **settings: See `asterism.engine.Settings`.
 
     Returns:
@@ -149,23 +163,21 @@ def train(
 
 
 def _run(choices: dict[str, Any], settings: Settings) -> Result:
-    run = Run(choices["out"] or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
-    data = open_data(
-        choices["data"],
-        validation=choices["validation_data"],
-        test=choices["test_data"],
-        validation_share=choices["validation_share"],
-        split_seed=choices["split_seed"],
-        image_size=choices["image_size"],
+    choices["image_size"] = choices["image_size"] or common_size(
+        choices["student"], choices["teacher"]
     )
+    run = Run(choices["out"] or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
+    data = _open(choices, test=choices["test_data"])
     if choices["on_broken"] == "stop":
         data.refuse_broken()
+    settings = settings.for_kind(data.source.kind)
     use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
     teacher, taught, methods = None, None, []
     if choices["teacher"] is not None:
         teacher = open_teacher(choices["teacher"], data)
         taught = try_out(teacher, data, "teacher")
         methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
+        refuse_views(methods, settings, data)
         teacher.to(settings.device)
     elif not use_labels:
         raise ValueError(
@@ -173,7 +185,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         )
     classes = student_classes(methods, data, taught, use_labels)
     seed_everything(settings.seed, verbose=False)
-    spec = Spec(classes, data.source.image_shape, *data.statistics())
+    spec = Spec(classes, data.source.image_shape, *data.statistics(), teacher=teacher)
     student = build(choices["student"], spec)
     student_dim = try_out(student, data, "student").embedding.shape[1]
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
@@ -199,15 +211,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         )
         for name in fitted.broken:
             print(f"left out, unreadable: {name}", file=sys.stderr)
-        card = {
-            "model": choices["student"]
-            if isinstance(choices["student"], str)
-            else "file.py:factory",
-            "classes": classes,
-            "image_shape": list(spec.image_shape),
-            "embedding_dim": student_dim,
-        }
-        run.write_student(weights_of(fitted.student), card)
+        save(run, fitted.student, name=choices["student"], spec=spec, dim=student_dim)
         result = {
             **assess(fitted.student.to(settings.device), teacher, data),
             "validation": fitted.score,
@@ -235,16 +239,20 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
     folder = Run(run)
     config = folder.read_config()
     student = load(run)
-    opened = open_data(
-        config["data"],
-        validation=config["validation_data"],
-        test=data if data is not None else config["test_data"],
-        validation_share=config["validation_share"],
-        split_seed=config["split_seed"],
-        image_size=config["image_size"],
-    )
+    opened = _open(config, test=data if data is not None else config["test_data"])
     named = config.get("teacher")
     if isinstance(named, str) and ".py:" in named.partition("?")[0]:
         named = None  # nothing named in a run folder is imported: the student is measured alone
     teacher = None if named is None else open_teacher(named, opened)
     return Result(Path(run), student, assess(student, teacher, opened))
+
+
+def _open(asked: dict[str, Any], *, test: Any) -> Data:
+    return open_data(
+        asked["data"],
+        validation=asked["validation_data"],
+        test=test,
+        validation_share=asked["validation_share"],
+        split_seed=asked["split_seed"],
+        image_size=asked["image_size"],
+    )

@@ -4,23 +4,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from asterism.augment import to_float
-from asterism.data.folder import decode
-from asterism.models import Spec, build, load_weights
-from asterism.types import Outputs
-
-FILES = ("config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors")
+FILES = (
+    "config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors",
+    "tokenizer.json",
+)  # fmt: skip
 
 
 class RunError(ValueError):
@@ -130,8 +127,12 @@ class Run:
         """Return what the run came to."""
         return self._read_json("result.json")
 
-    def write_student(self, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
-        """Write the student alone: its weights, and how to build it."""
+    def write_student(
+        self, weights: dict[str, Tensor], card: dict[str, Any], tokenizer: str | None = None
+    ) -> None:
+        """Write the student alone: its weights, its tokeniser, and how to build it."""
+        if tokenizer is not None:
+            self._write("tokenizer.json", tokenizer.encode())
         with self._atomic("student.safetensors") as file:
             save_file(weights, file)
         self._write("student.json", (json.dumps(card, indent=2) + "\n").encode())
@@ -139,6 +140,10 @@ class Run:
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""
         return self._read_json("student.json")
+
+    def read_tokenizer(self) -> str:
+        """Return the student's tokenizer.json."""
+        return self._read("tokenizer.json").decode(errors="replace")
 
     def _read(self, name: str) -> bytes:
         try:
@@ -174,61 +179,3 @@ class Run:
             os.replace(temporary, self.path / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
-
-
-class Student(nn.Module):
-    """A trained student, ready to use.
-
-    Attributes:
-        model: The network itself.
-        image_shape: Channels, height and width that the student was trained with.
-    """
-
-    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]) -> None:
-        """Wrap the network."""
-        super().__init__()
-        self.model = model
-        self.image_shape = image_shape
-
-    def forward(self, images: Tensor) -> Outputs:
-        """Return embedding and logits of float images `(n, channels, height, width)` in [0, 1]."""
-        outputs: Outputs = self.model(images)
-        return outputs
-
-    @torch.no_grad()
-    def embed(self, paths: list[str | Path]) -> Outputs:
-        """Return embedding and logits of picture files, read as the training data were."""
-        device = next(self.parameters()).device
-        images = torch.stack([decode(Path(path), self.image_shape) for path in paths])
-        outputs: Outputs = self(to_float(images.to(device)))
-        return outputs
-
-
-def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) -> Student:
-    """Return the trained student of a run as a module in eval mode.
-
-    Args:
-        run: The run folder.
-        factory: For a student built by a user's own file: the factory. Nothing that is named
-            inside a run folder is ever imported.
-
-    Raises:
-        FileNotFoundError: If there is no finished run.
-        RunError: If the folder is damaged, or a factory is needed.
-    """
-    folder = Run(run)
-    card = folder.read_card()
-    try:
-        channels, height, width = (int(x) for x in card["image_shape"])
-        spec = Spec(classes=card["classes"], image_shape=(channels, height, width))
-        name = str(card["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
-    if factory is None and ".py:" in name.partition("?")[0]:
-        raise RunError(
-            f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
-            "imported: pass factory=…, the function that builds it."
-        )
-    model = build(factory if factory is not None else name, spec)
-    load_weights(model, folder.path / "student.safetensors", name)
-    return Student(model, spec.image_shape).eval()

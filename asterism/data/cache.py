@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.types import Outputs
+from asterism.types import Outputs, Samples
 
 
 class TeacherCache:
@@ -54,7 +54,7 @@ class TeacherCache:
         self.computed = self.found = 0
 
     def outputs(
-        self, view: int, index: Tensor, compute: Callable[[Tensor], Outputs], images: Tensor
+        self, view: int, index: Tensor, compute: Callable[[Samples], Outputs], samples: Samples
     ) -> Outputs:
         """Return the teacher's outputs on one view of some samples, computing what is missing.
 
@@ -62,20 +62,22 @@ class TeacherCache:
             view: Number of the view.
             index: Rows of the samples, shape `(n,)`.
             compute: The teacher.
-            images: The views themselves, `(n, channels, height, width)`.
+            samples: The views themselves.
         """
         rows = index.cpu().numpy()
         missing = np.flatnonzero(self.filled[view][rows] == 0)
         if len(missing):
-            at = torch.from_numpy(missing).to(images.device)
-            made = compute(images[at])
+            if isinstance(samples, Tensor):
+                made = compute(samples[torch.from_numpy(missing).to(samples.device)])
+            else:
+                made = compute([samples[i] for i in missing])
             parts = [made.embedding] if made.logits is None else [made.embedding, made.logits]
             self.tables[view][rows[missing]] = torch.cat(parts, 1).float().cpu().numpy()
             # Marked only after the row is there: an interruption costs work, never correctness.
             self.filled[view][rows[missing]] = 1
         self.computed += len(missing)
         self.found += len(rows) - len(missing)
-        known = torch.from_numpy(self.tables[view][rows]).to(images.device)
+        known = torch.from_numpy(self.tables[view][rows]).to(index.device)
         return Outputs(known[:, : self.dim], known[:, self.dim :] if self.classes else None)
 
 

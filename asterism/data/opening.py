@@ -3,15 +3,25 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from asterism.augment import to_float
+from asterism.data import hub
 from asterism.data.folder import FolderSource
-from asterism.data.sources import ArraySource, DatasetSource, Source
+from asterism.data.sources import ArraySource, DatasetSource, Source, check_dataset
+from asterism.data.tables import READERS, open_table
+from asterism.data.texts import TextSource, read_lines
+
+KINDS = (
+    "`digits`, a folder of pictures, an .npz file with x (and y), a .csv, .tsv, .jsonl or .parquet "
+    "table, a .txt file of one text per line, or a data set of Hugging Face (hf/NAME)"
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +48,16 @@ class Data:
         return None if self.source.names is None else len(self.source.names)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel, from some 2,000 training images."""
+        """Return mean and standard deviation of each channel, from some 2,000 training images.
+
+        Texts have none: two empty tuples.
+        """
         # Spread over all rows: folders come sorted by class.
         some = self.train[:: max(1, len(self.train) // 2000)]
-        images = to_float(self.source.__getitems__(some.tolist()).views[0])
+        (samples,) = self.source.__getitems__(some.tolist()).views
+        if isinstance(samples, list):
+            return (), ()
+        images = to_float(samples)
         std = images.std((0, 2, 3)).clamp_min(1e-3)
         return tuple(images.mean((0, 2, 3)).tolist()), tuple(std.tolist())
 
@@ -59,7 +75,7 @@ class Data:
         if broken:
             more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
             raise ValueError(
-                f"{len(broken)} pictures cannot be read: {', '.join(broken[:3])}{more}. Remove "
+                f"{len(broken)} samples cannot be read: {', '.join(broken[:3])}{more}. Remove "
                 "them, or leave them out with --on-broken skip."
             )
 
@@ -82,8 +98,7 @@ def open_data(
     """Open data and split off validation rows, seeded and, with labels, class by class.
 
     Args:
-        data: `digits`, an `.npz` file with `x` (and `y`), a folder of pictures, a Dataset, or a
-            Source.
+        data: What docs/data.md lists: a name with `?column=…` arguments, a Dataset, or a Source.
         validation: Validation data of the same kinds; by default a share of the training data.
         test: Test data of the same kinds.
         validation_share: Share of the training data kept for validation.
@@ -94,7 +109,7 @@ def open_data(
         FileNotFoundError: If there is no such file or folder.
         ValueError: If the data cannot be read or do not fit together.
     """
-    source: Source = open_source(data, image_size=image_size)
+    source = open_source(data, image_size=image_size)
     names = source.names
     if isinstance(data, str) and data == "digits" and test is None:
         test_source: Source | None = _digits()[1]
@@ -120,21 +135,48 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
     """Open one source (see `open_data`)."""
     if isinstance(data, Source):
         return data
+    if hub.is_dataset(data):
+        return hub.open_object(data, image_size=image_size, class_names=names)
     if not isinstance(data, str | Path):
-        return DatasetSource(data)
+        return _users_own(data)
     if data == "digits":
         return _digits()[0]
-    path = Path(data)
+    base, _, query = str(data).partition("?")
+    named, path = dict(parse_qsl(query)), Path(base)
+    if path.is_dir() and hub.is_saved(path):
+        return hub.open_saved(path, named, image_size=image_size, class_names=names)
+    if path.suffix.lower() in READERS and path.is_file():
+        return open_table(path, named, image_size=image_size, class_names=names)
+    if base.startswith("hf/") and not path.exists():
+        name = base.removeprefix("hf/")
+        return hub.open_named(name, named, image_size=image_size, class_names=names)
+    if named:
+        raise ValueError(f"{base} takes no arguments; got ?{query}.")
     if path.is_dir():
         return FolderSource(path, image_size=image_size, names=names)
     if not path.exists():
-        raise FileNotFoundError(
-            f"no data at {path}: name `digits`, an .npz file with x (and y), or a folder of "
-            "pictures."
-        )
+        raise FileNotFoundError(f"no data at {path}: name {KINDS}.")
+    if path.suffix.lower() == ".txt":
+        return read_lines(path)
     if path.suffix != ".npz":
-        raise ValueError(f"cannot read {path}: data are an .npz file or a folder of pictures.")
+        raise ValueError(f"cannot read {path}: data are {KINDS}.")
     return _npz(path)
+
+
+def _users_own(dataset: Any) -> Source:
+    """Return a source of a Dataset, a DataLoader or a plain list; texts are read at once."""
+    dataset = dataset.dataset if isinstance(dataset, DataLoader) else dataset
+    check_dataset(dataset)
+    first = dataset[0]
+    labelled = isinstance(first, tuple | list) and len(first) > 1
+    if not isinstance(first[0] if labelled else first, str):
+        return DatasetSource(dataset)
+    items = [dataset[i] for i in range(len(dataset))]
+    if not labelled:
+        return TextSource(items)
+    targets = torch.tensor([item[1] for item in items])
+    names = getattr(dataset, "classes", None)
+    return TextSource([item[0] for item in items], targets, names=names)
 
 
 def _held_out(source: Source, share: float, seed: int) -> Tensor:

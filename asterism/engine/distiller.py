@@ -11,12 +11,12 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from asterism.augment import Views, to_float
+from asterism.augment import Views, as_input
 from asterism.data.cache import TeacherCache
 from asterism.engine.optimisation import make_optimizer, make_schedule
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, Samples, join_views, on_device
 
 Score = Callable[[Outputs, Tensor | None], dict[str, float]]
 
@@ -43,7 +43,7 @@ class Distiller(lightning.LightningModule):
         use_labels: bool,
         steps_per_epoch: int,
         caches: Sequence[TeacherCache] = (),
-        anchors: tuple[Tensor, Outputs] | None = None,
+        anchors: tuple[Samples, Outputs] | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -52,12 +52,12 @@ class Distiller(lightning.LightningModule):
             teacher: Its teacher, or None.
             methods: The methods, set up.
             settings: How to train.
-            views: What makes the training views; None leaves images as they come.
+            views: What makes the training views; None leaves samples as they come.
             score: See above.
             use_labels: Whether the task loss is part of the objective.
             steps_per_epoch: For the schedule.
             caches: The teacher's outputs on each view; none to run it every step.
-            anchors: Clean images of the anchor samples and what the teacher returns for them.
+            anchors: The anchor samples, clean, and what the teacher returns for them.
         """
         super().__init__()
         self.student = student
@@ -99,10 +99,10 @@ class Distiller(lightning.LightningModule):
             if self.settings.channels_last:
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.anchors is not None:
-            images, taught = self.anchors
+            samples, taught = self.anchors
             logits = None if taught.logits is None else taught.logits.to(self.device)
             taught = Outputs(taught.embedding.to(self.device), logits)
-            self.anchors = (images.to(self.device), taught)
+            self.anchors = (on_device(samples, self.device), taught)
 
     def on_train_epoch_start(self) -> None:
         """Switch the student to train mode: Lightning keeps the mode that it finds."""
@@ -114,8 +114,8 @@ class Distiller(lightning.LightningModule):
     ) -> Batch:
         """Move the tensors of a batch."""
         target = None if batch.target is None else batch.target.to(device)
-        images = tuple(v.to(device, non_blocking=True) for v in batch.views)
-        return Batch(images, batch.index.to(device), target, batch.anchors, batch.broken)
+        views = tuple(on_device(view, device) for view in batch.views)
+        return Batch(views, batch.index.to(device), target, batch.anchors, batch.broken)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any] | None:
         """Return the loss of one batch and its terms by name."""
@@ -124,9 +124,8 @@ class Distiller(lightning.LightningModule):
             return None
         views = self._views(batch)
         n = len(batch.index)
-        images = torch.cat(views) if len(views) > 1 else views[0]
-        run_student: Callable[[Tensor], Outputs] = self.called[0]
-        student = run_student(images)
+        run_student: Callable[[Samples], Outputs] = self.called[0]
+        student = run_student(join_views(views))
         terms: dict[str, Tensor] = {}
         if self.use_labels and batch.target is not None and student.logits is not None:
             seen = len(views) if self.settings.train_views else 1
@@ -159,11 +158,11 @@ class Distiller(lightning.LightningModule):
             raise ValueError(_not_finite(terms, self.global_step, batch.index))
         return {"loss": loss, "terms": {name: value.detach() for name, value in terms.items()}}
 
-    def _taught(self, views: tuple[Tensor, ...], index: Tensor) -> Outputs:
-        teacher: Callable[[Tensor], Outputs] = self.teacher[0]
+    def _taught(self, views: tuple[Samples, ...], index: Tensor) -> Outputs:
+        teacher: Callable[[Samples], Outputs] = self.teacher[0]
         if not self.caches:
-            return teacher(torch.cat(views))
-        number = self.current_epoch
+            return teacher(join_views(views))
+        number = 0 if self.views is None else self.current_epoch
         found = [
             cache.outputs(number, index, teacher, view)
             for cache, view in zip(self.caches, views, strict=True)
@@ -172,12 +171,13 @@ class Distiller(lightning.LightningModule):
         embedding = torch.cat([outputs.embedding for outputs in found])
         return Outputs(embedding, torch.cat(logits) if logits else None)
 
-    def _views(self, batch: Batch) -> tuple[Tensor, ...]:
+    def _views(self, batch: Batch) -> tuple[Samples, ...]:
         begun = time.perf_counter()
-        if self.views is None:
-            views = tuple(to_float(v) for v in batch.views)
+        (samples,) = batch.views
+        if self.views is None or isinstance(samples, list):
+            views: tuple[Samples, ...] = (as_input(samples),)
         else:
-            views = self.views(batch.views[0], batch.index, self.current_epoch)
+            views = self.views(samples, batch.index, self.current_epoch)
         self.seconds_waiting += time.perf_counter() - begun
         return views
 
@@ -189,7 +189,7 @@ class Distiller(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the outputs of one batch of clean images."""
         self.broken |= dict.fromkeys(batch.broken)
-        outputs = self.kept(to_float(batch.views[0]))
+        outputs = self.kept(as_input(batch.views[0]))
         logits = None if outputs.logits is None else outputs.logits.float().cpu()
         target = None if batch.target is None else batch.target.cpu()
         self.validated.append((Outputs(outputs.embedding.float().cpu(), logits), target))

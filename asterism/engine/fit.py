@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
-from torch import Tensor, nn
+from torch import nn
 
 from asterism.augment import Views
 from asterism.data import Data, Loader
@@ -22,7 +22,7 @@ from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
 from asterism.run import Run
-from asterism.types import Outputs
+from asterism.types import Outputs, Samples
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -60,7 +60,7 @@ def fit(
     use_labels: bool,
     resume: bool = False,
     cache: Callable[[Views], list[TeacherCache]] | None = None,
-    anchors: tuple[Tensor, Outputs] | None = None,
+    anchors: tuple[Samples, Outputs] | None = None,
 ) -> Fitted:
     """Train the student and keep its checkpoints and metrics in the run folder.
 
@@ -75,7 +75,7 @@ def fit(
     rest = Order(data.validation, settings.batch_size, seed=None)
     train = Loader(source, order, workers=workers)
     validation = Loader(data.validation_source or source, rest, workers=workers)
-    padding = max(1, min(source.image_shape[1:]) // 8)
+    padding = 0 if source.image_shape is None else max(1, min(source.image_shape[1:]) // 8)
     padding = padding if settings.padding is None else settings.padding
     asked = (settings.train_views or "real").count("virtual")
     virtual = max([asked, *(method.views - 1 for method in methods)])

@@ -1,9 +1,11 @@
 """How to train: what everyone sets, with defaults that work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+
+from asterism.types import Kind
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Settings:
         epochs: Passes over the training data.
         batch_size: Samples per step.
         lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
-        optimizer: `sgd` (Nesterov momentum 0.9) or `adamw`.
+        optimizer: `sgd` (Nesterov momentum 0.9), the default for images, or `adamw`, that for texts.
         weight_decay: L2 penalty; by default 5e-4 for sgd, 0.05 for adamw. None on biases and norms.
         schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
             down), `cosine`, `multi-step` (a tenth at each milestone) or `constant`.
@@ -45,7 +47,7 @@ class Settings:
     epochs: int = 30
     batch_size: int = 128
     lr: float | None = None
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] | None = None
     weight_decay: float | None = None
     schedule: Literal["one-cycle", "cosine", "multi-step", "constant"] = "one-cycle"
     milestones: tuple[int, ...] = ()
@@ -98,6 +100,10 @@ class Settings:
             )
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
+
+    def for_kind(self, kind: Kind) -> "Settings":
+        """Return these settings with what was left open filled in for images or texts."""
+        return replace(self, optimizer=self.optimizer or ("adamw" if kind == "text" else "sgd"))
 
     @property
     def device(self) -> torch.device:

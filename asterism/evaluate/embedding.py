@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, on_device
 
 
 def collect(
@@ -29,7 +29,7 @@ def collect(
     logits: list[Tensor] = []
     with evaluating(model):
         for batch in batches:
-            outputs = model(batch.views[0].to(device))
+            outputs = model(on_device(batch.views[0], device))
             embeddings.append(outputs.embedding.float().cpu())
             if outputs.logits is not None:
                 logits.append(outputs.logits.float().cpu())
