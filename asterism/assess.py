@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.augment import as_input
-from asterism.data import Data, Loader, Source
+from asterism.data import Data, Loader, Source, StoredTeacher
 from asterism.data.loading import Order
 from asterism.engine import Score
 from asterism.evaluate import (
@@ -39,7 +39,11 @@ def outputs_of(
             if len(batch.index):
                 yield Batch((as_input(batch.views[0]),), batch.index)
 
-    outputs = collect(model, clean(), _device(model))
+    if isinstance(model, StoredTeacher):
+        seen = torch.cat([batch.index for batch in clean()])
+        outputs = model.attach(source).of(seen)
+    else:
+        outputs = collect(model, clean(), _device(model))
     return outputs, torch.cat(targets) if targets else None
 
 
@@ -67,7 +71,10 @@ def assess(student: nn.Module, teacher: nn.Module | None, data: Data) -> dict[st
     outputs, target = outputs_of(student, source, rows)
     found: dict[str, Any] = {"split": split, "rows": len(outputs.embedding)}
     found["student"] = _measure(student, outputs, target, data, learning)
-    if teacher is not None:
+    # A teacher that is only its outputs may have none for other data than the training data.
+    if teacher is not None and not (
+        isinstance(teacher, StoredTeacher) and not teacher.knows(source)
+    ):
         taught, _ = outputs_of(teacher, source, rows)
         found["fidelity"] = asdict(fidelity(outputs, taught))
         found["teacher"] = _measure(teacher, taught, target, data, learning)
@@ -88,7 +95,9 @@ def _measure(
     data: Data,
     learning: Tensor,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"cost": asdict(cost(model, _example(data, _device(model))))}
+    found: dict[str, Any] = {}
+    if not isinstance(model, StoredTeacher):
+        found["cost"] = asdict(cost(model, _example(data, _device(model))))
     if target is None:
         return found
     if outputs.logits is not None and data.classes == outputs.logits.shape[1]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import torch
 from torch import nn
 
-from asterism.data import Data
+from asterism.data import Data, StoredTeacher, is_stored, open_stored
 from asterism.engine import Settings
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
@@ -26,8 +27,15 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
         FileNotFoundError: If a file is missing.
         ValueError: If there is no such model, or it is a built-in one without weights.
     """
-    if isinstance(name, str) and Path(name).is_dir():
-        return load(name)
+    if isinstance(name, str):
+        base, _, query = name.partition("?")
+        path = Path(base)
+        if path.name == "student.safetensors" and (path.parent / "student.json").is_file():
+            path = path.parent
+        if path.is_dir():
+            return load(path)
+        if is_stored(path):
+            return open_stored(path, dict(parse_qsl(query)))
     if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     spec = Spec(data.classes, data.source.image_shape, own_classifier=True)
@@ -63,6 +71,8 @@ def choose_methods(
 @torch.no_grad()
 def try_out(model: nn.Module, data: Data, role: str) -> Outputs:
     """Run two samples through a model, to see what it returns before an hour is spent."""
+    if isinstance(model, StoredTeacher):
+        return model.attach(data.source).of(torch.arange(2))
     shape = data.source.image_shape
     if shape is not None and tokeniser_of(model) is not None:
         raise ValueError(f"the {role} takes texts, and the data are images.")
@@ -78,14 +88,17 @@ def try_out(model: nn.Module, data: Data, role: str) -> Outputs:
     return outputs
 
 
-def refuse_views(methods: Sequence[Method], settings: Settings, data: Data) -> None:
-    """Raise a ValueError if several views are asked for of data that have one."""
+def refuse_views(
+    methods: Sequence[Method], settings: Settings, data: Data, teacher: nn.Module
+) -> None:
+    """Raise a ValueError if several views are asked for of data or a teacher that have one."""
     asking = [type(m).__name__ for m in methods if m.views > 1]
     if settings.train_views and "virtual" in settings.train_views:
         asking.append(f"train_views {settings.train_views}")
-    if asking and data.source.kind == "text":
+    one = "a text" if data.source.kind == "text" else "a teacher that is only its outputs"
+    if asking and (data.source.kind == "text" or isinstance(teacher, StoredTeacher)):
         raise ValueError(
-            f"{asking[0]} needs augmented views of each sample, and a text has one clean view: "
+            f"{asking[0]} needs augmented views of each sample, and {one} has one clean view: "
             "use a method of one view, as RKD, RRD and RRKD are."
         )
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from asterism.augment import Views
-from asterism.data import Data
+from asterism.data import Data, StoredTeacher
 from asterism.data.cache import TeacherCache
 from asterism.engine import Settings
 from asterism.models import weights_of
@@ -44,7 +44,9 @@ def _code() -> str:
 
 
 def weights_fingerprint(model: nn.Module) -> str:
-    """Return a short hash of a model's weights by name."""
+    """Return a short hash of a model's weights by name, or of a stored teacher's outputs."""
+    if isinstance(model, StoredTeacher):
+        return model.fingerprint()
     digest = hashlib.sha256()
     for name, value in sorted(weights_of(model).items()):
         digest.update(name.encode())
@@ -64,6 +66,8 @@ def teacher_cache(
     Raises:
         ValueError: If the data augment themselves, so that no view can be repeated.
     """
+    if isinstance(teacher, StoredTeacher):
+        return lambda views: [teacher.attach(data.source)]  # type: ignore[list-item]
     if folder is None or teacher is None or taught is None:
         return None
     if data.source.augmented:

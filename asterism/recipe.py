@@ -97,8 +97,7 @@ def distill(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default what the larger of the models
-            was made for, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
         labels: Use labels, where the data have them, for training and for model selection.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are kept for
@@ -144,8 +143,7 @@ def train(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default what the larger of the models
-            was made for, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         **settings: See `asterism.engine.Settings`.
 
@@ -177,7 +175,7 @@ def _run(choices: dict[str, Any], settings: Settings) -> Result:
         teacher = open_teacher(choices["teacher"], data)
         taught = try_out(teacher, data, "teacher")
         methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
-        refuse_views(methods, settings, data)
+        refuse_views(methods, settings, data, teacher)
         teacher.to(settings.device)
     elif not use_labels:
         raise ValueError(
@@ -248,11 +246,5 @@ def evaluate(run: str | Path, *, data: Any = None) -> Result:
 
 
 def _open(asked: dict[str, Any], *, test: Any) -> Data:
-    return open_data(
-        asked["data"],
-        validation=asked["validation_data"],
-        test=test,
-        validation_share=asked["validation_share"],
-        split_seed=asked["split_seed"],
-        image_size=asked["image_size"],
-    )
+    same = {key: asked[key] for key in ("validation_share", "split_seed", "image_size")}
+    return open_data(asked["data"], validation=asked["validation_data"], test=test, **same)

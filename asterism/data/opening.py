@@ -9,14 +9,13 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from asterism.augment import to_float
 from asterism.data import hub
 from asterism.data.folder import FolderSource
-from asterism.data.sources import ArraySource, DatasetSource, Source, check_dataset
+from asterism.data.sources import ArraySource, Source
 from asterism.data.tables import READERS, open_table
-from asterism.data.texts import TextSource, read_lines
+from asterism.data.texts import open_users_own, read_lines
 
 KINDS = (
     "`digits`, a folder of pictures, an .npz file with x (and y), a .csv, .tsv, .jsonl or .parquet "
@@ -138,7 +137,7 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
     if hub.is_dataset(data):
         return hub.open_object(data, image_size=image_size, class_names=names)
     if not isinstance(data, str | Path):
-        return _users_own(data)
+        return open_users_own(data)
     if data == "digits":
         return _digits()[0]
     base, _, query = str(data).partition("?")
@@ -161,22 +160,6 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
     if path.suffix != ".npz":
         raise ValueError(f"cannot read {path}: data are {KINDS}.")
     return _npz(path)
-
-
-def _users_own(dataset: Any) -> Source:
-    """Return a source of a Dataset, a DataLoader or a plain list; texts are read at once."""
-    dataset = dataset.dataset if isinstance(dataset, DataLoader) else dataset
-    check_dataset(dataset)
-    first = dataset[0]
-    labelled = isinstance(first, tuple | list) and len(first) > 1
-    if not isinstance(first[0] if labelled else first, str):
-        return DatasetSource(dataset)
-    items = [dataset[i] for i in range(len(dataset))]
-    if not labelled:
-        return TextSource(items)
-    targets = torch.tensor([item[1] for item in items])
-    names = getattr(dataset, "classes", None)
-    return TextSource([item[0] for item in items], targets, names=names)
 
 
 def _held_out(source: Source, share: float, seed: int) -> Tensor:

@@ -178,7 +178,12 @@ def _json_lines(path: Path) -> Read:
     return {name: [row.get(name) for row in rows] for name in names}, broken
 
 
-def _parquet(path: Path) -> Read:
+def read_parquet(path: Path) -> Any:
+    """Return a Parquet file as a table of pyarrow.
+
+    Raises:
+        ValueError: If pyarrow is missing, or the file cannot be read.
+    """
     try:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -186,9 +191,13 @@ def _parquet(path: Path) -> Read:
             f"reading {path} needs pyarrow: pip install 'asterism[parquet]'."
         ) from error
     try:
-        table = parquet.read_table(path)
+        return parquet.read_table(path)
     except Exception as error:  # pyarrow's own kinds, which cannot be named without it
         raise ValueError(f"cannot read {path}: {error}.") from error
+
+
+def _parquet(path: Path) -> Read:
+    table = read_parquet(path)
     return {name: table.column(name).to_pylist() for name in table.column_names}, {}
 
 

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from asterism.data.sources import Source, check_targets
+from asterism.data.sources import DatasetSource, Source, check_dataset, check_targets
 from asterism.types import Batch
 
 
@@ -86,3 +88,19 @@ def read_lines(path: Path) -> TextSource:
     except UnicodeDecodeError as error:
         raise ValueError(f"cannot read {path}: it is not UTF-8 ({error.reason}).") from error
     return TextSource(lines, place=str(path))
+
+
+def open_users_own(dataset: Any) -> Source:
+    """Return a source of a Dataset, a DataLoader or a plain list; texts are read at once."""
+    dataset = dataset.dataset if isinstance(dataset, DataLoader) else dataset
+    check_dataset(dataset)
+    first = dataset[0]
+    labelled = isinstance(first, tuple | list) and len(first) > 1
+    if not isinstance(first[0] if labelled else first, str):
+        return DatasetSource(dataset)
+    items = [dataset[i] for i in range(len(dataset))]
+    if not labelled:
+        return TextSource(items)
+    targets = torch.tensor([item[1] for item in items])
+    names = getattr(dataset, "classes", None)
+    return TextSource([item[0] for item in items], targets, names=names)

@@ -16,7 +16,7 @@ from torch import nn
 from asterism.augment import Views
 from asterism.data import Data, Loader
 from asterism.data.cache import TeacherCache
-from asterism.data.loading import Order
+from asterism.data.loading import Order, training_order
 from asterism.engine.callbacks import Checkpoints, Progress, Record
 from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
@@ -71,7 +71,13 @@ def fit(
     workers = settings.workers
     if workers is None:
         workers = 0 if getattr(source, "images", None) is not None else min(8, os.cpu_count() or 1)
-    order = Order(data.train, settings.batch_size, seed=settings.seed, drop_last=True)
+    order = training_order(
+        data.train,
+        settings.batch_size,
+        seed=settings.seed,
+        targets=source.targets,
+        per_class=settings.samples_per_class,
+    )
     rest = Order(data.validation, settings.batch_size, seed=None)
     train = Loader(source, order, workers=workers)
     validation = Loader(data.validation_source or source, rest, workers=workers)

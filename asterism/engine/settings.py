@@ -15,8 +15,10 @@ class Settings:
     Attributes:
         epochs: Passes over the training data.
         batch_size: Samples per step.
+        samples_per_class: Compose each batch of classes with this many samples each, every class
+            as often as any other; by default samples come as they are.
         lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
-        optimizer: `sgd` (Nesterov momentum 0.9), the default for images, or `adamw`, that for texts.
+        optimizer: `sgd` (Nesterov momentum 0.9; by default for images) or `adamw` (for texts).
         weight_decay: L2 penalty; by default 5e-4 for sgd, 0.05 for adamw. None on biases and norms.
         schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
             down), `cosine`, `multi-step` (a tenth at each milestone) or `constant`.
@@ -46,6 +48,7 @@ class Settings:
 
     epochs: int = 30
     batch_size: int = 128
+    samples_per_class: int | None = None
     lr: float | None = None
     optimizer: Literal["sgd", "adamw"] | None = None
     weight_decay: float | None = None
@@ -72,6 +75,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
         least = {"epochs": 1, "batch_size": 1, "devices": 1, "log_every": 1, "limit_steps": 1}
+        least["samples_per_class"] = 1
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:

@@ -111,13 +111,15 @@ def load_library(name: str, extra: str) -> Any:
         while cause is not None:
             chain.append(str(cause))
             cause = cause.__cause__ or cause.__context__
-        if isinstance(error, ModuleNotFoundError) and error.name == name:
-            problem = f"{name} is not installed"
-        elif any("torchvision" in text for text in chain):
-            problem = f"{name} cannot be imported: torchvision is missing or does not match torch"
-        else:
-            problem = f"{name} cannot be imported ({chain[0]})"
-        raise ValueError(f"{problem}: pip install 'asterism[{extra}]'.") from error
+        if any("operator torchvision::" in text for text in chain):
+            raise ValueError(
+                f"{name} cannot be imported, because the installed torchvision does not match the "
+                "installed torch: install the matching one, or remove it (pip uninstall "
+                "torchvision)."
+            ) from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
+        problem = "is not installed" if missing else f"cannot be imported ({chain[0]})"
+        raise ValueError(f"{name} {problem}: pip install 'asterism[{extra}]'.") from error
 
 
 def not_fetched(name: str, error: Exception, way_out: str) -> ValueError:

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from asterism.models.tokens import Tokeniser, tokeniser_of
 from asterism.types import Outputs
 
-# Tokens that go through a teacher at once.
-TOKENS_AT_ONCE = 1024
 Start = Literal["teacher", "random"]
 
 
@@ -159,15 +157,14 @@ def _given(tokenizer: str | None) -> str:
 def _start(
     table: nn.Embedding, tokeniser: Tokeniser, teacher: nn.Module | None, start: Start | None
 ) -> None:
-    """Begin with what the teacher makes of each token, as far as the width goes (PCA)."""
+    """Begin with the teacher's own vectors of the tokens, as far as the width goes (PCA)."""
     if start not in (None, "teacher", "random"):
         raise ValueError(f"start is teacher or random; got {start}.")
-    known = tokeniser_of(teacher)
-    if start == "random" or teacher is None or known is None:
+    rows = None if start == "random" else token_table(teacher, tokeniser)
+    if rows is None:
         if start == "teacher":
-            raise ValueError("start=teacher needs a teacher that takes texts.")
+            raise ValueError("start=teacher needs a teacher of texts with the same tokeniser.")
         return
-    rows = token_rows(teacher, tokeniser)
     rows = rows - rows.mean(0)
     _, directions = torch.linalg.eigh(rows.T @ rows)
     shown = (rows @ directions.flip(1))[:, : table.embedding_dim]
@@ -176,12 +173,12 @@ def _start(
     table.weight[:, : shown.shape[1]] = (shown * scale).to(table.weight.dtype)
 
 
-def token_rows(teacher: nn.Module, tokeniser: Tokeniser) -> Tensor:
-    """Return what a teacher makes of each token as a text of its own, float64 `(size, d)`."""
-    tokens = [tokeniser.tokenizer.id_to_token(i) or "" for i in range(tokeniser.size)]
-    texts = [token.removeprefix("##").replace("▁", " ").replace("Ġ", " ") for token in tokens]
-    rows = [
-        teacher(texts[i : i + TOKENS_AT_ONCE]).embedding.double().cpu()
-        for i in range(0, len(texts), TOKENS_AT_ONCE)
-    ]
-    return torch.cat(rows)
+def token_table(teacher: nn.Module | None, tokeniser: Tokeniser) -> Tensor | None:
+    """Return a teacher's vectors of a tokeniser's tokens, float64 `(size, d)`, if it has them."""
+    known = tokeniser_of(teacher)
+    if teacher is None or known is None or known.json != tokeniser.json:
+        return None
+    tables = (m.weight for m in teacher.modules() if isinstance(m, nn.Embedding))
+    fitting = (table for table in tables if len(table) >= tokeniser.size)
+    found = next(fitting, None)
+    return None if found is None else found[: tokeniser.size].double().cpu()
