@@ -97,7 +97,7 @@ def fit(
         teacher,
         methods,
         settings=settings,
-        views=None if source.augmented else views,
+        views=None if source.augmented or source.kind == "text" else views,
         score=score,
         use_labels=use_labels,
         steps_per_epoch=steps,

@@ -7,8 +7,12 @@ them, before anything imports torchvision. Only these tests do that, never the p
 
 import importlib.metadata
 import importlib.util
+import os
 
 import torch
+
+# Nothing is fetched, and nobody waits for a network that is not there.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 NEEDED = ("timm", "torchvision", "transformers", "sentence_transformers", "datasets", "pyarrow")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
