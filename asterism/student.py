@@ -115,6 +115,8 @@ def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) ->
         raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
     if spec.kind == "text" and factory is None:
         spec = replace(spec, tokenizer=folder.read_tokenizer())
+    if name.startswith("hf/") and spec.config is None:
+        raise RunError(f"{folder.path / 'student.json'} is damaged: it lacks the configuration.")
     if factory is None and ".py:" in name.partition("?")[0]:
         raise RunError(
             f"the student of {folder.path} was built by {name}; nothing named in a run folder is "

@@ -32,6 +32,10 @@ from asterism.types import Kind
 WAY_OUT = "Without a network, name a local folder, hf/path/to/folder."
 POOLINGS = ("cls", "mean", "pooler")
 LONGEST = 512
+NAMES_CODE = {
+    "auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal",
+    "experts_implementation", "_experts_implementation", "quantization_config",
+}  # fmt: skip
 # Statistics of a model that comes without a description of its preprocessing.
 PLAIN = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
@@ -56,8 +60,11 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
     config = _config(library, name, spec)
     keeps = spec.own_classifier and classes == spec.classes
     model, classifies = _model(
-        library, name, config, spec.kind, pretrained, keeps and pooling is None
+        library, name, config, spec.kind, pretrained=pretrained, keep=keeps, pooling=pooling
     )
+    pooler: Any = getattr(model, "pooler", None)
+    if pooling != "pooler" and pooler is not None and any(True for _ in pooler.parameters()):
+        setattr(model, "pooler", None)  # noqa: B010 (unused, and many checkpoints lack its weights)
     if hasattr(model, f"get_{spec.kind}_features"):
         model, pooling = Tower(model, spec.kind), "pooler"
     new_classes = None if keeps else classes
@@ -100,18 +107,34 @@ def input_size(name: str, arguments: dict[str, Any]) -> int | None:
 
 def _config(library: Any, name: str, spec: Spec) -> Any:
     if spec.config is not None:
-        return library.AutoConfig.for_model(**spec.config["model"])
+        return library.AutoConfig.for_model(**_harmless(spec.config["model"]))
     with _reported(library, name):
         return library.AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 
+def _harmless(config: Any) -> Any:
+    """Return a configuration from a run card without what would import or fetch something."""
+    if isinstance(config, dict):
+        return {k: _harmless(v) for k, v in config.items() if k not in NAMES_CODE}
+    return config
+
+
 def _model(
-    library: Any, name: str, config: Any, kind: Kind, pretrained: bool, keep_classifier: bool
+    library: Any,
+    name: str,
+    config: Any,
+    kind: Kind,
+    *,
+    pretrained: bool,
+    keep: bool,
+    pooling: str | None,
 ) -> tuple[nn.Module, bool]:
     """Return the library's model, and whether it classifies."""
     task = "ForImageClassification" if kind == "image" else "ForSequenceClassification"
     made_as = config.architectures or ()
-    classifies = keep_classifier and any(a.endswith(task) for a in made_as)
+    classifies = (
+        keep and (pooling is None or kind == "text") and any(a.endswith(task) for a in made_as)
+    )
     auto = getattr(library, f"AutoModel{task}" if classifies else "AutoModel")
     with _reported(library, name):
         if not pretrained:
@@ -124,11 +147,9 @@ def _model(
             dtype=torch.float32,
             output_loading_info=True,
         )
-    missing = [key for key in found["missing_keys"] if "pooler" not in key]
+    missing = [k for k in found["missing_keys"] if pooling == "pooler" or "pooler" not in k]
     if missing:
         raise ValueError(f"hf/{name} has no weights for {sorted(missing)[0]}.")
-    if found["missing_keys"]:
-        model.pooler = None  # a pooler of random weights would look like an embedding
     return model, classifies
 
 

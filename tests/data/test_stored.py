@@ -36,9 +36,8 @@ def test_it_teaches_what_the_network_itself_teaches(teacher, tmp_path):
         path = str(tmp_path / name)
         stored = recipe.distill(path, STUDENT, "digits", out=tmp_path / "s", **options)
         for key, value in live.student.state_dict().items():
-            torch.testing.assert_close(
-                stored.student.state_dict()[key], value, rtol=1e-3, atol=1e-4
-            )
+            kept = stored.student.state_dict()[key]
+            torch.testing.assert_close(kept, value, rtol=1e-3, atol=1e-4)
         # Matched by row, it has nothing for the 500 test digits.
         assert "fidelity" not in stored.evaluation
         assert stored.accuracy == pytest.approx(live.accuracy, abs=0.01)

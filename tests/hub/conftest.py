@@ -8,7 +8,9 @@ them, before anything imports torchvision. Only these tests do that, never the p
 import importlib.metadata
 import importlib.util
 import os
+from functools import partial
 
+import pytest
 import torch
 
 # Nothing is fetched, and nobody waits for a network that is not there.
@@ -52,6 +54,14 @@ if not MISSING and torch.version.cuda is None:
         DECLARED = declare_operators()  # as long as this lives, so do the declarations
 
 collect_ignore_glob = ["test_*.py"] if MISSING else []
+
+
+@pytest.fixture(autouse=True)
+def without_a_stop_watch(monkeypatch):
+    """Timing large networks takes minutes, and test_cost.py does it."""
+    from asterism import assess  # not before the operators are declared
+
+    monkeypatch.setattr(assess, "cost", partial(assess.cost, batch_sizes=(1,), repeats=1))
 
 
 def pytest_report_header() -> str | None:

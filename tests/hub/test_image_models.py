@@ -7,6 +7,7 @@ import timm
 import torch
 import torchvision
 import transformers
+from safetensors.torch import save_file
 
 import asterism
 from asterism import KD, RKD, recipe
@@ -49,10 +50,10 @@ def images():
 def names(vit):
     found = [f"timm/{name}?pretrained=false&image_size=64" for name in TIMM]
     found += [f"torchvision/{name}?pretrained=false&image_size=64" for name in TORCHVISION[:2]]
-    return [*found, "torchvision/vit_b_16?pretrained=false&image_size=32", f"hf/{vit}"]
+    return [*found, f"hf/{vit}"]
 
 
-@pytest.mark.parametrize("which", range(7))
+@pytest.mark.parametrize("which", range(6))
 def test_one_step_of_distillation_as_teacher_and_as_student(which, vit, images, tmp_path):
     """Teacher and student of the same kind: its own classes against those of the data."""
     name = names(vit)[which]
@@ -69,6 +70,23 @@ def test_one_step_of_distillation_as_teacher_and_as_student(which, vit, images, 
     outputs = loaded(images[:3] / 255)
     assert outputs.logits.shape == (3, 5)
     torch.testing.assert_close(outputs, result.student(images[:3] / 255), rtol=1e-4, atol=1e-5)
+
+
+def test_one_step_of_the_smallest_vit_of_torchvision(images):
+    """Without the recipe, whose checkpoints of 86 million weights take half a minute."""
+    name = "torchvision/vit_b_16?pretrained=false&image_size=32"
+    teacher, student = build(name, TEACHER).eval(), build(name, STUDENT)
+    with torch.no_grad():
+        taught = teacher(images[:6] / 255)
+    before = student.module.module.heads.head.weight.clone()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+    sum(RKD()(student(images[:6] / 255), taught).values()).backward()
+    patches = student.module.module.conv_proj.weight
+    assert patches.grad.abs().max() > 0
+    old = patches.detach().clone()
+    optimizer.step()
+    assert not torch.equal(old, patches)
+    assert torch.equal(before, student.module.module.heads.head.weight)  # RKD asks for no logits
 
 
 @pytest.mark.parametrize("name", [*TIMM, "deit_tiny_distilled_patch16_224", "convnext_atto"])
@@ -120,8 +138,8 @@ def test_a_vit_of_transformers_with_its_own_preprocessing(vit):
     assert larger(images).embedding.shape == (2, 32)
     with pytest.raises(ValueError, match="pooling is one of cls, mean, pooler; got max"):
         build(f"hf/{vit}?pooling=max", TEACHER)
-    with pytest.raises(AttributeError | TypeError | ValueError):
-        build(f"hf/{vit}?pooling=pooler", TEACHER)(images)  # it has no weights for a pooler
+    with pytest.raises(ValueError, match=r"has no weights for pooler\.dense"):
+        build(f"hf/{vit}?pooling=pooler", TEACHER)
 
 
 @torch.no_grad()
@@ -161,8 +179,6 @@ def test_a_student_begins_with_the_weights_of_its_name(vit, tmp_path):
     torch.testing.assert_close(student.state_dict()[f"module.module.{name}"], weight)
     model = build("timm/resnet18?pretrained=false&image_size=32&classes=4", TEACHER)
     assert model(torch.rand(2, 3, 32, 32)).logits.shape == (2, 4)
-    from safetensors.torch import save_file
-
     save_file(model.module.module.state_dict(), tmp_path / "w.safetensors")
     name = f"timm/resnet18?pretrained=false&classes=4&weights={tmp_path / 'w.safetensors'}"
     again = build(name, TEACHER).eval()
