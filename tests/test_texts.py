@@ -76,11 +76,11 @@ def test_distillation_of_texts_from_end_to_end(student, table, teacher, tmp_path
 def test_without_labels_from_lines_and_from_a_cache(table, teacher, tmp_path):
     lines = [line.split("\t")[0] for line in table.read_text().splitlines()[1:301]]
     (tmp_path / "lines.txt").write_text("\n".join([*lines, ""]))
-    options = {**QUICK, "method": [RKD(), RRD(bank_size=64, dim=16)]}
-    options["teacher_cache"] = tmp_path / "cache"
+    options = {**QUICK, "teacher_cache": tmp_path / "cache"}
     results = [
         recipe.distill(
-            teacher, "text-static?width=16", data, out=tmp_path / name, **options
+            teacher, "text-static?width=16", data, out=tmp_path / name,
+            method=[RKD(), RRD(bank_size=64, dim=16)], **options,
         )
         for name, data in (("a", str(tmp_path / "lines.txt")), ("b", lines))
     ]  # fmt: skip

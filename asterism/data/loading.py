@@ -120,6 +120,18 @@ class ClassOrder(Order):
         return cycled
 
 
+def left_over(order: Order, epochs: int) -> Tensor:
+    """Return the rows that no batch of so many epochs has: the ends that fill no batch."""
+    rest = set(order.rows.tolist())
+    for epoch in range(epochs):
+        order.set_epoch(epoch)
+        for batch in order:
+            rest.difference_update(batch)
+        if not rest:
+            break
+    return torch.tensor(sorted(rest), dtype=torch.int64)
+
+
 def training_order(
     rows: Tensor,
     batch_size: int,

@@ -189,6 +189,8 @@ class Distiller(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the outputs of one batch of clean images."""
         self.broken |= dict.fromkeys(batch.broken)
+        if len(batch.index) == 0:
+            return
         outputs = self.kept(as_input(batch.views[0]))
         logits = None if outputs.logits is None else outputs.logits.float().cpu()
         target = None if batch.target is None else batch.target.cpu()

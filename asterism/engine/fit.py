@@ -16,7 +16,7 @@ from torch import nn
 from asterism.augment import Views
 from asterism.data import Data, Loader
 from asterism.data.cache import TeacherCache
-from asterism.data.loading import Order, training_order
+from asterism.data.loading import Order, left_over, training_order
 from asterism.engine.callbacks import Checkpoints, Progress, Record
 from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
@@ -124,13 +124,20 @@ def fit(
     kept = torch.load(file, map_location="cpu", weights_only=True)
     distiller.cpu().load_state_dict(kept["state_dict"])
     seconds = time.perf_counter() - begun
+    # A row that no batch had may be unreadable as well, and its name is wanted too.
+    never = data.train[:0] if settings.limit_steps else left_over(order, settings.epochs)
+    unseen = [
+        name
+        for rows in torch.split(never, 256)
+        for name in source.__getitems__(rows.tolist()).broken
+    ]
     return Fitted(
         student=distiller.kept.eval(),
         score=float(kept["callbacks"]["Checkpoints"][settings.keep]),
         steps=trainer.global_step,
         seconds=seconds,
         seconds_per_step=seconds / max(1, trainer.global_step - before),
-        broken=tuple(distiller.broken),
+        broken=tuple(distiller.broken | dict.fromkeys(unseen)),
     )
 
 

@@ -102,7 +102,8 @@ def test_tables_of_pictures(tmp_path):
     batch = all_of(source)
     assert batch.views[0][:, 0, 0, 0].tolist() == [0, 80, 160]
     assert batch.target.tolist() == [0, 1, 1]
-    assert [b.split("/")[-1].split(" (")[0] for b in batch.broken] == ["nix.png", "a.csv, row 4"]
+    named = [broken.split(" (")[0].split("/")[-1] for broken in batch.broken]
+    assert named == ["nix.png", "a.csv, row 4"]
     assert list(source.ids)[:3] == ["0.png", "1.png", "nix.png"]
     assert len(source.fingerprint()) == 16
 
