@@ -129,6 +129,7 @@ def fit(
     unseen = [
         name
         for rows in torch.split(never, 256)
+        if len(rows)
         for name in source.__getitems__(rows.tolist()).broken
     ]
     return Fitted(
