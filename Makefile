@@ -13,7 +13,9 @@ HUB := .venv-hub
 demo: $(VENV)/ready
 	$(VENV)/bin/asterism demo
 
+# Without a browser its tests say so and are skipped.
 test: $(VENV)/ready
+	-PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/browser $(VENV)/browser
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
 	$(MAKE) test-hub

@@ -35,7 +35,7 @@ def choose_anchors(
         if data.source.targets is None or data.classes is None:
             raise ValueError(f"{strategy} anchors need labels: choose random ones.")
         if strategy == "most-confident":
-            rows = rows[_confidence(teacher, data, rows).argsort(descending=True, stable=True)]
+            rows = _by_confidence(teacher, data, rows)
         target = data.source.targets[rows]
         each = max(1, count // data.classes)
         rows = torch.cat([rows[target == c][:each] for c in range(data.classes)])
@@ -44,7 +44,11 @@ def choose_anchors(
     return as_input(batch.views[0]), taught
 
 
-def _confidence(teacher: nn.Module, data: Data, rows: Tensor) -> Tensor:
+def _by_confidence(teacher: nn.Module, data: Data, rows: Tensor) -> Tensor:
+    """Return the rows that can be read, those first of whose class the teacher is surest."""
+    # What cannot be read has no outputs either.
+    parts = [data.source.__getitems__(some.tolist()).index for some in torch.split(rows, 256)]
+    rows = torch.cat(parts)
     taught, target = outputs_of(teacher, data.source, rows)
     if taught.logits is None or target is None or taught.logits.shape[1] != data.classes:
         raise ValueError(
@@ -52,4 +56,5 @@ def _confidence(teacher: nn.Module, data: Data, rows: Tensor) -> Tensor:
         )
     probability = taught.logits.softmax(1)
     own = probability[torch.arange(len(target)), target]
-    return torch.where(probability.argmax(1) == target, own, own - 1)
+    confidence = torch.where(probability.argmax(1) == target, own, own - 1)
+    return rows[confidence.argsort(descending=True, stable=True)]

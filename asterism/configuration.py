@@ -6,41 +6,78 @@ from typing import Any
 
 from asterism.engine import Settings
 from asterism.methods.base import Method
+from asterism.models import as_text
 from asterism.run import Run, RunError
 
-NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
+NAMED = (
+    "teacher",
+    "student",
+    "data",
+    "validation_data",
+    "test_data",
+    "out",
+    "teacher_cache",
+    "baseline",
+)
+
+# What says how to run, not what.
+NO_SETTING = ("settings", "resume", "overwrite", "with_baselines", "report")
 
 # What may change between a run and its resumption without making it another experiment.
-_HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "provenance", "teacher_cache"}
+HARMLESS = {"out", "workers", "log_every", "accelerator", "teacher_cache", "baseline"}
+HARMLESS |= {"checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
+
+# What a run fills in from models and data where it was left open.
+FILLED_IN = {"image_size", "method", "optimizer"}
 
 
 def configuration(
     choices: dict[str, Any], methods: Sequence[Method], settings: Settings
 ) -> dict[str, Any]:
-    """Return all settings as plain values; objects are kept by their description."""
-    config = {k: v for k, v in choices.items() if k not in ("settings", "resume", "overwrite")}
+    """Return all settings as plain values; objects are kept by the name of their kind."""
+    config = {k: v for k, v in choices.items() if k not in NO_SETTING}
     for key in NAMED:
-        value = config[key]
-        config[key] = value if value is None or isinstance(value, str) else str(value)
-    config["method"] = [
-        {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()} for m in methods
-    ]
+        config[key] = None if config[key] is None else as_text(config[key])
+    config["method"] = described(methods)
     if choices["teacher"] is None:  # the options of `train`
         config["model"] = config.pop("student")
-        for key in ("teacher", "method", "labels", "teacher_cache"):
+        for key in ("teacher", "method", "labels", "teacher_cache", "baseline"):
             del config[key]
-    flat = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
-    return {**config, **flat}
+    return {**config, **plain(settings)}
 
 
-def refuse_changes(run: Run, config: dict[str, Any]) -> None:
-    """Raise a RunError if the run in the folder was begun with other settings."""
+def described(methods: Sequence[Method]) -> list[dict[str, Any]]:
+    """Return methods by class and arguments, in the form that `--config` reads."""
+    return [
+        {"class_path": f"{type(m).__module__}.{type(m).__qualname__}", "init_args": m.config()}
+        if type(m).__module__.partition(".")[0] != "asterism"
+        else {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()}
+        for m in methods
+    ]
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Return the settings of a training as plain values."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
+
+
+def refuse_changes(run: Run, config: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Raise a RunError if the run in the folder was begun with other settings, data or teacher."""
     if not (run.path / "config.yaml").exists():
         return
-    before = run.read_config()
-    for key in config.keys() - _HARMLESS:
-        if before.get(key) != config[key]:
+    # A run that is older than an option had what is the default now.
+    before = {**plain(Settings()), **run.read_config()}
+    for key in config.keys() - HARMLESS:
+        if key in before and before[key] != config[key]:
             raise RunError(
                 f"{run.path} was begun with {key} {before.get(key)!r}; resuming with "
                 f"{config[key]!r} would be another experiment: use the same, or a new folder."
+            )
+    known = before.get("provenance") or {}
+    for key in ("data", "validation_data", "test_data", "teacher"):
+        if key in known and known[key] != provenance[key]:
+            raise RunError(
+                f"{run.path} was begun with other contents of its {key.replace('_', ' ')} "
+                f"(fingerprint {known[key]}, now {provenance[key]}): resuming would be another "
+                "experiment."
             )

@@ -1,8 +1,10 @@
 """Do teacher, student, methods and data fit together? Asked before an hour is spent."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import parse_qsl
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import torch
 from torch import nn
@@ -12,34 +14,93 @@ from asterism.engine import Settings
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
-from asterism.models import BUILT_IN, Spec, build, input_size, tokeniser_of
+from asterism.models import (
+    BUILT_IN,
+    Spec,
+    as_text,
+    build,
+    card_of,
+    in_words,
+    input_size,
+    named,
+    tokeniser_of,
+)
+from asterism.models.adapt import Adapted
 from asterism.run import Run
-from asterism.student import load
+from asterism.student import Student, load
 from asterism.types import Outputs, Samples
 
+# A name, a module, or what makes one.
 Model = str | nn.Module | Callable[..., nn.Module]
 
 
+def student_of_run(name: Model) -> tuple[Student, Path] | None:
+    """Return the student of the run that a name means, and the run; None for other models.
+
+    A run is named by its folder, or, where the student was built by a user's own file, by
+    path/to/file.py:factory?weights=FOLDER.
+    """
+    if not isinstance(name, str):
+        return None
+    path = Path(name)
+    if path.name == "student.safetensors" and (path.parent / "student.json").is_file():
+        path = path.parent
+    if path.is_dir():
+        return load(path), path
+    base, _, query = name.partition("?")
+    folder = Path(str(named(name)[1].get("weights")))
+    if not folder.is_dir():
+        return None
+    others = urlencode([(key, value) for key, value in parse_qsl(query) if key != "weights"])
+    return load(folder, factory=f"{base}?{others}"), folder
+
+
+def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the student, and the card from which `asterism.load` builds it again.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If there is no such model, or an earlier student has other classes.
+    """
+    earlier = student_of_run(name)
+    if earlier is None:
+        student = build(name, spec)
+        embedding = student.embedding if isinstance(student, Adapted) else None
+        kept = {"model": as_text(name), "embedding": embedding, "config": card_of(student)}
+        return student, {**kept, **spec.card()}
+    card = Run(earlier[1]).read_card()
+    if spec.classes not in (None, card["classes"]):
+        raise ValueError(
+            f"the student of {earlier[1]} has {card['classes'] or 'no'} classes, and this run "
+            f"needs {spec.classes}: begin with a new one."
+        )
+    return earlier[0].model, card
+
+
 def open_teacher(name: Model, data: Data) -> nn.Module:
-    """Return the teacher: the student of an earlier run, or a model by name.
+    """Return the teacher: the student of an earlier run, a file of outputs, or a model by name.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If there is no such model, or it is a built-in one without weights.
     """
-    if isinstance(name, str):
-        base, _, query = name.partition("?")
-        path = Path(base)
-        if path.name == "student.safetensors" and (path.parent / "student.json").is_file():
-            path = path.parent
-        if path.is_dir():
-            return load(path)
-        if is_stored(path):
-            return open_stored(path, dict(parse_qsl(query)))
+    if earlier := student_of_run(name):
+        return earlier[0]
+    base, _, query = name.partition("?") if isinstance(name, str) else ("", "", "")
+    if is_stored(Path(base)):
+        stored = open_stored(Path(base), dict(parse_qsl(query)))
+        stored.on(data.source)  # the training data come first: rows without ids are theirs
+        return stored
     if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     spec = Spec(data.classes, data.source.image_shape, own_classifier=True)
     return build(name, spec).eval()
+
+
+def open_baseline(run: str | Path, student: Model) -> nn.Module:
+    """Return the student of a run without the teacher, built as the present student is."""
+    own_code = not isinstance(student, str) or ".py:" in student.partition("?")[0]
+    return load(run, factory=copy.deepcopy(student) if own_code else None)
 
 
 def common_size(*models: Model | None) -> int:
@@ -53,39 +114,6 @@ def common_size(*models: Model | None) -> int:
             size = input_size(model)
         sizes += [size] if size else []
     return int(max(sizes, default=32))
-
-
-def choose_methods(
-    method: Method | Sequence[Method] | None, data: Data, taught: Outputs, *, use_labels: bool
-) -> list[Method]:
-    """Return the methods as a list; without any, what is known to work with such a teacher."""
-    if method is not None:
-        return [method] if isinstance(method, Method) else list(method)
-    if not use_labels:
-        return [RKD()]
-    relations = RKD(distance_weight=25.0, angle_weight=50.0)
-    same_classes = taught.logits is not None and taught.logits.shape[1] == data.classes
-    return [relations, KD()] if same_classes else [relations]
-
-
-@torch.no_grad()
-def try_out(model: nn.Module, data: Data, role: str) -> Outputs:
-    """Run two samples through a model, to see what it returns before an hour is spent."""
-    if isinstance(model, StoredTeacher):
-        return model.attach(data.source).of(torch.arange(2))
-    shape = data.source.image_shape
-    if shape is not None and tokeniser_of(model) is not None:
-        raise ValueError(f"the {role} takes texts, and the data are images.")
-    samples: Samples = ["a text", "another"] if shape is None else torch.zeros(2, *shape)
-    what = "texts" if shape is None else f"images of shape {shape}"
-    try:
-        with evaluating(model):
-            outputs = model(samples)
-    except (RuntimeError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"the {role} cannot take {what}: {error}.") from error
-    if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
-        raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")
-    return outputs
 
 
 def refuse_views(
@@ -103,10 +131,76 @@ def refuse_views(
         )
 
 
+def choose_methods(
+    method: Method | Sequence[Method] | None, data: Data, taught: Outputs, *, use_labels: bool
+) -> list[Method]:
+    """Return the methods as a list; without any, what is known to work with such a teacher."""
+    if method is not None:
+        return [method] if isinstance(method, Method) else list(method)
+    if not use_labels:
+        return [RKD()]
+    relations = RKD(distance_weight=25.0, angle_weight=50.0)
+    same_classes = taught.logits is not None and taught.logits.shape[1] == data.classes
+    return [relations, KD()] if same_classes else [relations]
+
+
+@torch.no_grad()
+def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = None) -> Outputs:
+    """Run two samples through a model, to see what it returns before an hour is spent.
+
+    A teacher that is only its outputs is asked for those of two samples.
+
+    Args:
+        model: The model.
+        data: The data of the run.
+        role: What to call the model.
+        classes: Number of classes that labels or methods ask it for, if any.
+
+    Raises:
+        ValueError: If it cannot take the samples, or returns something else.
+    """
+    if isinstance(model, StoredTeacher):
+        return model.on(data.source).of(torch.arange(2))
+    shape = data.source.image_shape
+    if shape is not None and tokeniser_of(model) is not None:
+        raise ValueError(f"the {role} takes texts, and the data are images.")
+    samples: Samples = ["a text", "another"] if shape is None else torch.zeros(2, *shape)
+    what = "texts" if shape is None else f"images of shape {shape}"
+    try:
+        with evaluating(model):
+            outputs = model(samples)
+    except Exception as error:  # of any kind: a user's own module may run here
+        raise ValueError(f"the {role} cannot take {what}: {in_words(error)}.") from error
+    if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
+        raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")
+    if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
+        raise ValueError(
+            f"the {role} gives no scores of {classes} classes, and labels or methods need them: "
+            "give it a classifier, or leave them out."
+        )
+    return outputs
+
+
 def student_classes(
-    methods: Sequence[Method], data: Data, taught: Outputs | None, use_labels: bool
+    methods: Sequence[Method],
+    data: Data,
+    taught: Outputs | None,
+    *,
+    labels: bool,
+    use_labels: bool,
 ) -> int | None:
-    """Return the number of classes of the student, or say what does not fit."""
+    """Return the number of classes of the student, or say what does not fit.
+
+    Args:
+        methods: The methods.
+        data: The data.
+        taught: What the teacher returns, if there is one.
+        labels: Whether the user lets the run see labels.
+        use_labels: Whether labels are part of the objective.
+
+    Raises:
+        ValueError: If a method needs what data, teacher or user do not give.
+    """
     for method in methods:
         name = type(method).__name__
         if "logits" in method.needs:
@@ -121,6 +215,8 @@ def student_classes(
                     f"{name} compares class scores: the teacher has {width} classes, the data "
                     f"{data.classes}. Use RKD, which compares embeddings, or --labels false."
                 )
+        if not labels and ("target" in method.needs or _chosen_by_label(method)):
+            raise ValueError(f"{name} needs labels, and --labels false leaves them out.")
         if "target" in method.needs and data.classes is None:
             raise ValueError(f"{name} needs labels, and the data have none.")
     if use_labels:
@@ -128,3 +224,7 @@ def student_classes(
     if any("logits" in method.needs for method in methods) and taught is not None:
         return None if taught.logits is None else taught.logits.shape[1]
     return None
+
+
+def _chosen_by_label(method: Method) -> bool:
+    return "anchors" in method.needs and method.anchors != "random"

@@ -28,6 +28,7 @@ def provenance(data: Data, teacher: nn.Module | None) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
         "code": _code(),
         "data": data.source.fingerprint(),
+        "validation_data": data.validation_source.fingerprint() if data.validation_source else None,
         "test_data": data.test.fingerprint() if data.test else None,
         "teacher": weights_fingerprint(teacher) if teacher is not None else None,
     }
@@ -67,7 +68,7 @@ def teacher_cache(
         ValueError: If the data augment themselves, so that no view can be repeated.
     """
     if isinstance(teacher, StoredTeacher):
-        return lambda views: [teacher.attach(data.source)]  # type: ignore[list-item]
+        return lambda views: [teacher.on(data.source)]  # type: ignore[list-item]
     if folder is None or teacher is None or taught is None:
         return None
     if data.source.augmented:
@@ -88,14 +89,11 @@ def teacher_cache(
     def tables(views: Views) -> list[TeacherCache]:
         if data.source.kind == "text":  # one clean view, whatever the epoch
             rows = len(data.source)
-            return [TeacherCache(Path(folder), key, views=1, rows=rows, like=taught)]
+            return [TeacherCache(Path(folder), key, rows=rows, like=taught)]
         # A table for each view of a sample, so that runs with and without virtual views share.
         crop = {"seed": views.seed, "padding": views.padding, "flip": views.flip}
         kinds = ["real", *(f"virtual {i}" for i in range(views.virtual))]
         seen = [{**key, "views": {**crop, "kind": kind}} for kind in kinds]
-        return [
-            TeacherCache(Path(folder), k, views=settings.epochs, rows=len(data.source), like=taught)
-            for k in seen
-        ]
+        return [TeacherCache(Path(folder), k, rows=len(data.source), like=taught) for k in seen]
 
     return tables

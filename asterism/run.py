@@ -4,20 +4,28 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 from filelock import FileLock, Timeout
-from safetensors.torch import save_file
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILES = (
-    "config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors",
-    "tokenizer.json",
+    "aligner.json", "aligner.safetensors", "config.yaml", "evaluation.npz", "metrics.jsonl",
+    "report.html", "report.json", "report.md", "result.json", "student.json",
+    "student.safetensors", "tokenizer.json",
 )  # fmt: skip
+# What numpy raises for a file that holds no plain arrays.
+NOT_ARRAYS = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class RunError(ValueError):
@@ -33,17 +41,24 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
 
     @contextmanager
-    def writing(self, *, resume: bool = False, overwrite: bool = False) -> Iterator[None]:
+    def writing(
+        self, *, resume: bool = False, overwrite: bool = False, first: bool = True
+    ) -> Iterator[None]:
         """Hold the folder for one process; the lock dies with the process.
 
         Args:
             resume: Go on with the run that is there, if any.
             overwrite: Delete the run that is there, if any.
+            first: Whether this process is the one that writes, of several that train together; the
+                others pass.
 
         Raises:
             RunError: If another process holds it, if a run is there and neither argument is set,
                 or if the folder holds something that is no run.
         """
+        if not first:
+            yield
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -56,21 +71,30 @@ class Run:
         try:
             self._make_room(resume=resume, overwrite=overwrite)
             yield
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(f"Go on with --out {self.path} --resume.") from stopped
         finally:
             lock.release()
 
     def in_use(self) -> bool:
         """Return whether a process holds the folder right now."""
-        lock = FileLock(self.path / ".lock")
+        file = self.path / ".lock"
+        if not file.exists():
+            return False  # and looking must not make the folder
         try:
-            with lock.acquire(timeout=0):
+            with FileLock(file).acquire(timeout=0):
                 return False
         except Timeout:
             return True
-        except OSError:
-            return False  # there is no such folder yet
+
+    def finished(self) -> bool:
+        """Return whether the run has a result."""
+        return (self.path / "result.json").exists()
 
     def _make_room(self, *, resume: bool, overwrite: bool) -> None:
+        for name in FILES:  # what a process that was killed had begun to write
+            for temporary in self.path.glob(f".{name}.*"):
+                temporary.unlink()
         found = {p.name for p in self.path.iterdir()} - {".lock"}
         if not found or (resume and "config.yaml" in found):
             return
@@ -97,7 +121,11 @@ class Run:
 
     def read_config(self) -> dict[str, Any]:
         """Return the settings of the run."""
-        config = yaml.safe_load(self._read("config.yaml"))
+        try:
+            config = yaml.safe_load(self._read("config.yaml"))
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise RunError(f"{self.path / 'config.yaml'} is damaged: {reason}.") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.path / 'config.yaml'} is damaged: it holds no settings.")
         return config
@@ -111,8 +139,11 @@ class Run:
         """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
         if not (self.path / "metrics.jsonl").exists():
             return []
-        lines = self._read("metrics.jsonl").decode().split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        lines = self._read("metrics.jsonl").decode(errors="replace").split("\n")
+        try:
+            return [json.loads(line) for line in lines[:-1]]
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: {error}.") from error
 
     def cut_metrics(self, step: int) -> None:
         """Forget metrics from after this step: a resumed run will write them again."""
@@ -127,23 +158,54 @@ class Run:
         """Return what the run came to."""
         return self._read_json("result.json")
 
+    def read_evaluation(self) -> dict[str, np.ndarray]:
+        """Return the sampled rows behind the result: an array by name, none if there is no file."""
+        path = self.path / "evaluation.npz"
+        if not path.exists():
+            return {}
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except NOT_ARRAYS as error:
+            raise RunError(f"{path} is damaged: {error}.") from error
+
+    def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Write a sample of what was measured: embeddings, neighbours, pictures."""
+        with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
     def write_student(
-        self, weights: dict[str, Tensor], card: dict[str, Any], tokenizer: str | None = None
+        self, weights: "dict[str, Tensor]", card: dict[str, Any], tokenizer: str | None = None
     ) -> None:
         """Write the student alone: its weights, its tokeniser, and how to build it."""
         if tokenizer is not None:
             self._write("tokenizer.json", tokenizer.encode())
-        with self._atomic("student.safetensors") as file:
-            save_file(weights, file)
-        self._write("student.json", (json.dumps(card, indent=2) + "\n").encode())
+        self._write_weights("student", weights, card)
 
-    def read_card(self) -> dict[str, Any]:
-        """Return how to build the student."""
-        return self._read_json("student.json")
+    def write_aligner(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
+        """Write the map into the teacher's space: a linear layer, and how it was made."""
+        self._write_weights("aligner", weights, card)
+
+    def _write_weights(self, name: str, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
+        from safetensors.torch import save_file  # here: who only reads a run needs no torch
+
+        with self._atomic(f"{name}.safetensors") as file:
+            save_file(weights, file)
+        self._write(f"{name}.json", (json.dumps(card, indent=2) + "\n").encode())
+
+    def read_aligner(self) -> dict[str, Any]:
+        """Return how the map into the teacher's space was made."""
+        if not (self.path / "aligner.json").exists():
+            raise FileNotFoundError(f"{self.path} has no aligner: `asterism align` fits one.")
+        return self._read_json("aligner.json")
 
     def read_tokenizer(self) -> str:
         """Return the student's tokenizer.json."""
         return self._read("tokenizer.json").decode(errors="replace")
+
+    def read_card(self) -> dict[str, Any]:
+        """Return how to build the student."""
+        return self._read_json("student.json")
 
     def _read(self, name: str) -> bytes:
         try:

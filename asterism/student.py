@@ -1,16 +1,15 @@
-"""A student alone: what a run folder keeps of it, and how it comes back."""
+"""The trained student of a run folder, ready to use."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from asterism.augment import to_float
 from asterism.data.folder import decode
-from asterism.models import Spec, build, card_of, load_weights, tokeniser_of, weights_of
+from asterism.models import Spec, build, load_weights, named, unweighted
 from asterism.run import Run, RunError
 from asterism.types import Kind, Outputs, Samples
 
@@ -24,6 +23,7 @@ class Student(nn.Module):
     Attributes:
         model: The network itself.
         image_shape: Channels, height and width that the student was trained with; None for texts.
+        aligner: The map of the embedding into the teacher's space, or None.
     """
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int] | None) -> None:
@@ -31,6 +31,7 @@ class Student(nn.Module):
         super().__init__()
         self.model = model
         self.image_shape = image_shape
+        self.aligner: nn.Linear | None = None
 
     @property
     def kind(self) -> Kind:
@@ -44,6 +45,8 @@ class Student(nn.Module):
             samples: Float images `(n, channels, height, width)` in [0, 1], or a list of texts.
         """
         outputs: Outputs = self.model(samples)
+        if self.aligner is not None:
+            outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
 
     @torch.no_grad()
@@ -54,7 +57,7 @@ class Student(nn.Module):
             paths_or_texts: Paths for a student of images, texts for a student of texts.
         """
         given = [paths_or_texts[i : i + AT_ONCE] for i in range(0, len(paths_or_texts), AT_ONCE)]
-        found = [self(self._read(some)) for some in given or [[]]]
+        found: list[Outputs] = [self(self._read(some)) for some in given or [[]]]
         logits = [outputs.logits for outputs in found if outputs.logits is not None]
         embedding = torch.cat([outputs.embedding for outputs in found])
         return Outputs(embedding, torch.cat(logits) if logits else None)
@@ -68,38 +71,21 @@ class Student(nn.Module):
         return to_float(stacked.to(device))
 
 
-def save(run: Run, model: nn.Module, *, name: Any, spec: Spec, dim: int) -> None:
-    """Write a student into its run folder: weights, tokeniser, and how to build it.
-
-    Args:
-        run: The folder.
-        model: The student.
-        name: The name that it was built from; an object is remembered as somebody's own.
-        spec: What it was built for.
-        dim: Width of its embedding.
-    """
-    card = {
-        "model": name if isinstance(name, str) else "file.py:factory",
-        "kind": spec.kind,
-        "classes": spec.classes,
-        "image_shape": spec.image_shape and list(spec.image_shape),
-        "embedding_dim": dim,
-        "config": card_of(model),
-    }
-    tokeniser = tokeniser_of(model)
-    run.write_student(weights_of(model), card, tokeniser.json if tokeniser else None)
-
-
-def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) -> Student:
+def load(
+    run: str | Path, *, factory: str | Callable[..., nn.Module] | None = None, aligned: bool = False
+) -> Student:
     """Return the trained student of a run as a module in eval mode.
 
     Args:
         run: The run folder.
-        factory: For a student built by a user's own file: the factory. Nothing that is named
-            inside a run folder is ever imported.
+        factory: For a student built by a user's own code: the factory, or the name of one,
+            path/to/file.py:factory. It gets the arguments that it got in training. Nothing that is
+            named inside a run folder is ever imported.
+        aligned: Return embeddings in the teacher's space, through the map that `asterism align`
+            fitted.
 
     Raises:
-        FileNotFoundError: If there is no finished run.
+        FileNotFoundError: If there is no finished run, or no map.
         RunError: If the folder is damaged, or a factory is needed.
     """
     folder = Run(run)
@@ -109,19 +95,37 @@ def load(run: str | Path, *, factory: Callable[..., nn.Module] | None = None) ->
         if card.get("kind") != "text":
             channels, height, width = (int(x) for x in card["image_shape"])
             shape = channels, height, width
-        spec = Spec(classes=card["classes"], image_shape=shape, config=card.get("config"))
-        name = str(card["model"])
+        spec = Spec(card["classes"], shape, config=card.get("config"))
+        if "mean" in card:
+            spec = replace(spec, mean=tuple(card["mean"]), std=tuple(card["std"]))
+        name, arguments = named(str(card["model"]))
+        if name.startswith("hf/") and not isinstance(spec.config, dict):
+            raise ValueError("it lacks the configuration")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
-    if spec.kind == "text" and factory is None:
-        spec = replace(spec, tokenizer=folder.read_tokenizer())
-    if name.startswith("hf/") and spec.config is None:
-        raise RunError(f"{folder.path / 'student.json'} is damaged: it lacks the configuration.")
-    if factory is None and ".py:" in name.partition("?")[0]:
+    if factory is None and (".py:" in name or name.startswith("python:")):
         raise RunError(
             f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
-            "imported: pass factory=…, the function that builds it."
+            "imported: pass factory=…, the function that builds it, or on the command line write "
+            f"file.py:factory?weights={folder.path}."
         )
-    model = build(factory if factory is not None else name, spec, empty=True)
+    if spec.kind == "text" and factory is None:
+        spec = replace(spec, tokenizer=folder.read_tokenizer())
+    arguments = unweighted(name, arguments)  # what it began with is of no importance any more
+    if card.get("embedding") is not None:
+        arguments["embedding"] = card["embedding"]
+    model = build(name if factory is None else factory, spec, arguments)
     load_weights(model, folder.path / "student.safetensors", name)
-    return Student(model, spec.image_shape).eval()
+    student = Student(model, spec.image_shape)
+    student.aligner = _aligner(folder) if aligned else None
+    return student.eval()
+
+
+def _aligner(folder: Run) -> nn.Linear:
+    card = folder.read_aligner()
+    try:
+        layer = nn.Linear(int(card["student_dim"]), int(card["teacher_dim"]))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"{folder.path / 'aligner.json'} is damaged: {error!r}.") from error
+    load_weights(layer, folder.path / "aligner.safetensors", "the aligner")
+    return layer

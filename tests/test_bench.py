@@ -16,7 +16,6 @@ GRID = {
     "pairs": {"to itself": {"teacher": "TEACHER", "student": "mlp"}},
     "seeds": [0, 1],
     "methods": {"plain": {}, "RKD": {"method": "RKD"}},
-    "paper": {"to itself": {"RKD": 71.9}},
 }
 
 
@@ -36,7 +35,7 @@ def file(tmp_path):
 
 
 def test_two_processes_share_a_grid_and_nothing_is_run_twice(file, tmp_path, capsys):
-    path = file()
+    path = file(paper={"to itself": {"RKD": 71.9}})
     command = [sys.executable, "-m", "asterism", "bench", str(path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     shown = [process.communicate(timeout=200)[0] for process in both]
@@ -65,21 +64,91 @@ def test_two_processes_share_a_grid_and_nothing_is_run_twice(file, tmp_path, cap
 
 
 def test_a_broken_cell_is_named_and_tried_again(file, tmp_path, capsys):
-    path = file(methods={"plain": {}, "wrong": {"method": "RKD", "lr": -1.0}}, seeds=[0])
+    late = {"method": "RKD", "validation_share": 2.0}  # found out only when the data are there
+    path = file(methods={"wrong": late}, seeds=[0])
     assert main(["bench", str(path)]) == 2
     error = capsys.readouterr().err
     assert "1 cells broke" in error
-    assert "lr must be positive" in error
-    path = file(methods={"plain": {}, "wrong": {"method": "RKD", "lr": 0.1}}, seeds=[0])
+    assert "validation_share must lie between 0 and 1" in error
+    path = file(methods={"wrong": {"method": "RKD"}}, seeds=[0])
     assert main(["bench", str(path)]) == 0
 
 
-def test_a_finished_cell_with_other_settings_is_refused(file, capsys):
-    path = file(methods={"plain": {}}, seeds=[0])
+def test_a_dry_run_tries_every_cell_and_leaves_nothing(file, tmp_path, capsys):
+    path = file(methods={"RKD": {"method": "RKD"}}, seeds=[0])
+    before = sorted(tmp_path.iterdir())
     assert main(["bench", str(path), "--limit-steps", "1"]) == 0
-    path = file(methods={"plain": {"lr": 0.01}}, seeds=[0])
-    assert main(["bench", str(path)]) == 2
-    assert "was finished with lr None, and the grid now says 0.01" in capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert "Dry run, 1 steps a cell: the figures mean nothing." in shown
+    assert "| to itself | RKD | 1 |" in shown
+    assert sorted(tmp_path.iterdir()) == before
+    assert main(["bench", str(path), "--limit-steps", "0"]) == 2
+
+
+def test_a_finished_cell_with_other_settings_is_refused(file, tmp_path, capsys):
+    rkd = {"class_path": "RKD", "init_args": {"angle_weight": 0.5}}
+    common = {**GRID["common"], "lr": "5e-2"}  # text to YAML 1.1, a number to a reader
+    path = file(methods={"RKD": {"method": rkd}}, seeds=[0], common=common)
+    assert main(["bench", str(path)]) == 0
+    result = tmp_path / "grid" / "to-itself_rkd_0" / "result.json"
+    made = result.stat().st_mtime_ns
+    config = yaml.safe_load((result.parent / "config.yaml").read_text())
+    assert config["lr"] == 0.05
+    del config["precision"]  # as if finished before there was such an option
+    (result.parent / "config.yaml").write_text(yaml.safe_dump(config))
+
+    same = {"class_path": "asterism.RKD", "init_args": {"angle_weight": "5e-1"}}
+    path = file(methods={"RKD": {"method": [same], "lr": 0.05, "workers": 0}}, seeds=[0])
+    assert main(["bench", str(path)]) == 0
+    assert result.stat().st_mtime_ns == made
+    capsys.readouterr()
+    for method, options, message in (
+        ({}, {"lr": 0.01}, "finished with lr 0.05, and the grid now says 0.01"),
+        ({}, {"lr": None}, "finished with lr 0.05, and the grid now says None"),
+        ({}, {"precision": "bf16"}, "finished with precision '32', and the grid now says 'bf16'"),
+        ({"angle_weight": 0.6}, {}, "finished with method [{'class_path': 'asterism.RKD', "),
+        ({"distance_weight": 2}, {}, "finished with method [{'class_path': 'asterism.RKD', "),
+    ):
+        wish = {"class_path": "RKD", "init_args": {"angle_weight": 0.5, **method}}
+        path = file(methods={"RKD": {"method": wish, "lr": 0.05, **options}}, seeds=[0])
+        assert main(["bench", str(path), "--table-only"]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 3}, "`seeds` must be a list of whole numbers, [0, 1, 2] say; got 3."),
+        ({"seeds": [0, 0]}, "would share the folder"),
+        ({"pairs": {"a": {"teacher": "t"}}}, "the pair 'a' must name teacher and student"),
+        ({"pairs": {"a": {"student": "mlp"}}}, "the pair 'a' must name teacher and student"),
+        ({"pairs": {"a": "mlp"}}, "`pairs: a` must be a mapping (teacher and student); got 'mlp'"),
+        ({"methods": ["KD"]}, "`methods` must be a mapping (name: options); got ['KD']"),
+        ({"methods": {"KD": "KD"}}, "`methods: KD` must be a mapping (option: value); got 'KD'"),
+        ({"methods": {"R+K": {}, "R K": {}}}, "and to itself, R K, seed 0 would share the folder"),
+        ({"common": {"data": "digits", "seed": 1}}, "'seed' is the grid's own to set"),
+        ({"paper": {"to itself": {"KDD": 1}}}, "`paper` names 'KDD', which is no pair or method"),
+        ({"methods": {"a": {"lr": "fast"}}}, "to itself, a, seed 0: --lr takes a number; got fast"),
+        ({"methods": {"a": {"lr": -1}}}, "to itself, a, seed 0: lr must be positive; got -1"),
+        ({"methods": {"a": {"labels": True}}}, "a, seed 0: --labels is no option here"),
+        ({"methods": {"a": {"method": "RKDD"}}}, "unknown method 'RKDD': choose from"),
+        (
+            {"methods": {"a": {"method": {"class_path": "KD", "init_args": {"x": 1}}}}},
+            "--method.x is no option of this method",
+        ),
+        ({"common": {"epochs": 1}}, "asterism train needs --data"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence_before_anything_runs(
+    tmp_path, capsys, changes, message
+):
+    grid = {**GRID, "out": str(tmp_path / "grid"), **changes}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+    assert main(["bench", str(tmp_path / "a.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "grid").exists()
 
 
 @pytest.mark.parametrize("text", ["[]", "pairs: {}", "a: b: c", "pairs: {}\nmethods: {}\nseed: 1"])

@@ -35,7 +35,7 @@ def test_distillation_from_end_to_end(teacher, tmp_path):
     files = {p.name for p in result.run.iterdir()} - {".lock"}
     assert files == {
         "config.yaml", "metrics.jsonl", "result.json", "checkpoints", "student.safetensors",
-        "student.json",
+        "student.json", "evaluation.npz", "report.html", "report.json", "report.md",
     }  # fmt: skip
     kept = json.loads((result.run / "result.json").read_text())
     assert kept["split"] == "test"
@@ -49,6 +49,15 @@ def test_distillation_from_end_to_end(teacher, tmp_path):
     again = recipe.evaluate(result.run)
     assert again.accuracy == result.accuracy
     assert again.agreement == result.agreement
+
+    with np.load(result.run / "evaluation.npz", allow_pickle=False) as arrays:
+        assert {len(arrays[name]) for name in ("row", "thumbnails", "student_map")} == {500}
+    by_key = {(m["name"], m["k"]): m for m in kept["measures"]}
+    assert by_key["accuracy", None]["student"]["value"] == pytest.approx(100 * result.accuracy)
+    overlap = by_key["neighbour overlap", 10]["baselines"]
+    assert overlap["untrained"]["verdict"] == "better"
+    assert set(overlap) == {"untrained", "pca", "random projection"}
+    assert f"({100 * result.accuracy:.1f} of " in kept["headline"]
 
 
 def test_without_labels_the_student_still_learns_the_pattern(teacher, tmp_path):
@@ -153,11 +162,16 @@ def test_a_folder_of_pictures_without_labels(pictures, tmp_path):
     """Evaluated by recall@k: by class on labelled test data, by the teacher's neighbours else."""
     options = {"image_size": 12, "batch_size": 64, "epochs": 6, "lr": 0.05, "workers": 2}
     taught = recipe.train("convnet", pictures / "classes", out=tmp_path / "t", **options)
+    seven = pictures / "classes" / "7" / "7.jpg"
+    seven.write_bytes(b"no picture")
     folders = {"data": str(pictures / "flat"), "test_data": str(pictures / "classes")}
     result = recipe.distill(str(taught.run), STUDENT, out=tmp_path / "s", **folders, **options)
     assert result.recall_at_1 > 0.6
     assert result.evaluation["broken"][0].startswith(str(pictures / "flat" / "3.jpg"))
-    assert recipe.evaluate(result.run).recall_at_1 == result.recall_at_1
+    again = recipe.evaluate(result.run)
+    assert again.recall_at_1 == result.recall_at_1
+    for evaluation in (result.evaluation, again.evaluation):
+        assert any(name.startswith(f"{seven} (") for name in evaluation["broken"])
     unlabelled = recipe.distill(
         str(taught.run), STUDENT, str(pictures / "flat"), out=tmp_path / "u", **options
     )

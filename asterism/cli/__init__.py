@@ -10,6 +10,9 @@ VERBS = {
     "distill": "Distil a teacher into a student.",
     "train": "Train a model from labels: a teacher, or a baseline.",
     "evaluate": "Measure the student of a run again.",
+    "report": "Write a page on what the students of runs kept.",
+    "compare": "Print runs beside each other.",
+    "align": "Fit the map from a run's student into its teacher's space.",
     "bench": "Run a grid of methods, models and seeds, and print its table.",
     "list": "List models, methods and data.",
     "demo": "Distil a small network on handwritten digits, in about a minute.",
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"asterism.cli.{verb}")
         command.run(given[1:])
     except (UsageError, ValueError, OSError) as error:
-        return _refuse(str(error))
+        return _refuse(_words(error))
     except (ImportError, RuntimeError) as error:
         if "torchvision" not in str(error):
             raise
@@ -48,10 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "the installed torchvision does not match the installed torch, and Lightning fails on "
             "it: install the matching one, or remove it (pip uninstall torchvision)."
         )
-    except KeyboardInterrupt:
-        print("asterism: interrupted; the same command with --resume goes on.", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"asterism: interrupted. {stopped}", file=sys.stderr)
         return 130
     return 0
+
+
+def _words(error: Exception) -> str:
+    """Return an error's message; of one from a worker process without that one's traceback."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(": ")[2]
 
 
 def _refuse(message: str) -> int:

@@ -2,16 +2,27 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from asterism.bench import Grid, as_markdown, read_grid, results, run_grid, write_tables
+from asterism.bench import Cell, Grid, as_markdown, read_grid, results, run_grid, write_tables
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, parse
+from asterism.configuration import FILLED_IN, HARMLESS, described, plain
+from asterism.engine import Settings
+from asterism.recipe import distill, train
+
+VERBS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "distill": (distill, ("teacher", "student", "data")),
+    "train": (train, ("model", "data")),
+}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -22,19 +33,79 @@ def run(arguments: Sequence[str]) -> None:
         "--table_only", action="store_true", help="Print the table of what is there; run nothing."
     )
     parser.add_argument(
-        "--limit_steps", type=int | None, help="Stop each cell after so many steps: a dry run."
+        "--limit_steps",
+        type=int | None,
+        help="A dry run: every cell for so many steps, in a temporary folder; nothing is kept.",
     )
     dashed = [a.replace("-", "_").replace("__", "--", 1) if a[:2] == "--" else a for a in arguments]
     options = parser.parse_args(dashed)
     grid = read_grid(Path(options.file))
-    broken: list[str] = []
-    if not options.table_only:
-        extra = () if options.limit_steps is None else ("--limit-steps", str(options.limit_steps))
-        console = Console(stderr=True)
-        live = Live(get_renderable=lambda: progress(grid), console=console, refresh_per_second=0.5)
-        with live if sys.stderr.isatty() else contextlib.nullcontext():
-            broken = run_grid(grid, say=console.print, extra=extra)
+    for cell in grid.cells:
+        check(cell)
+    if options.table_only:
+        print(as_markdown(grid), end="")
+    elif options.limit_steps is None:
+        broken = fill(grid)
         write_tables(grid)
+        finish(grid, broken)
+    elif options.limit_steps < 1:
+        raise UsageError(f"--limit-steps must be at least 1; got {options.limit_steps}.")
+    else:
+        grid.out.parent.mkdir(parents=True, exist_ok=True)
+        name = f".{grid.out.name}.dry-"
+        with tempfile.TemporaryDirectory(prefix=name, dir=grid.out.parent) as folder:
+            dry = grid.dry(Path(folder), steps=options.limit_steps)
+            broken = fill(dry)
+            print(f"Dry run, {options.limit_steps} steps a cell: the figures mean nothing.")
+            finish(dry, broken)
+
+
+def check(cell: Cell) -> None:
+    """Refuse options that the verb does not know, and a result made with other settings.
+
+    Raises:
+        UsageError: If one is found.
+    """
+    try:
+        asked = understood(cell.verb, cell.settings)
+        if not cell.finished():
+            return
+        before = cell.run.read_config()
+        # An option that the result is older than counts with its default.
+        known = {name: value for name, value in before.items() if name in asked}
+        made = understood(cell.verb, known)
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{cell}: {error}") from error
+    open_ones = {name for name in FILLED_IN if asked.get(name) is None}
+    for name in sorted(asked.keys() - HARMLESS - open_ones):
+        if asked[name] != made[name]:
+            raise UsageError(
+                f"{cell.run.path} was finished with {name} {made[name]!r}, and the grid now says "
+                f"{asked[name]!r}: name another `out`, or delete that folder."
+            )
+
+
+def understood(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return all options of a verb, defaults too, as plain values that can be compared."""
+    function, needed = VERBS[verb]
+    found = parse(function, options, required=needed)
+    named = [field.name for field in fields(Settings)]
+    settings = Settings(**{name: found.pop(name) for name in named})
+    if methods := found.get("method"):
+        found["method"] = described(methods if isinstance(methods, list) else [methods])
+    return {**found, **plain(settings)}
+
+
+def fill(grid: Grid) -> list[str]:
+    """Run what is missing under a live table; return what broke, in words."""
+    console = Console(stderr=True)
+    live = Live(get_renderable=lambda: progress(grid), console=console, refresh_per_second=0.5)
+    with live if sys.stderr.isatty() else contextlib.nullcontext():
+        return run_grid(grid, say=console.print)
+
+
+def finish(grid: Grid, broken: Sequence[str]) -> None:
+    """Print the table; broken cells make it a mistake."""
     print(as_markdown(grid), end="")
     if broken:
         raise UsageError(

@@ -14,5 +14,10 @@ def run(arguments: Sequence[str]) -> None:
     parser: ArgumentParser = Parser(prog="asterism evaluate")
     parser.add_argument("run", type=str, help="The run folder.")
     parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
+    parser.add_argument(
+        "--factory",
+        type=str | None,
+        help="For a student of your own: path/to/file.py:factory, which builds it.",
+    )
     options = parser.parse_args(list(arguments))
-    show(evaluate(options.run, data=options.data))
+    show(evaluate(options.run, data=options.data, factory=options.factory))

@@ -2,10 +2,10 @@
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ArgumentParser, Namespace
+from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
@@ -21,7 +21,10 @@ STRINGS = (
     "test_data",
     "out",
     "teacher_cache",
+    "baseline",
 )
+# Options without a value.
+SWITCHES = ("resume", "overwrite", "with_baselines")
 
 
 class Parser(ArgumentParser):
@@ -41,21 +44,30 @@ class Parser(ArgumentParser):
 
     def _reworded(self, text: str) -> str:
         """Return jsonargparse's message as what must hold, what came, and the way out."""
-        if found := re.search(r"NestedArg\(key='([\w.]+)'.*val='(.*?)'", text):
-            wrong = re.search(r"Errors: - (--\S+ takes .*?\.) -", text)
-            if wrong:
-                return f"--method.{wrong[1].removeprefix('--')}"
-            return (
-                f"--method.{found[1]} is no option of this method: "
-                f"`{self.prog} --method.help NAME` shows them."
-            )
-        if found := re.search(r'Parser key "method".*Given value: (\S+)', text):
-            return f"unknown method {found[1]!r}: {choices(found[1], methods.__all__)}"
+        # A method's own options are checked by a parser within the verb's.
+        within = "" if self.prog.startswith("asterism ") else "method."
+        if found := re.search(r" - (--method\..*?\.) - Expected a ", text):
+            return found[1]
+        if found := re.search(r"NestedArg\(key='([\w.]+)'|^Option '([\w.]+)'", text):
+            if within or found[1]:
+                return (
+                    f"--method.{found[1] or found[2]} is no option of this method: "
+                    f"`asterism distill --method.help NAME` shows them."
+                )
         if found := re.search(r'Parser key "(\w+)": Expected a (.*?)\. Got value: (.*)', text):
-            kinds = re.findall(r"'([^']+)'", found[2])
-            kind = "one of " + ", ".join(kinds) if "Literal" in found[2] else "an " + kinds[0]
-            kind = KINDS.get(kinds[0], kind) if len(kinds) == 1 else kind
-            return f"{dashed(found[1])} takes {kind}; got {found[3]}."
+            return f"{dashed(within + found[1])} takes {_kind(found[2])}; got {found[3]}."
+        if found := re.search(r'Parser key "method".*Given value: (\S+)', text):
+            if wrong := re.search(r"Errors: .*(Problem with given class_path .*?) - Exp", text):
+                return f"--method: {wrong[1]}."
+            named = re.search(r"(?:dot import path string:|Import path) (\S+)", text)
+            name = found[1] if named is None else named[1]
+            return f"unknown method {name!r}: {choices(name, methods.__all__)}"
+        if found := re.search(
+            r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?), .*Given value: (.*)', text
+        ):
+            return f"{dashed(found[1])} takes {_kind(found[2])}; got {found[3]}."
+        if found := re.search(r"Union subtypes .*Errors: - (.*?) - Expected a ", text):
+            return found[1]  # what a method's constructor says of its arguments
         if found := re.search(r"(?:Option '|unrecognized arguments: -*)([\w.]+)", text):
             known = [action.dest for action in self._actions]
             near = difflib.get_close_matches(found[1], known, 1)
@@ -73,7 +85,19 @@ def method_lines() -> list[str]:
     return lines
 
 
-KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+KINDS = {
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a name or a path",
+    "tuple": "a list",
+}
+
+
+def _kind(declared: str) -> str:
+    """Return a type, as jsonargparse names it, in a reader's words."""
+    names = re.findall(r"'([^']+)'", declared)
+    return "one of " + ", ".join(names) if "Literal" in declared else KINDS[names[0]]
 
 
 def dashed(option: str) -> str:
@@ -82,13 +106,16 @@ def dashed(option: str) -> str:
 
 
 def parse(
-    function: Callable[..., Any], arguments: Sequence[str], *, required: Sequence[str]
+    function: Callable[..., Any],
+    arguments: Sequence[str] | Mapping[str, Any],
+    *,
+    required: Sequence[str],
 ) -> dict[str, Any]:
     """Parse a verb's options from the signature and docstring of its function.
 
     Args:
         function: The function behind the verb.
-        arguments: What the user typed.
+        arguments: What the user typed, or options by name, as a YAML file gives them.
         required: Options without which the verb cannot run.
     """
     verb = function.__name__
@@ -98,12 +125,21 @@ def parse(
     for name, text in _documented(function).items():
         if name in STRINGS:
             parser.add_argument(f"--{name}", type=str | None, help=text)
-        elif name in ("resume", "overwrite"):
+        elif name in SWITCHES:
             parser.add_argument(f"--{name}", action="store_true", help=text)
-    skip: set[str | int] = {*STRINGS, "resume", "overwrite"}
+        elif name == "report":
+            parser.add_argument("--report", action=ActionYesNo, default=True, help=text)
+    skip: set[str | int] = {*STRINGS, *SWITCHES, "report"}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
-    typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
-    parsed = parser.instantiate(parser.parse_args(typed))
+    if isinstance(arguments, Mapping):
+        checked = parser.parse_object(dict(arguments))
+    else:
+        typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
+        checked = parser.parse_args(typed)
+    try:
+        parsed = parser.instantiate(checked)
+    except ValueError as error:
+        parser.error(str(error))
     options = {k: v for k, v in vars(parsed).items() if k not in ("config", "provenance")}
     missing = [f"--{name}" for name in required if options.get(name) is None]
     if missing:

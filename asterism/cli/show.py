@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from asterism.recipe import Result
+from asterism.distributed import is_first
+from asterism.result import Result
 
 # Column, path in the evaluation of one model, factor, format.
 COLUMNS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (
@@ -54,12 +55,18 @@ def row_of(result: Result) -> dict[str, Any]:
 
 
 def show(result: Result) -> None:
-    """Print a result, beside its teacher."""
+    """Print a result, beside its teacher; of several processes only the first does."""
+    if not is_first():
+        return
     rows = {"student": row_of(result)}
     if "teacher" in result.evaluation:
         rows = {"teacher": result.evaluation["teacher"], **rows}
     console = Console(width=None if Console().is_terminal else 160)
     where = f"{result.evaluation['rows']} {result.evaluation['split']} samples"
     console.print(table(rows, title=f"{result.run}, measured on {where}"))
+    if (result.run / "report.html").exists():
+        console.print(f"What it kept, on a page: {result.run / 'report.html'}")
+    if "headline" in result.evaluation:
+        console.print(result.evaluation["headline"], highlight=False)
     if result.evaluation.get("broken"):
         console.print(f"{len(result.evaluation['broken'])} unreadable pictures were left out.")

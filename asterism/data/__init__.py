@@ -2,9 +2,9 @@
 
 from asterism.data.folder import FolderSource as FolderSource
 from asterism.data.loading import Loader as Loader
+from asterism.data.naming import open_source as open_source
 from asterism.data.opening import Data as Data
 from asterism.data.opening import open_data as open_data
-from asterism.data.opening import open_source as open_source
 from asterism.data.sources import ArraySource as ArraySource
 from asterism.data.sources import DatasetSource as DatasetSource
 from asterism.data.sources import Source as Source

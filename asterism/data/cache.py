@@ -26,31 +26,22 @@ class TeacherCache:
         found: Rows that were there.
     """
 
-    def __init__(
-        self, folder: Path, key: dict[str, Any], *, views: int, rows: int, like: Outputs
-    ) -> None:
+    def __init__(self, folder: Path, key: dict[str, Any], *, rows: int, like: Outputs) -> None:
         """Open the table, or make it.
 
         Args:
             folder: Where tables are kept.
             key: All that the outputs depend on (teacher, data, views), as plain values.
-            views: Number of view numbers (epochs).
             rows: Number of samples of the source.
             like: Outputs of the teacher on any samples, for their widths.
         """
         text = json.dumps(key, sort_keys=True)
-        table = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
-        table.mkdir(parents=True, exist_ok=True)
-        (table / "key.json").write_text(text + "\n")
-        self.dim = like.embedding.shape[1]
-        classes = 0 if like.logits is None else like.logits.shape[1]
-        # One file per view number: runs of different length share them. Sparse until filled.
-        self.tables = [
-            _open(table / f"view-{v}.f32", np.float32, (rows, self.dim + classes))
-            for v in range(views)
-        ]
-        self.filled = [_open(table / f"view-{v}.filled", np.uint8, (rows,)) for v in range(views)]
-        self.classes = classes
+        self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "key.json").write_text(text + "\n")
+        self.rows, self.dim = rows, like.embedding.shape[1]
+        self.classes = 0 if like.logits is None else like.logits.shape[1]
+        self.view = -1
         self.computed = self.found = 0
 
     def outputs(
@@ -65,23 +56,33 @@ class TeacherCache:
             samples: The views themselves.
         """
         rows = index.cpu().numpy()
-        missing = np.flatnonzero(self.filled[view][rows] == 0)
+        if view != self.view:
+            self._open(view)
+        missing = np.flatnonzero(self.filled[rows] == 0)
         if len(missing):
             if isinstance(samples, Tensor):
                 made = compute(samples[torch.from_numpy(missing).to(samples.device)])
             else:
                 made = compute([samples[i] for i in missing])
             parts = [made.embedding] if made.logits is None else [made.embedding, made.logits]
-            self.tables[view][rows[missing]] = torch.cat(parts, 1).float().cpu().numpy()
+            self.table[rows[missing]] = torch.cat(parts, 1).float().cpu().numpy()
             # Marked only after the row is there: an interruption costs work, never correctness.
-            self.filled[view][rows[missing]] = 1
+            self.filled[rows[missing]] = 1
         self.computed += len(missing)
         self.found += len(rows) - len(missing)
-        known = torch.from_numpy(self.tables[view][rows]).to(index.device)
+        known = torch.from_numpy(self.table[rows]).to(index.device)
         return Outputs(known[:, : self.dim], known[:, self.dim :] if self.classes else None)
 
+    def _open(self, view: int) -> None:
+        """Open the files of one view number; those of the last one are closed."""
+        # One pair per view number: runs of different length share them. Sparse until filled.
+        shape = (self.rows, self.dim + self.classes)
+        self.table = _mapped(self.folder / f"view-{view}.f32", np.float32, shape)
+        self.filled = _mapped(self.folder / f"view-{view}.filled", np.uint8, shape[:1])
+        self.view = view
 
-def _open(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
+
+def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     with open(path, "ab") as file:
         if file.tell() < size:

@@ -39,11 +39,11 @@ class FolderSource(Source):
 
         Raises:
             FileNotFoundError: If the folder holds no picture.
-            ValueError: If a class folder is not among `names`.
+            ValueError: If a class folder is not among `names`, or pictures lie beside the folders.
         """
         self.folder, self.image_size = folder, image_size
         self.image_shape = (3, image_size, image_size)
-        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        self.files = sorted(p for p in folder.rglob("*") if _is_picture(p.relative_to(folder)))
         if not self.files:
             raise FileNotFoundError(
                 f"{folder} holds no picture: it needs files ending in "
@@ -51,7 +51,13 @@ class FolderSource(Source):
             )
         self.ids = [p.relative_to(folder).as_posix() for p in self.files]
         parents = [p.relative_to(folder).parts[0] for p in self.files if p.parent != folder]
-        if parents and len(parents) == len(self.files):
+        if parents and len(parents) < len(self.files):
+            stray = next(p for p in self.files if p.parent == folder)
+            raise ValueError(
+                f"{folder} holds class folders, and pictures beside them ({stray.name}): move "
+                f"them into a class folder, or out of {folder}."
+            )
+        if parents:
             self.names = tuple(names or sorted(set(parents)))
             unknown = sorted(set(parents) - set(self.names))
             if unknown:
@@ -74,6 +80,11 @@ class FolderSource(Source):
                 good.append(row)
             # Pillow raises many kinds of errors on broken files; none of them is ours.
             except Exception as error:
+                if not self.folder.exists():
+                    raise FileNotFoundError(
+                        f"the data folder {self.folder} is gone: bring it back, and go on with "
+                        "--resume."
+                    ) from error
                 broken.append(f"{self.files[row]} ({error})")
         index = torch.tensor(good, dtype=torch.int64)
         stacked = torch.stack(images) if images else torch.empty(0, *self.image_shape).byte()
@@ -100,7 +111,7 @@ def decode(file: Path | IO[bytes], image_shape: tuple[int, int, int]) -> Tensor:
         opened = Image.open(file)
     with opened:
         opened.draft("RGB", (2 * width, 2 * height))  # JPEG decodes smaller sizes much faster
-        picture = ImageOps.exif_transpose(opened)
+        picture = _eight_bits(ImageOps.exif_transpose(opened))
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")
@@ -109,3 +120,16 @@ def decode(file: Path | IO[bytes], image_shape: tuple[int, int, int]) -> Tensor:
     fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     array = np.asarray(fitted).reshape(height, width, channels)
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def _is_picture(path: Path) -> bool:
+    """Return whether a file is a picture by its name; what systems leave behind is none."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a grey picture of 16 bits with 8 (Pillow would cut values off at 255)."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))

@@ -91,7 +91,7 @@ def open_object(
         targets=targets,
         names=names,
         ids=None if chosen.id is None else [str(value) for value in data[chosen.id]],
-        broken=broken,
+        unusable=broken,
         place=place,
     )
 

@@ -1,26 +1,15 @@
 """From what a user names to sources: training, validation and test rows."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from asterism.augment import to_float
-from asterism.data import hub
-from asterism.data.folder import FolderSource
-from asterism.data.sources import ArraySource, Source
-from asterism.data.tables import READERS, open_table
-from asterism.data.texts import open_users_own, read_lines
-
-KINDS = (
-    "`digits`, a folder of pictures, an .npz file with x (and y), a .csv, .tsv, .jsonl or .parquet "
-    "table, a .txt file of one text per line, or a data set of Hugging Face (hf/NAME)"
-)
+from asterism.data.checks import first_readable, refuse_gaps, refuse_other_kind
+from asterism.data.naming import digits, open_source
+from asterism.data.sources import Source
 
 
 @dataclass(frozen=True)
@@ -53,12 +42,51 @@ class Data:
         """
         # Spread over all rows: folders come sorted by class.
         some = self.train[:: max(1, len(self.train) // 2000)]
-        (samples,) = self.source.__getitems__(some.tolist()).views
+        samples = self.source.__getitems__(some.tolist()).views[0]
         if isinstance(samples, list):
             return (), ()
+        if not len(samples):  # of many broken pictures, all that were looked at
+            readable = first_readable(self.source, self.train, "training")
+            samples = torch.as_tensor(readable.views[0])
         images = to_float(samples)
         std = images.std((0, 2, 3)).clamp_min(1e-3)
         return tuple(images.mean((0, 2, 3)).tolist()), tuple(std.tolist())
+
+    def refuse_useless(self, *, use_labels: bool, broken: bool) -> None:
+        """Look at labels and at a picture of each part, before an hour is spent.
+
+        Args:
+            use_labels: Whether labels are used for training.
+            broken: Whether a single sample that cannot be read is one too many.
+
+        Raises:
+            ValueError: If a part has no sample that can be read, or lacks labels that are used.
+        """
+        if broken:
+            self.refuse_broken()
+        parts = {
+            "training": (self.source, self.train),
+            "validation": (self.validation_source or self.source, self.validation),
+        }
+        if self.test is not None:
+            parts["test"] = (self.test, torch.arange(len(self.test)))
+        if use_labels and self.classes == 1:
+            raise ValueError(
+                f"all training data are of one class, {(self.source.names or '?')[0]}: labels "
+                "teach nothing then. Give other data, or distil without labels (--labels false)."
+            )
+        for name, (source, rows) in parts.items():
+            if use_labels and source.targets is None:
+                raise ValueError(
+                    f"the {name} data have no labels, and the training data have: give labelled "
+                    "ones, or distil without labels (--labels false)."
+                )
+            first_readable(source, rows, name)
+
+    def broken(self) -> list[str]:
+        """Return the samples that could not be read so far in this process, by name."""
+        parts = (self.source, self.validation_source, self.test)
+        return [name for source in parts if source is not None for name in source.broken]
 
     def refuse_broken(self) -> None:
         """Read all samples once.
@@ -110,12 +138,16 @@ def open_data(
     """
     source = open_source(data, image_size=image_size)
     names = source.names
+    refuse_gaps(source)
     if isinstance(data, str) and data == "digits" and test is None:
-        test_source: Source | None = _digits()[1]
+        test_source: Source | None = digits()[1]
     else:
         test_source = test and open_source(test, image_size=image_size, names=names)
+    if test_source:
+        refuse_other_kind(test_source, source, "test")
     if validation is not None:
         validation_source = open_source(validation, image_size=image_size, names=names)
+        refuse_other_kind(validation_source, source, "validation")
         return Data(
             source,
             torch.arange(len(source)),
@@ -128,38 +160,6 @@ def open_data(
     held_out = _held_out(source, validation_share, split_seed)
     train = torch.nonzero(~held_out).flatten()
     return Data(source, train, torch.nonzero(held_out).flatten(), None, test_source)
-
-
-def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source:
-    """Open one source (see `open_data`)."""
-    if isinstance(data, Source):
-        return data
-    if hub.is_dataset(data):
-        return hub.open_object(data, image_size=image_size, class_names=names)
-    if not isinstance(data, str | Path):
-        return open_users_own(data)
-    if data == "digits":
-        return _digits()[0]
-    base, _, query = str(data).partition("?")
-    named, path = dict(parse_qsl(query)), Path(base)
-    if path.is_dir() and hub.is_saved(path):
-        return hub.open_saved(path, named, image_size=image_size, class_names=names)
-    if path.suffix.lower() in READERS and path.is_file():
-        return open_table(path, named, image_size=image_size, class_names=names)
-    if base.startswith("hf/") and not path.exists():
-        name = base.removeprefix("hf/")
-        return hub.open_named(name, named, image_size=image_size, class_names=names)
-    if named:
-        raise ValueError(f"{base} takes no arguments; got ?{query}.")
-    if path.is_dir():
-        return FolderSource(path, image_size=image_size, names=names)
-    if not path.exists():
-        raise FileNotFoundError(f"no data at {path}: name {KINDS}.")
-    if path.suffix.lower() == ".txt":
-        return read_lines(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"cannot read {path}: data are {KINDS}.")
-    return _npz(path)
 
 
 def _held_out(source: Source, share: float, seed: int) -> Tensor:
@@ -178,45 +178,3 @@ def _held_out(source: Source, share: float, seed: int) -> Tensor:
             "validation data."
         )
     return held_out
-
-
-def _digits() -> tuple[ArraySource, ArraySource]:
-    """Scikit-learn's 8×8 digits: 1,297 for training and, chosen once by a seed, 500 for testing."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
-    targets = torch.from_numpy(bunch.target)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    train, test = (
-        ArraySource(images[rows], targets[rows], flip=False) for rows in (order[500:], order[:500])
-    )
-    return train, test
-
-
-def _npz(path: Path) -> ArraySource:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if "x" not in arrays:
-                raise ValueError(
-                    f"{path} must hold the images as `x` (and class numbers as `y`); it holds "
-                    f"{', '.join(arrays) or 'nothing'}."
-                )
-            x, y = arrays["x"], arrays.get("y")
-            names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    except (BadZipFile, EOFError) as error:
-        raise ValueError(f"cannot read {path}: {error}.") from error
-    if x.ndim == 3:
-        x = x[..., None]
-    if x.ndim != 4 or x.dtype != np.uint8:
-        raise ValueError(
-            f"`x` in {path} must be uint8 of shape (n, height, width) or (n, height, width, "
-            f"channels); got {x.dtype} of shape {x.shape}."
-        )
-    if x.shape[3] not in (1, 3) and x.shape[1] in (1, 3):
-        images = torch.from_numpy(x)
-    else:
-        images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-    targets = None if y is None else torch.from_numpy(y.astype(np.int64))
-    # Grey pictures of this size are digits and letters as a rule: a mirrored 2 is no 2.
-    return ArraySource(images, targets, names=names, flip=images.shape[1] == 3)

@@ -11,6 +11,9 @@ from torch.utils.data import Dataset
 
 from asterism.types import Batch, Kind
 
+# More classes than this, without names, are taken for identifiers that nobody numbered.
+MOST_CLASSES = 1_000_000
+
 
 class Source(Dataset[Batch]):
     """A fixed, numbered set of images or texts, with or without labels.
@@ -23,6 +26,7 @@ class Source(Dataset[Batch]):
         augmented: Whether the images come augmented already; no views are made of them then.
         ids: A name for each sample that outlives its row (file name, id column); None for data
             whose samples are known by their row alone.
+        broken: Samples that could not be read so far, by name (kept by the loader).
     """
 
     image_shape: tuple[int, int, int] | None = None
@@ -31,6 +35,7 @@ class Source(Dataset[Batch]):
     flip: bool = True
     augmented: bool = False
     ids: Sequence[str] | None = None
+    broken: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -59,7 +64,7 @@ class ArraySource(Source):
     def __init__(
         self,
         images: Tensor,
-        targets: Tensor | None = None,
+        targets: "Tensor | np.ndarray[Any, Any] | None" = None,
         *,
         names: Sequence[str] | None = None,
         flip: bool = True,
@@ -132,9 +137,8 @@ class DatasetSource(Source):
         if self.labelled:
             known = getattr(dataset, "targets", None)
             numbers = known if known is not None else [item[1] for item in self._items()]
-            targets = torch.as_tensor(np.asarray(numbers))
             names = getattr(dataset, "classes", None)
-            self.targets, self.names = check_targets(targets, len(dataset), names)
+            self.targets, self.names = check_targets(numbers, len(dataset), names)
 
     def _items(self) -> Any:
         return (self.dataset[i] for i in range(len(self.dataset)))
@@ -154,10 +158,14 @@ class DatasetSource(Source):
         return Batch((images,), index, self._targets_of(index))
 
     def fingerprint(self) -> str:
-        """Return a short hash of the first samples and the length."""
-        images = [self._image(self.dataset[i]) for i in range(min(16, len(self)))]
-        digest = hashlib.sha256(torch.stack(images).numpy().tobytes())
-        digest.update(str(len(self)).encode())
+        """Return a short hash of labels, length, and samples spread over the set."""
+        rows = torch.linspace(0, len(self) - 1, min(16, len(self))).long().tolist()
+        some, again = (torch.stack([self._image(self.dataset[i]) for i in rows]) for _ in range(2))
+        digest = hashlib.sha256(f"{len(self)} {self.image_shape}".encode())
+        if torch.equal(some, again):  # the user's own augmentation gives new images each time
+            digest.update(some.numpy().tobytes())
+        if self.targets is not None:
+            digest.update(self.targets.numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -171,19 +179,32 @@ def check_dataset(dataset: Any) -> None:
 
 
 def check_targets(
-    targets: Tensor, rows: int, names: Sequence[str] | None
+    targets: Any, rows: int, names: Sequence[str] | None
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Return class numbers as int64 and the names of the classes, or say what is wrong."""
-    targets = targets.long()
-    if targets.shape != (rows,):
+    numbers = np.asarray(targets)
+    if numbers.dtype.kind not in "biuf":
+        raise ValueError(
+            f"labels must be class numbers; got {numbers.dtype} {str(numbers.flat[0])!r}: number "
+            "the classes, with np.unique(y, return_inverse=True)."
+        )
+    if numbers.shape != (rows,):
         raise ValueError(
             f"labels must be one class number per sample, shape ({rows},); "
-            f"got shape {tuple(targets.shape)}."
+            f"got shape {numbers.shape}."
         )
-    least, most = int(targets.min()), int(targets.max())
+    whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
+    if not whole.all():
+        raise ValueError(f"labels must be whole numbers; got {numbers[~whole][0]}.")
+    least, most = int(numbers.min()), int(numbers.max())
+    if names is None and most >= MOST_CLASSES:
+        raise ValueError(
+            f"labels must be class numbers from 0 on; got some up to {most}: number the classes, "
+            "with np.unique(y, return_inverse=True)."
+        )
     classes = most + 1 if names is None else len(names)
     if least < 0 or most >= classes:
         raise ValueError(
             f"labels must be class numbers from 0 to {classes - 1}; got {least} to {most}."
         )
-    return targets, tuple(names or map(str, range(classes)))
+    return torch.from_numpy(numbers.astype(np.int64)), tuple(names or map(str, range(classes)))

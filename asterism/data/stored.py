@@ -67,21 +67,20 @@ class StoredTeacher(nn.Module):
     def knows(self, source: Source) -> bool:
         """Return whether its rows can be matched with a source."""
         try:
-            self.attach(source)
+            self.on(source)
         except ValueError:
             return False
         return True
 
-    def attach(self, source: Source) -> "StoredTeacher":
-        """Match rows with a source, whose samples `outputs` are then asked for by number.
+    def on(self, source: Source) -> "Lookup":
+        """Return what gives the outputs on samples of a source; of the training data first.
 
         Raises:
             ValueError: If some samples have no row; the message names them.
         """
         if source not in self.at:
             self.at[source] = self._matched(source)
-        self.position = self.at[source]
-        return self
+        return Lookup(self, self.at[source])
 
     def _matched(self, source: Source) -> Tensor:
         if self.rows is None:
@@ -105,29 +104,6 @@ class StoredTeacher(nn.Module):
             )
         return torch.tensor([self.rows[name] for name in names])
 
-    def of(self, index: Tensor) -> Outputs:
-        """Return the outputs on some samples of the source attached last, on the CPU."""
-        rows = self.position[index.cpu()].numpy()
-        embedding = torch.from_numpy(self.table[rows].astype(np.float32))
-        if self.logits is None:
-            return Outputs(embedding)
-        return Outputs(embedding, torch.from_numpy(self.logits[rows].astype(np.float32)))
-
-    def outputs(
-        self, view: int, index: Tensor, compute: Callable[[Samples], Outputs], samples: Samples
-    ) -> Outputs:
-        """Return what the teacher made of these samples; the signature is that of a cache.
-
-        Args:
-            view: Of no importance: there is one view.
-            index: Rows of the samples, shape `(n,)`.
-            compute: Never called.
-            samples: Never looked at.
-        """
-        found = self.of(index)
-        logits = None if found.logits is None else found.logits.to(index.device)
-        return Outputs(found.embedding.to(index.device), logits)
-
     def forward(self, samples: Samples) -> Outputs:
         """Refuse: there is no network.
 
@@ -143,6 +119,37 @@ class StoredTeacher(nn.Module):
             digest.update(np.ascontiguousarray(self.logits).tobytes())
         digest.update("\n".join(self.rows or ()).encode())
         return digest.hexdigest()[:16]
+
+
+class Lookup:
+    """A stored teacher's outputs on the samples of one source."""
+
+    def __init__(self, teacher: StoredTeacher, position: Tensor) -> None:
+        """Hold the teacher, and in which of its rows each sample is."""
+        self.teacher, self.position = teacher, position
+
+    def of(self, index: Tensor) -> Outputs:
+        """Return the outputs on some samples, on the CPU."""
+        rows = self.position[index.cpu()].numpy()
+        embedding = torch.from_numpy(self.teacher.table[rows].astype(np.float32))
+        if self.teacher.logits is None:
+            return Outputs(embedding)
+        return Outputs(embedding, torch.from_numpy(self.teacher.logits[rows].astype(np.float32)))
+
+    def outputs(
+        self, view: int, index: Tensor, compute: Callable[[Samples], Outputs], samples: Samples
+    ) -> Outputs:
+        """Return what the teacher made of these samples; the signature is that of a cache.
+
+        Args:
+            view: Of no importance: there is one view.
+            index: Rows of the samples, shape `(n,)`.
+            compute: Never called.
+            samples: Never looked at.
+        """
+        found = self.of(index)
+        logits = None if found.logits is None else found.logits.to(index.device)
+        return Outputs(found.embedding.to(index.device), logits)
 
 
 def is_stored(path: Path) -> bool:

@@ -32,7 +32,7 @@ class PictureTable(FolderSource):
         targets: Tensor | None = None,
         names: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
-        broken: Mapping[int, str] | None = None,
+        unusable: Mapping[int, str] | None = None,
         place: str = "the data",
     ) -> None:
         """Hold the paths.
@@ -43,11 +43,11 @@ class PictureTable(FolderSource):
             targets: Class numbers, shape `(n,)`.
             names: Names of the classes.
             ids: A name for each picture; by default its path as the table gives it.
-            broken: Rows that cannot be used, with the reason.
+            unusable: Rows that are left out, with the reason.
             place: Where the paths are from, for messages.
         """
         self.files, self.ids, self.place = list(files), ids, place
-        self.unusable = dict(broken or {})
+        self.unusable = dict(unusable or {})
         self.image_shape = (3, image_size, image_size)
         if targets is not None:
             self.targets, self.names = check_targets(targets, len(self.files), names)
@@ -116,7 +116,12 @@ def from_columns(
         reason = f": row 1 has {broken[0]}" if broken else ""
         raise ValueError(f"{place} has no row that can be used{reason}.")
     ids = None if chosen.id is None else [str(value) for value in columns[chosen.id]]
-    shared: dict[str, Any] = {"targets": targets, "names": names, "broken": broken, "place": place}
+    shared: dict[str, Any] = {
+        "targets": targets,
+        "names": names,
+        "unusable": broken,
+        "place": place,
+    }
     if chosen.kind == "text":
         texts = ["" if row in broken else value for row, value in enumerate(samples)]
         return TextSource(texts, ids=ids, **shared)

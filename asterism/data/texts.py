@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from asterism.data.sources import DatasetSource, Source, check_dataset, check_targets
@@ -23,11 +22,11 @@ class TextSource(Source):
     def __init__(
         self,
         texts: Sequence[str],
-        targets: Tensor | None = None,
+        targets: Any = None,
         *,
         names: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
-        broken: Mapping[int, str] | None = None,
+        unusable: Mapping[int, str] | None = None,
         place: str = "the data",
     ) -> None:
         """Hold the texts.
@@ -37,7 +36,7 @@ class TextSource(Source):
             targets: Class numbers, shape `(n,)`.
             names: Names of the classes.
             ids: A name for each text.
-            broken: Rows that cannot be used, with the reason; empty texts are found here.
+            unusable: Rows that are left out, with the reason; empty texts are found here.
             place: Where the texts are from, for messages.
 
         Raises:
@@ -45,8 +44,8 @@ class TextSource(Source):
         """
         self.texts, self.ids, self.place = list(texts), ids, place
         empty = {i: "no text" for i, text in enumerate(self.texts) if not text.strip()}
-        self.broken = empty | dict(broken or {})
-        if len(self.broken) == len(self.texts):
+        self.unusable = empty | dict(unusable or {})
+        if len(self.unusable) == len(self.texts):
             raise ValueError(f"{place} holds no text.")
         if targets is not None:
             self.targets, self.names = check_targets(targets, len(self.texts), names)
@@ -57,11 +56,11 @@ class TextSource(Source):
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
         """Return the texts of these rows; the unusable ones are left out and named."""
-        index = torch.tensor([row for row in rows if row not in self.broken], dtype=torch.int64)
+        index = torch.tensor([row for row in rows if row not in self.unusable], dtype=torch.int64)
         broken = tuple(
-            f"{self.place}, row {row + 1} ({self.broken[row]})"
+            f"{self.place}, row {row + 1} ({self.unusable[row]})"
             for row in rows
-            if row in self.broken
+            if row in self.unusable
         )
         texts = [self.texts[row] for row in index.tolist()]
         return Batch((texts,), index, self._targets_of(index), broken=broken)
@@ -101,6 +100,5 @@ def open_users_own(dataset: Any) -> Source:
     items = [dataset[i] for i in range(len(dataset))]
     if not labelled:
         return TextSource(items)
-    targets = torch.tensor([item[1] for item in items])
     names = getattr(dataset, "classes", None)
-    return TextSource([item[0] for item in items], targets, names=names)
+    return TextSource([item[0] for item in items], [item[1] for item in items], names=names)

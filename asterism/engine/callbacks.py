@@ -1,15 +1,14 @@
-"""What a training writes while it runs: metrics, checkpoints, progress."""
+"""What a training tells while it runs: metrics and progress."""
 
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
 from torch import Tensor
 
+from asterism.distributed import is_first, mean_over_ranks, ranks
 from asterism.engine.distiller import Distiller
 from asterism.run import Run
 from asterism.types import Batch
@@ -23,22 +22,34 @@ class Record(lightning.Callback):
         self.run, self.every = run, every
         self.sums: dict[str, Tensor] = {}
         self.steps = self.samples = 0
-        self.begun = self.step_ended = time.perf_counter()
+        self.begun = self.step_ended = self.waited = 0.0
 
-    def _reset(self, distiller: Distiller) -> None:
-        self.sums, self.steps, self.samples = {}, 0, 0
+    def _start_clock(self, distiller: Distiller) -> None:
         self.begun = self.step_ended = time.perf_counter()
-        distiller.seconds_waiting = 0.0
+        self.samples, self.waited, distiller.networks.seconds = 0, 0.0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums since the last line: a resumed run writes the same next line."""
+        return {"sums": dict(self.sums), "steps": self.steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the sums of the checkpoint."""
+        self.sums, self.steps = dict(state_dict["sums"]), state_dict["steps"]
+
+    def on_train_start(self, trainer: Any, distiller: Any) -> None:
+        """Start the clock."""
+        self.sums = {name: value.to(distiller.device) for name, value in self.sums.items()}
+        self._start_clock(distiller)
 
     def on_train_epoch_start(self, trainer: Any, distiller: Any) -> None:
-        """Start the clock."""
-        self._reset(distiller)
+        """Leave validation out of the clock."""
+        self._start_clock(distiller)
 
     def on_train_batch_start(
         self, trainer: Any, distiller: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Count the time since the last step: the loader's."""
-        distiller.seconds_waiting += time.perf_counter() - self.step_ended
+        self.waited += time.perf_counter() - self.step_ended
 
     def on_train_batch_end(
         self, trainer: Any, distiller: Any, outputs: Any, batch: Batch, batch_idx: int
@@ -60,67 +71,32 @@ class Record(lightning.Callback):
     def _write(self, trainer: Any, distiller: Distiller) -> None:
         if not self.steps:
             return
-        means = {name: float(value) / self.steps for name, value in self.sums.items()}
+        # The methods' terms are the same on all ranks; of the task each has its share.
+        sums = mean_over_ranks(torch.stack(list(self.sums.values()))) / self.steps
+        means = dict(zip(self.sums, sums.tolist(), strict=True))
         seconds = time.perf_counter() - self.begun
         line = {
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
             **{f"train/{name}": value for name, value in means.items()},
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "images_per_second": round(self.samples / seconds, 1),
-            "data_share": round(distiller.seconds_waiting / seconds, 4),
+            "images_per_second": round(self.samples * ranks() / seconds, 1),
+            "data_share": round((self.waited + distiller.networks.seconds) / seconds, 4),
         }
-        self.run.append_metrics(line)
+        self._append(line)
         distiller.last_loss = means["loss"]
-        self._reset(distiller)
+        self.sums, self.steps = {}, 0
+        self._start_clock(distiller)
 
     def on_validation_end(self, trainer: Any, distiller: Any) -> None:
         """Write what validation measured."""
         if not trainer.sanity_checking:
             scores = {f"validation/{name}": value for name, value in distiller.scores.items()}
-            self.run.append_metrics(
-                {"step": trainer.global_step, "epoch": trainer.current_epoch, **scores}
-            )
+            self._append({"step": trainer.global_step, "epoch": trainer.current_epoch, **scores})
 
-
-class Checkpoints(lightning.Callback):
-    """Keep the last and the best state of a training, written atomically."""
-
-    def __init__(self, folder: Path) -> None:
-        """Write to this folder."""
-        self.folder = folder
-        self.best: float | None = None
-        self.last = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the best and the last score so far, for the checkpoint."""
-        return {"best": self.best, "last": self.last}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the scores of the checkpoint."""
-        self.best, self.last = state_dict["best"], state_dict["last"]
-
-    def on_save_checkpoint(self, trainer: Any, distiller: Any, checkpoint: dict[str, Any]) -> None:
-        """Add the random state (dropout draws from it)."""
-        checkpoint["random_state"] = torch.get_rng_state()
-
-    def on_load_checkpoint(self, trainer: Any, distiller: Any, checkpoint: dict[str, Any]) -> None:
-        """Restore the random state."""
-        torch.set_rng_state(checkpoint["random_state"])
-
-    def on_train_epoch_end(self, trainer: Any, distiller: Any) -> None:
-        """Save this epoch's state, and keep it if it is the best."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.last = next(iter(distiller.scores.values()), 0.0)
-        if self.best is None or self.last >= self.best:
-            self.best = self.last
-            self._save(trainer, "best.ckpt")
-        self._save(trainer, "last.ckpt")
-
-    def _save(self, trainer: Any, name: str) -> None:
-        temporary = self.folder / f".{name}"
-        trainer.save_checkpoint(temporary)
-        os.replace(temporary, self.folder / name)
+    def _append(self, line: dict[str, Any]) -> None:
+        if is_first():
+            self.run.append_metrics(line)
 
 
 class Progress(lightning.Callback):
@@ -136,6 +112,8 @@ class Progress(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: Any, distiller: Any) -> None:
         """Print the epoch's loss and scores and the time left."""
+        if not is_first():
+            return
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs
         scores = "  ".join(f"{name} {value:.4g}" for name, value in distiller.scores.items())
         seconds = time.perf_counter() - self.begun

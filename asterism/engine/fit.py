@@ -2,22 +2,29 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from asterism.augment import Views
 from asterism.data import Data, Loader
 from asterism.data.cache import TeacherCache
-from asterism.data.loading import Order, left_over, training_order
-from asterism.engine.callbacks import Checkpoints, Progress, Record
+from asterism.data.loading import Order
+from asterism.data.ordering import training_order
+from asterism.distributed import from_all, is_first
+from asterism.engine.callbacks import Progress, Record
+from asterism.engine.checkpoints import Checkpoints, latest_state, read_state
 from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
@@ -70,15 +77,23 @@ def fit(
     source = data.source
     workers = settings.workers
     if workers is None:
-        workers = 0 if getattr(source, "images", None) is not None else min(8, os.cpu_count() or 1)
+        in_memory = source.kind == "text" or getattr(source, "images", None) is not None
+        workers = 0 if in_memory else min(8, os.cpu_count() or 1)
+    if min(len(data.train), len(data.validation)) < settings.processes:
+        raise ValueError(
+            f"{len(data.train)} training and {len(data.validation)} validation samples are too few "
+            f"for {settings.processes} devices: each needs one at least."
+        )
+    size = settings.batch_size
     order = training_order(
         data.train,
-        settings.batch_size,
+        settings.samples_per_step,
         seed=settings.seed,
         targets=source.targets,
         per_class=settings.samples_per_class,
+        shard=True,
     )
-    rest = Order(data.validation, settings.batch_size, seed=None)
+    rest = Order(data.validation, size, seed=None, shard=True)
     train = Loader(source, order, workers=workers)
     validation = Loader(data.validation_source or source, rest, workers=workers)
     padding = 0 if source.image_shape is None else max(1, min(source.image_shape[1:]) // 8)
@@ -91,7 +106,6 @@ def fit(
             "taken as they come."
         )
     views = Views(virtual, settings.view_seed, padding, source.flip)
-    steps = len(order)
     distiller = Distiller(
         student,
         teacher,
@@ -100,67 +114,84 @@ def fit(
         views=None if source.augmented or source.kind == "text" else views,
         score=score,
         use_labels=use_labels,
-        steps_per_epoch=steps,
+        order=order,
         caches=() if cache is None else cache(views),
         anchors=anchors,
     )
-    checkpoints = Checkpoints(run.checkpoints)
     begun = time.perf_counter()
-    with quiet():
-        trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
-        last = run.checkpoints / "last.ckpt"
-        going_on = resume and last.exists()
-        before, epoch = _reached(last) if going_on else (0, 0)
-        order.set_epoch(epoch)  # workers fetch ahead before Lightning sets the epoch
+    saved = latest_state(run.checkpoints) if resume else None
+    before, position = (0, (0, 0)) if saved is None else _reached(saved[1])
+    order.begin(*position)
+    if is_first():
         run.cut_metrics(before)
-        trainer.fit(
-            distiller,
-            train,
-            validation,
-            ckpt_path=str(last) if going_on else None,
-            weights_only=True,
-        )
-    file = run.checkpoints / f"{settings.keep}.ckpt"
-    kept = torch.load(file, map_location="cpu", weights_only=True)
+    with quiet():
+        checkpoints = Checkpoints(run.checkpoints, settings)
+        trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(
+                distiller,
+                train,
+                validation,
+                ckpt_path=None if saved is None else str(saved[0]),
+                weights_only=True,
+            )
+        except BaseException as error:
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signal.SIGKILL)  # ranks that would wait for this one
+            if trainer.interrupted and isinstance(error, SystemExit):
+                # What Lightning makes of Ctrl-C, which it also switches off.
+                signal.signal(signal.SIGINT, interrupt)
+                raise KeyboardInterrupt from error
+            raise
+    broken = {name: None for names in from_all(list(distiller.broken)) for name in names}
+    kept = _kept(run.checkpoints, settings)
     distiller.cpu().load_state_dict(kept["state_dict"])
     seconds = time.perf_counter() - begun
-    # A row that no batch had may be unreadable as well, and its name is wanted too.
-    never = data.train[:0] if settings.limit_steps else left_over(order, settings.epochs)
-    unseen = [
-        name
-        for rows in torch.split(never, 256)
-        if len(rows)
-        for name in source.__getitems__(rows.tolist()).broken
-    ]
     return Fitted(
         student=distiller.kept.eval(),
         score=float(kept["callbacks"]["Checkpoints"][settings.keep]),
         steps=trainer.global_step,
         seconds=seconds,
         seconds_per_step=seconds / max(1, trainer.global_step - before),
-        broken=tuple(distiller.broken | dict.fromkeys(unseen)),
+        broken=tuple(broken),
     )
 
 
-def _reached(checkpoint: os.PathLike[str]) -> tuple[int, int]:
-    """Return the steps and the epochs that a checkpoint has behind it."""
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return int(saved["global_step"]), int(saved["epoch"]) + 1
+def _reached(state: dict[str, Any]) -> tuple[int, tuple[int, int]]:
+    """Return the steps that a checkpoint has behind it, and at which epoch and batch it goes on."""
+    epoch, batch = state["callbacks"]["Checkpoints"]["position"]
+    return int(state["global_step"]), (int(epoch), int(batch))
+
+
+def _kept(folder: Path, settings: Settings) -> dict[str, Any]:
+    if settings.keep == "best":
+        return read_state(folder / "best.ckpt")
+    found = latest_state(folder)
+    if found is None:
+        raise FileNotFoundError(f"{folder} has no checkpoint any more.")
+    return found[1]
 
 
 def _trainer(settings: Settings, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     terminal = sys.stderr.isatty()
     accelerator = settings.accelerator
+    if settings.processes > 1 and os.environ.get("TORCHELASTIC_RUN_ID"):
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = settings.processes // devices
+    else:
+        devices, nodes = settings.devices, settings.nodes
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
     if settings.precision == "16" and on_cpu:
         raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
     return lightning.Trainer(
         accelerator=accelerator,
-        devices=settings.devices,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=Replicas() if settings.processes > 1 else "auto",
         precision=PRECISION[settings.precision],  # type: ignore[arg-type]
         max_epochs=settings.epochs,
         max_steps=settings.limit_steps or -1,
-        gradient_clip_val=settings.clip or None,
         callbacks=[*callbacks, RichProgressBar() if terminal else Progress()],
         logger=False,
         enable_checkpointing=False,
@@ -169,6 +200,21 @@ def _trainer(settings: Settings, callbacks: list[lightning.Callback]) -> lightni
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+class Replicas(DDPStrategy):
+    """The same student in every process, without DDP's wrapper.
+
+    The wrapper reduces gradients during one backward pass and needs a gradient for every
+    parameter. A step here has two passes, a rank may have no samples, and a head no gradient: the
+    engine averages by itself, once for each step.
+    """
+
+    def configure_ddp(self) -> None:
+        """Begin with the first rank's weights everywhere."""
+        assert self.model is not None
+        for tensor in [*self.model.parameters(), *self.model.buffers()]:
+            torch.distributed.broadcast(tensor.detach(), src=0)
 
 
 class quiet:  # noqa: N801 (used like a function)
@@ -183,6 +229,8 @@ class quiet:  # noqa: N801 (used like a function)
         self.warnings = warnings.catch_warnings()
         self.warnings.__enter__()
         warnings.filterwarnings("ignore", module=r"lightning\..*")
+        # In half precision the first steps of the optimiser may be left out by the scaler.
+        warnings.filterwarnings("ignore", message=r"Detected call of `lr_scheduler")
 
     def __exit__(self, *error: object) -> None:
         """Restore."""

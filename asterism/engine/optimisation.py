@@ -1,11 +1,11 @@
 """The optimiser and its schedule."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from asterism.engine.settings import Settings
@@ -25,6 +25,24 @@ def make_optimizer(modules: Iterable[nn.Module], settings: Settings) -> torch.op
     return torch.optim.SGD(
         groups, lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4 if decay is None else decay
     )
+
+
+def clip_gradients(
+    parameters: Sequence[nn.Parameter], limit: float, scaler: torch.amp.GradScaler | None
+) -> Tensor:
+    """Shorten the gradient to a norm of `limit` at most; return the norm that it had.
+
+    Args:
+        parameters: Whose gradient.
+        limit: The largest norm; 0 for none.
+        scaler: What has scaled the gradient, for half precision: the limit is scaled likewise,
+            and so is the norm that is returned.
+    """
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if limit:
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit * scale, norm)
+    return norm
 
 
 def make_schedule(

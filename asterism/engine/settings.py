@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from asterism.distributed import launched
 from asterism.types import Kind
 
 
@@ -15,7 +16,7 @@ class Settings:
     Attributes:
         epochs: Passes over the training data.
         batch_size: Samples per step.
-        samples_per_class: Compose each batch of classes with this many samples each, every class
+        samples_per_class: Compose each step of classes with this many samples each, every class
             as often as any other; by default samples come as they are.
         lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
         optimizer: `sgd` (Nesterov momentum 0.9; by default for images) or `adamw` (for texts).
@@ -40,10 +41,21 @@ class Settings:
             the task the real one.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
-        devices: Number of devices.
+        relation_batch: Samples whose relations a step sees, over all devices; by default what they
+            hold, batch_size each. A larger one is worked through in chunks of batch_size per
+            device, twice, with exact gradients (batch norm sees the chunks).
+        relation_scope: Whether relations are those of the samples of all devices (`global`) or of
+            each device by itself (`local`).
+        devices: Number of devices on this machine.
+        nodes: Number of machines, where Slurm or Lightning's own variables start the processes.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
         limit_steps: Stop after this many steps, for a dry run.
         log_every: Steps between lines in metrics.jsonl.
+        checkpoint_minutes: Time between checkpoints within an epoch; there is one after each epoch.
+        checkpoint_steps: Steps between checkpoints within an epoch, instead.
+        checkpoints_kept: How many of the latest checkpoints stay, beside the best.
+        skip_nonfinite: How many steps whose loss or gradient is not finite may be left out before
+            the training stops.
     """
 
     epochs: int = 30
@@ -67,20 +79,32 @@ class Settings:
     train_views: str | None = None
     padding: int | None = None
     workers: int | None = None
+    relation_batch: int | None = None
+    relation_scope: Literal["global", "local"] = "global"
     devices: int = 1
+    nodes: int = 1
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     limit_steps: int | None = None
     log_every: int = 50
+    checkpoint_minutes: float = 10.0
+    checkpoint_steps: int | None = None
+    checkpoints_kept: int = 2
+    skip_nonfinite: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
-        least = {"epochs": 1, "batch_size": 1, "devices": 1, "log_every": 1, "limit_steps": 1}
-        least["samples_per_class"] = 1
-        for name, bound in least.items():
+        at_least_one = (
+            "epochs batch_size samples_per_class devices nodes log_every limit_steps "
+            "relation_batch checkpoint_steps checkpoints_kept"
+        )
+        for name in at_least_one.split():
             value = getattr(self, name)
-            if value is not None and value < bound:
-                raise ValueError(f"{name} must be at least {bound}; got {value}.")
-        for name in ("clip", "task_weight", "warmup_epochs", "seed", "workers", "padding"):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}.")
+        not_negative = (
+            "clip task_weight warmup_epochs seed workers padding checkpoint_minutes skip_nonfinite"
+        )
+        for name in not_negative.split():
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{name} must not be negative; got {value}.")
@@ -94,9 +118,10 @@ class Settings:
                 f"train_views are real, or real,virtual with any number of virtual ones; got "
                 f"{self.train_views}."
             )
-        if self.devices > 1:
+        if self.relation_batch is not None and self.relation_batch % self.processes:
             raise ValueError(
-                "this version trains on one device: relations across devices are not gathered yet."
+                f"relation_batch is shared by all devices: it must be a multiple of their number, "
+                f"{self.processes}; got {self.relation_batch}."
             )
         if self.schedule == "multi-step" and not self.milestones:
             raise ValueError(
@@ -110,9 +135,28 @@ class Settings:
         return replace(self, optimizer=self.optimizer or ("adamw" if kind == "text" else "sgd"))
 
     @property
+    def processes(self) -> int:
+        """Return how many processes train together, one for each device."""
+        return max(self.devices * self.nodes, launched())
+
+    @property
+    def samples_per_step(self) -> int:
+        """Return the samples of one step, over all devices."""
+        return self.relation_batch or self.batch_size * self.processes
+
+    @property
     def device(self) -> torch.device:
-        """Return where models run outside the training loop."""
+        """Return where models run outside the training loop.
+
+        Raises:
+            ValueError: If there is no such accelerator in this machine.
+        """
         for name, kind in (("gpu", torch.cuda), ("mps", torch.backends.mps)):
             if self.accelerator in ("auto", name) and kind.is_available():
                 return torch.device("cuda" if name == "gpu" else "mps")
+        if self.accelerator in ("gpu", "mps"):
+            raise ValueError(
+                f"accelerator {self.accelerator}: torch finds none in this machine. Use auto or "
+                "cpu, or install a build of torch for it."
+            )
         return torch.device("cpu")

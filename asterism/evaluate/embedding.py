@@ -1,11 +1,11 @@
 """What a model makes of a whole data set."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from asterism.models.modes import evaluating as evaluating
 from asterism.types import Batch, Outputs, on_device
 
 
@@ -36,16 +36,3 @@ def collect(
     if not embeddings:
         return Outputs(torch.empty(0, 0))
     return Outputs(torch.cat(embeddings), torch.cat(logits) if logits else None)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch a model to eval mode without gradients, and each of its modules back at the end."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True

@@ -4,18 +4,26 @@ from asterism.models.build import BUILT_IN as BUILT_IN
 from asterism.models.build import build as build
 from asterism.models.build import input_size as input_size
 from asterism.models.build import load_weights as load_weights
+from asterism.models.build import named as named
+from asterism.models.build import unweighted as unweighted
 from asterism.models.build import weights_of as weights_of
 from asterism.models.hub import card_of as card_of
+from asterism.models.own import as_text as as_text
+from asterism.models.own import in_words as in_words
 from asterism.models.spec import Spec as Spec
 from asterism.models.tokens import tokeniser_of as tokeniser_of
 
 __all__ = [
     "BUILT_IN",
     "Spec",
+    "as_text",
     "build",
     "card_of",
+    "in_words",
     "input_size",
     "load_weights",
+    "named",
     "tokeniser_of",
+    "unweighted",
     "weights_of",
 ]

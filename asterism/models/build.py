@@ -1,9 +1,8 @@
 """`build(name)`: a model by name, with its arguments and weights."""
 
 import difflib
-import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from asterism.models import resnet, small, text, vgg, wide_resnet
 from asterism.models.adapt import Adapted, Wrapper
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
+from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
 from asterism.models.tokens import read_tokeniser, tokeniser_of
 
@@ -25,8 +25,16 @@ IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
 BUILT_IN = IMAGE_MODELS | text.MODELS
 
 
+def named(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the model's name and its arguments, of `NAME?key=value&…`."""
+    base, _, query = text.partition("?")
+    return base, {key: yaml.safe_load(value) for key, value in parse_qsl(query)}
+
+
 def build(
-    name: str | nn.Module | Callable[..., nn.Module], spec: Spec, *, empty: bool = False
+    name: str | nn.Module | Callable[..., nn.Module],
+    spec: Spec,
+    arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Return a model that takes images in [0, 1], or texts, and returns `Outputs`.
 
@@ -37,7 +45,7 @@ def build(
             `embedding` (a submodule, see `Adapted`) go to the factory, as do `classes`,
             `image_shape`, `mean` and `std` if it asks for them.
         spec: What the model needs to know about the data.
-        empty: Leave out the weights that the name gives: others are loaded afterwards.
+        arguments: More arguments for a name or a factory; those in the name come first.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -45,22 +53,17 @@ def build(
     """
     if isinstance(name, nn.Module):
         return name if _is_native(name) else Adapted(name, classes=spec.classes)
-    if callable(name):
-        return _from_factory(name, spec, {}, "the factory", None)
-    base, _, query = name.partition("?")
-    arguments = {key: yaml.safe_load(value) for key, value in parse_qsl(query)}
+    base, given = named(name) if isinstance(name, str) else ("the factory", {})
+    arguments = dict(arguments or {}) | given
     weights, embedding = arguments.pop("weights", None), arguments.pop("embedding", None)
-    if empty:
-        weights = None
-        arguments = {k: v for k, v in arguments.items() if k not in ("start", "tokenizer")}
-        if is_hub_name(base):
-            arguments["pretrained"] = False
-    if base in BUILT_IN:
+    if not isinstance(name, str):
+        model = _from_factory(name, spec, arguments, base, embedding)
+    elif base in BUILT_IN:
         model = _built_in(base, spec, arguments)
     elif is_hub_name(base):
         model = build_hub(base, arguments, spec)
     elif ".py:" in base:
-        model = _from_factory(_factory(base), spec, arguments, base, embedding)
+        model = _from_factory(import_factory(base), spec, arguments, base, embedding)
     else:
         near = difflib.get_close_matches(base, BUILT_IN, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -74,12 +77,19 @@ def build(
     return model
 
 
+def unweighted(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a model whose weights are loaded afterwards: nothing is fetched."""
+    once = {"weights", "start", "tokenizer"} if name in text.MODELS else {"weights"}
+    kept = {key: value for key, value in arguments.items() if key not in once}
+    return {**kept, "pretrained": False} if is_hub_name(name) else kept
+
+
 def input_size(model: Any) -> int | None:
     """Return the height and width that a model, or one of this name, works at; None if any."""
     if isinstance(model, nn.Module):
         return next((m.size for m in model.modules() if isinstance(m, Prepared)), None)
-    base, _, query = str(model).partition("?")
-    return hub_size(base, dict(parse_qsl(query))) if is_hub_name(base) else None
+    base, arguments = named(model) if isinstance(model, str) else ("", {})
+    return hub_size(base, arguments) if is_hub_name(base) else None
 
 
 def load_weights(model: nn.Module, file: Path, name: str) -> None:
@@ -162,24 +172,10 @@ def _from_factory(
         raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
     known = spec.arguments().items()
     offered = {k: v for k, v in known if k in parameters and v is not None}
-    module = factory(**(offered | arguments))
+    try:
+        module = factory(**(offered | arguments))
+    except Exception as error:
+        raise ValueError(f"{name} failed: {in_words(error)}.") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} must return a torch.nn.Module; got {type(module).__name__}.")
     return Adapted(module, classes=spec.classes, embedding=embedding)
-
-
-def _factory(name: str) -> Callable[..., Any]:
-    """Import `path/to/file.py:factory`. This runs the file: it is the user's own code."""
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"no model file at {path}.")
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
-    if module_spec is None or module_spec.loader is None:
-        raise ValueError(f"cannot import {path}.")
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise ValueError(f"{path} has no factory {attribute!r}.")
-    return factory  # type: ignore[no-any-return]

@@ -38,6 +38,12 @@ class Spec:
         """Return what the samples are."""
         return "text" if self.image_shape is None else "image"
 
+    def card(self) -> dict[str, Any]:
+        """Return what a run card keeps of it, as plain values."""
+        shape = self.image_shape and list(self.image_shape)
+        kept = {"kind": self.kind, "classes": self.classes, "image_shape": shape}
+        return {**kept, "mean": list(self.mean), "std": list(self.std)}
+
     def arguments(self) -> dict[str, Any]:
         """Return what a factory may ask for, statistics repeated for each channel."""
         if self.image_shape is None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 from asterism import methods
@@ -35,12 +36,15 @@ def test_distil_combine_and_evaluate(teacher, tmp_path, capsys):
     assert [m["class_path"] for m in config["method"]] == ["asterism.RKD", "asterism.KD"]
     assert config["method"][0]["init_args"] == {"distance_weight": 25.0, "angle_weight": 2.0}
     assert config["task_weight"] == 0.5
+    assert "report" not in config
+    assert f"{tmp_path / 'a' / 'report.html'}" in shown.replace("\n", "")
     assert main(["evaluate", str(tmp_path / "a")]) == 0
     assert "500 test samples" in capsys.readouterr().out
 
 
 def test_a_runs_config_runs_again(teacher, tmp_path):
-    assert distill(teacher, tmp_path / "a", "--method", "RKD", "--seed", "3") == 0
+    assert distill(teacher, tmp_path / "a", "--method", "RKD", "--seed", "3", "--no-report") == 0
+    assert not (tmp_path / "a" / "report.html").exists()
     config = str(tmp_path / "a" / "config.yaml")
     assert main(["distill", "--config", config, "--out", str(tmp_path / "b")]) == 0
     one, two = ((tmp_path / x / "student.safetensors").read_bytes() for x in "ab")
@@ -65,7 +69,17 @@ def test_a_runs_config_runs_again(teacher, tmp_path):
         ("--teacher runs/nix", "unknown model 'runs/nix'"),
         ("--teacher resnet20", "the teacher resnet20 has no weights"),
         ("--data nix.npz", "no data at nix.npz"),
-        ("--devices 2", "trains on one device"),
+        ("--method DKD --labels false", "DKD needs labels, and --labels false leaves them out"),
+        ("--method CRD --labels false", "CRD needs labels, and --labels false leaves them out"),
+        (
+            "--method RRKD --method.anchors per-class --labels false",
+            "RRKD needs labels, and --labels false leaves them out",
+        ),
+        pytest.param(
+            "--accelerator gpu",
+            "accelerator gpu: torch finds none in this machine",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
         ("--precision 16 --accelerator cpu", "precision 16 needs a GPU"),
     ],
 )

@@ -62,13 +62,13 @@ def test_rows_are_matched_by_id(tmp_path):
     rows = np.array([digits.data[i] for i in range(59, -1, -1)], np.float16)
     np.savez(tmp_path / "a.npz", embedding=rows, id=np.array(names))
     folder = open_source(tmp_path / "pictures", image_size=8)
-    stored = open_stored(tmp_path / "a.npz", {}).attach(folder)
+    stored = open_stored(tmp_path / "a.npz", {}).on(folder)
     for i in (0, 17, 59):
         expected = digits.data[int(folder.files[i].stem)]
         np.testing.assert_allclose(stored.of(torch.tensor([i])).embedding[0], expected, rtol=1e-3)
     np.savez(tmp_path / "b.npz", vectors=rows[1:], id=np.array(names[1:]))
     with pytest.raises(ValueError, match=rf"1 of 60 samples have no row in .*: {names[0]}\."):
-        open_stored(tmp_path / "b.npz", {"embedding": "vectors"}).attach(folder)
+        open_stored(tmp_path / "b.npz", {"embedding": "vectors"}).on(folder)
     result = recipe.distill(
         str(tmp_path / "a.npz"), STUDENT, str(tmp_path / "pictures"), labels=False,
         out=tmp_path / "run", image_size=8, workers=0, **QUICK,
@@ -98,9 +98,10 @@ def test_says_what_is_wrong(arrays, message, tmp_path):
 def test_without_ids_rows_must_be_the_training_datas():
     teacher = StoredTeacher(np.zeros((5, 2)))
     with pytest.raises(ValueError, match="holds 5 rows and the data 1297 samples"):
-        teacher.attach(open_source("digits"))
+        teacher.on(open_source("digits"))
     data = open_data("digits")
-    teacher = StoredTeacher(np.zeros((1297, 2))).attach(data.source)
+    teacher = StoredTeacher(np.zeros((1297, 2)))
+    assert teacher.knows(data.source)
     assert not teacher.knows(data.test)
     with pytest.raises(RuntimeError, match="it is no network"):
         teacher(torch.zeros(1, 1, 8, 8))

@@ -1,0 +1,21 @@
+"""Grids of trainings (`asterism bench`): read, run, tabulate."""
+
+from asterism.bench.grid import Cell as Cell
+from asterism.bench.grid import Grid as Grid
+from asterism.bench.grid import read_grid as read_grid
+from asterism.bench.running import run_grid as run_grid
+from asterism.bench.tables import as_csv as as_csv
+from asterism.bench.tables import as_markdown as as_markdown
+from asterism.bench.tables import results as results
+from asterism.bench.tables import write_tables as write_tables
+
+__all__ = [
+    "Cell",
+    "Grid",
+    "as_csv",
+    "as_markdown",
+    "read_grid",
+    "results",
+    "run_grid",
+    "write_tables",
+]

@@ -1,0 +1,172 @@
+"""A grid of methods, pairs of models and seeds over one data source, from its YAML file."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asterism.run import Run
+
+# What a grid sets by itself, cell by cell.
+ITS_OWN = ("out", "seed", "teacher", "student", "model", "resume", "overwrite", "config")
+# Options that only distillation has; under `common` they do not concern plain training.
+OF_DISTILL = ("labels", "teacher_cache")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of the grid.
+
+    Attributes:
+        method: Name of the row.
+        pair: Name of the column.
+        seed: Seed.
+        verb: `train` or `distill`.
+        settings: The options of the verb.
+    """
+
+    method: str
+    pair: str
+    seed: int
+    verb: str
+    settings: dict[str, Any]
+
+    @property
+    def run(self) -> Run:
+        """Return the cell's run folder."""
+        return Run(self.settings["out"])
+
+    def __str__(self) -> str:
+        """Name the cell as a reader of the file knows it."""
+        return f"{self.pair}, {self.method}, seed {self.seed}"
+
+    def finished(self) -> bool:
+        """Return whether the cell has a result."""
+        return self.run.finished()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a bench file describes.
+
+    Attributes:
+        cells: All trainings, seed by seed, so that a first seed of everything is there early.
+        methods: Names of the rows, in the order of the file.
+        pairs: Names of the columns.
+        paper: The paper's figure by pair and method, where the recipe is a paper's.
+        out: The folder of all cells.
+    """
+
+    cells: tuple[Cell, ...]
+    methods: tuple[str, ...]
+    pairs: tuple[str, ...]
+    paper: dict[str, dict[str, float]]
+    out: Path
+
+    def dry(self, folder: Path, *, steps: int) -> "Grid":
+        """Return the same grid in another folder, each cell stopped after so many steps."""
+        cells = []
+        for cell in self.cells:
+            changes: dict[str, Any] = {"out": str(folder / cell.run.path.name)}
+            changes["limit_steps"] = steps
+            if cell.settings.get("teacher_cache"):
+                changes["teacher_cache"] = str(folder / "teacher-cache")
+            cells.append(replace(cell, settings={**cell.settings, **changes}))
+        return replace(self, cells=tuple(cells), out=folder)
+
+
+def read_grid(file: Path) -> Grid:
+    """Read a bench file (docs/bench.md).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not describe a grid; the message says where.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no bench file at {file}.")
+    try:
+        given = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
+    known = {"out", "common", "pairs", "methods", "seeds", "paper"}
+    if not isinstance(given, dict) or set(given) - known or not {"pairs", "methods"} <= set(given):
+        raise ValueError(
+            f"{file} must have `pairs` (name: {{teacher, student}}) and `methods` (name: options), "
+            "and may have `common`, `seeds`, `out` and `paper`; it has "
+            f"{', '.join(map(str, given)) if isinstance(given, dict) else 'none of them'}."
+        )
+    try:
+        return _grid(given, Path(str(given.get("out") or Path("runs") / file.stem)))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _grid(given: dict[str, Any], out: Path) -> Grid:
+    common = _mapping(given.get("common") or {}, "common", "option: value")
+    pairs = {
+        pair: _mapping(models, f"pairs: {pair}", "teacher and student")
+        for pair, models in _mapping(given["pairs"], "pairs", "name: {teacher, student}").items()
+    }
+    methods = {
+        method: _mapping(options or {}, f"methods: {method}", "option: value")
+        for method, options in _mapping(given["methods"], "methods", "name: options").items()
+    }
+    distils = any("method" in options for options in methods.values())
+    needed = ["teacher", "student"] if distils else ["student"]
+    for pair, models in pairs.items():
+        if not set(needed) <= set(models) <= {"teacher", "student"}:
+            raise ValueError(
+                f"the pair {pair!r} must name {' and '.join(needed)}; it has "
+                f"{', '.join(models) or 'nothing'}."
+            )
+    seeds = given.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
+        raise ValueError(f"`seeds` must be a list of whole numbers, [0, 1, 2] say; got {seeds!r}.")
+    cells: dict[str, Cell] = {}
+    for seed in seeds:
+        for pair, models in pairs.items():
+            for method, options in methods.items():
+                cell = _cell(method, options, pair, models, seed, common, out)
+                other = cells.setdefault(cell.settings["out"], cell)
+                if other is not cell:
+                    raise ValueError(
+                        f"{other} and {cell} would share the folder {cell.run.path}: names must "
+                        "differ in letters or digits, and seeds from each other."
+                    )
+    paper = _mapping(given.get("paper") or {}, "paper", "pair: {method: figure}")
+    for pair, figures in paper.items():
+        figures = paper[pair] = _mapping(figures, f"paper: {pair}", "method: figure")
+        unknown = [pair] if pair not in pairs else [name for name in figures if name not in methods]
+        if unknown:
+            raise ValueError(f"`paper` names {unknown[0]!r}, which is no pair or method here.")
+    return Grid(tuple(cells.values()), tuple(methods), tuple(pairs), paper, out)
+
+
+def _cell(
+    method: str,
+    options: dict[str, Any],
+    pair: str,
+    models: dict[str, str],
+    seed: int,
+    common: dict[str, Any],
+    out: Path,
+) -> Cell:
+    for name in (*common, *options):
+        if name in ITS_OWN:
+            raise ValueError(f"{name!r} is the grid's own to set, by `pairs`, `seeds` and `out`.")
+    folder = out / "_".join(re.sub(r"\W+", "-", x.lower()).strip("-") for x in (pair, method))
+    settings = {"seed": seed, "out": f"{folder}_{seed}"}
+    if "method" in options:
+        settings = {**common, **options, **settings, **models}
+        return Cell(method, pair, seed, "distill", settings)
+    plain = {name: value for name, value in common.items() if name not in OF_DISTILL}
+    settings = {**plain, **options, **settings, "model": models["student"]}
+    return Cell(method, pair, seed, "train", settings)
+
+
+def _mapping(value: Any, where: str, form: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"`{where}` must be a mapping ({form}); got {value!r}.")
+    return {str(name): entry for name, entry in value.items()}

@@ -1,0 +1,45 @@
+"""Running the cells of a grid, alone or together with other processes."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from asterism.bench.grid import Grid
+
+
+def run_grid(grid: Grid, *, say: Callable[[str], None]) -> list[str]:
+    """Run all cells that nobody has finished or is running; return what broke, in words.
+
+    Each cell is a process of its own, so that one that dies takes nothing with it. Several of
+    these calls, in several processes, share the work: a run folder has one owner at a time.
+    """
+    broken: dict[Path, str] = {}
+    while True:
+        waiting = [c for c in grid.cells if not c.finished() and c.run.path not in broken]
+        free = [cell for cell in waiting if not cell.run.in_use()]
+        if not waiting:
+            return list(broken.values())
+        if not free:
+            time.sleep(5)  # others are at work on the rest; if one dies, its cell is taken over
+            continue
+        cell = free[0]
+        say(str(cell))
+        grid.out.mkdir(parents=True, exist_ok=True)
+        # Named by the process: another one may be about to try the same cell.
+        config = grid.out / f".{Path(cell.settings['out']).name}.{os.getpid()}.yaml"
+        command = [sys.executable, "-m", "asterism", cell.verb, "--config", str(config), "--resume"]
+        command += ["--no-report"] if cell.verb == "distill" else []
+        try:
+            config.write_text(yaml.safe_dump(cell.settings))
+            done = subprocess.run(command, capture_output=True, text=True)
+        finally:
+            config.unlink(missing_ok=True)
+        if done.returncode and "is in use by a run" not in done.stderr:
+            words = (done.stderr.strip().splitlines() or ["killed"])[-1]
+            broken[cell.run.path] = f"{cell.run.path}: {words}"
+            say(f"  broken: {words}")

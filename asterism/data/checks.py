@@ -1,0 +1,63 @@
+"""Do the parts of the data fit together, and can they be read?"""
+
+import torch
+from torch import Tensor
+
+from asterism.data.sources import Source
+from asterism.types import Batch
+
+
+def refuse_gaps(source: Source) -> None:
+    """Raise a ValueError if training labels without names leave class numbers out."""
+    if source.targets is None or source.names is None:
+        return
+    if source.names != tuple(map(str, range(len(source.names)))):
+        return  # named classes may be without samples
+    found = torch.unique(source.targets)
+    if len(found) < len(source.names):
+        raise ValueError(
+            f"labels must be class numbers from 0 on without gaps; got {len(found)} different "
+            f"ones from {int(found[0])} to {int(found[-1])}. Number them anew, with "
+            "np.unique(y, return_inverse=True), or give the names of all classes (`names` in an "
+            ".npz file, `classes` of a Dataset)."
+        )
+
+
+def refuse_other_kind(source: Source, training: Source, part: str) -> None:
+    """Raise a ValueError if validation or test data are of other images or classes."""
+    if source.image_shape != training.image_shape:
+        raise ValueError(
+            f"the {part} data have images of shape {source.image_shape}, the training data "
+            f"{training.image_shape}: (channels, height, width) must be the same."
+        )
+    if source.names is None or training.names is None:
+        return
+    if len(source.names) > len(training.names):
+        raise ValueError(
+            f"the {part} data have {len(source.names)} classes, the training data "
+            f"{len(training.names)}: a class must have the same number in both."
+        )
+    for number, (ours, theirs) in enumerate(zip(source.names, training.names, strict=False)):
+        if ours != theirs and str(number) not in (ours, theirs):  # a bare number is no name
+            raise ValueError(
+                f"class {number} is {ours!r} in the {part} data and {theirs!r} in the training "
+                "data: a class must have the same number in both."
+            )
+
+
+def first_readable(source: Source, rows: Tensor, part: str) -> Batch:
+    """Return the first samples that can be read.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    broken: tuple[str, ...] = ()
+    for some in torch.split(rows, 16):
+        batch = source.__getitems__(some.tolist())
+        if len(batch.index):
+            return batch
+        broken = broken or batch.broken
+    raise ValueError(
+        f"none of the {len(rows)} {part} samples can be read"
+        + (f"; the first: {broken[0]}." if broken else ".")
+    )

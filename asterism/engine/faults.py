@@ -1,0 +1,61 @@
+"""Steps whose loss or gradient is not finite: stop and say where, or leave them out."""
+
+import sys
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from asterism.distributed import any_rank
+
+
+class Faults:
+    """Watches for values that are not finite.
+
+    Attributes:
+        limit: How many steps may be left out.
+        skipped: How many were.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Allow so many faults."""
+        self.limit, self.skipped = limit, 0
+        self.before: list[tuple[Tensor, Tensor]] = []
+
+    def remember(self, *modules: nn.Module) -> None:
+        """Keep the buffers (running statistics, banks) that a faulty step would spoil."""
+        if self.limit:
+            buffers = [buffer for module in modules for buffer in module.buffers()]
+            self.before = [(buffer, buffer.clone()) for buffer in buffers]
+
+    @torch.no_grad()
+    def passes(self, values: Mapping[str, Tensor], step: int, index: Tensor) -> bool:
+        """Return whether all values are finite, on all ranks.
+
+        Args:
+            values: The terms of the loss, and the norm of the gradient.
+            step: Number of the step, for the message.
+            index: The samples of the step, for the message.
+
+        Raises:
+            ValueError: If they are not, and as many steps as may be were left out already.
+        """
+        found = torch.stack([value.detach().float() for value in values.values()]).isfinite()
+        fine = found.tolist()
+        if not any_rank(not all(fine), found.device):
+            return True
+        bad = ", ".join(name for name, good in zip(values, fine, strict=True) if not good)
+        shown = ", ".join(map(str, index[:16].tolist())) + (", …" if len(index) > 16 else "")
+        what = f"step {step}: not finite: {bad or 'a value of another rank'}"
+        if self.skipped == self.limit:
+            raise ValueError(
+                f"{what}. Lower --lr, clip the gradient with --clip 1, or leave such steps out "
+                f"with --skip-nonfinite {self.limit + 10}. The batch: samples {shown}."
+            )
+        self.skipped += 1
+        print(
+            f"{what}; left out ({self.skipped} of {self.limit}). Samples {shown}.", file=sys.stderr
+        )
+        for buffer, kept in self.before:
+            buffer.copy_(kept)
+        return False

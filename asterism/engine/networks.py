@@ -1,0 +1,144 @@
+"""Student and teacher on the views of a batch."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from asterism.augment import Views, as_input
+from asterism.data.cache import TeacherCache
+from asterism.engine.encoding import Encoded
+from asterism.engine.objective import by_view, join
+from asterism.engine.settings import Settings
+from asterism.models.modes import evaluating
+from asterism.types import Batch, Outputs, Samples, join_views, on_device
+
+
+class Networks:
+    """Runs both networks on the training views, chunk by chunk.
+
+    No module: the teacher is not trained, not switched to train mode, not in the checkpoint.
+
+    Attributes:
+        seconds: Time spent on making views.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None,
+        *,
+        settings: Settings,
+        views: Views | None,
+        caches: Sequence[TeacherCache],
+        anchors: tuple[Samples, Outputs] | None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            student: The network that is trained.
+            teacher: Its teacher, or None.
+            settings: How to train.
+            views: What makes the training views; None leaves samples as they come.
+            caches: The teacher's outputs on each view; none to run it every step.
+            anchors: The anchor samples, clean, and what the teacher returns for them.
+        """
+        self.student = student
+        self.run_student = torch.compile(student) if settings.compile else student
+        self.teacher = [teacher.eval().requires_grad_(False)] if teacher else []
+        self.batch_size, self.channels_last = settings.batch_size, settings.channels_last
+        self.views, self.caches, self.anchors = views, caches, anchors
+        self.seconds = 0.0
+
+    def to(self, device: torch.device) -> None:
+        """Move student, teacher and anchors."""
+        for module in [self.student, *self.teacher]:
+            module.to(device)
+            if self.channels_last:
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.anchors is not None:
+            samples, taught = self.anchors
+            logits = None if taught.logits is None else taught.logits.to(device)
+            taught = Outputs(taught.embedding.to(device), logits)
+            self.anchors = (on_device(samples, device), taught)
+
+    def encode(
+        self, batch: Batch, epoch: int, key: tuple[int, ...]
+    ) -> tuple[Encoded, list[Outputs], list[Outputs], Batch]:
+        """Return both networks' outputs on each view, and the batch with the anchors' outputs.
+
+        Args:
+            batch: Samples as they come from the source.
+            epoch: Number of the views.
+            key: Seed of the random numbers that the student draws.
+
+        Returns:
+            The student's outputs as they take gradients; on each view of the samples the student's
+            and the teacher's (none without a teacher); and what methods may know of the batch.
+        """
+        run: Callable[[Samples], Outputs] = self.run_student
+        size = self.batch_size
+        chunks = [slice(i, i + size) for i in range(0, len(batch.index), size)]
+        taught: list[Outputs] = []
+
+        def encode(chunk: slice) -> Outputs:
+            views = self._views(batch, chunk, epoch)
+            outputs = run(join_views(views))
+            if self.teacher and len(taught) < len(chunks):  # not when it is computed again
+                taught.append(self._taught(views, batch.index[chunk], epoch))
+            return outputs
+
+        def encode_nobody() -> Outputs:
+            # This rank could read none of its samples: no rows, but as wide as the other ranks'.
+            view = batch.views[0]
+            none = view.new_zeros(1, *view.shape[1:]) if isinstance(view, Tensor) else ["a"]
+            stranger = as_input(none)
+            if self.caches:
+                strangers = (stranger,) * len(self.caches)
+                taught.append(self._taught(strangers, batch.index[:0], epoch))
+            elif self.teacher:
+                taught.append(_no_rows(self.teacher[0](stranger)))
+            with evaluating(self.student):
+                return _no_rows(self.student(stranger))
+
+        parts: list[Callable[[], Outputs]] = [partial(encode, chunk) for chunk in chunks]
+        parts = parts or [encode_nobody]
+        given: Samples = [] if self.anchors is None else self.anchors[0]
+        anchors = [given[i : i + size] for i in range(0, len(given), size)]
+        encoded = Encoded(self.student, [*parts, *(partial(run, x) for x in anchors)], key=key)
+        views = len(batch.views) if self.views is None else 1 + self.views.virtual
+        student = by_view(encoded.outputs[: len(parts)], views)
+        teacher = by_view(taught, views) if taught else []
+        described = None
+        if self.anchors is not None:
+            described = (join(encoded.outputs[len(parts) :]), self.anchors[1])
+        return encoded, student, teacher, Batch((), batch.index, batch.target, described)
+
+    @torch.no_grad()
+    def _taught(self, views: tuple[Samples, ...], index: Tensor, epoch: int) -> Outputs:
+        teacher: Callable[[Samples], Outputs] = self.teacher[0]
+        if not self.caches:
+            return teacher(join_views(views))
+        number = 0 if self.views is None else epoch  # clean samples are the same in every epoch
+        return join(
+            [
+                cache.outputs(number, index, teacher, view)
+                for cache, view in zip(self.caches, views, strict=True)
+            ]
+        )
+
+    def _views(self, batch: Batch, chunk: slice, epoch: int) -> tuple[Samples, ...]:
+        begun = time.perf_counter()
+        samples = batch.views[0][chunk]
+        if self.views is None or isinstance(samples, list):
+            views: tuple[Samples, ...] = (as_input(samples),)
+        else:
+            views = self.views(samples, batch.index[chunk], epoch)
+        self.seconds += time.perf_counter() - begun
+        return views
+
+
+def _no_rows(outputs: Outputs) -> Outputs:
+    return Outputs(outputs.embedding[:0], None if outputs.logits is None else outputs.logits[:0])

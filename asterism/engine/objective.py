@@ -1,0 +1,129 @@
+"""The loss of a step: the task's and the methods' terms, over the samples of all ranks."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asterism.distributed import gather_rows, ranks
+from asterism.methods.base import Method
+from asterism.types import Batch, Outputs
+
+
+class Objective(nn.Module):
+    """What is minimised: the cross-entropy with the labels and the terms of the methods.
+
+    Attributes:
+        methods: The methods, set up.
+    """
+
+    def __init__(
+        self, methods: Sequence[Method], *, task_weight: float, train_views: bool, local: bool
+    ) -> None:
+        """Name the terms.
+
+        Args:
+            methods: The methods, set up.
+            task_weight: Factor of the cross-entropy.
+            train_views: Whether the task and the methods of one view see all views, as more
+                samples.
+            local: Whether methods see the samples of this rank only.
+        """
+        super().__init__()
+        self.methods = nn.ModuleList(methods)
+        self.named = list(zip(methods, _term_names(methods), strict=True))
+        self.task_weight, self.train_views, self.local = task_weight, train_views, local
+
+    def task(self, student: Sequence[Outputs], target: Tensor | None, total: int) -> Tensor | None:
+        """Return this rank's share of the weighted cross-entropy; None without labels or logits.
+
+        Shares are scaled so that their mean over the ranks is the mean over all samples.
+
+        Args:
+            student: The student's outputs on each view of this rank's samples.
+            target: Their class numbers.
+            total: Samples of all ranks.
+        """
+        seen = student if self.train_views else student[:1]
+        logits = [view.logits for view in seen if view.logits is not None]
+        if target is None or not logits or not self.task_weight:
+            return None
+        every = torch.cat(logits)
+        every = every.to(torch.promote_types(every.dtype, torch.float32))
+        share = F.cross_entropy(every, target.repeat(len(logits)), reduction="sum")
+        return self.task_weight * ranks() * share / (total * len(logits))
+
+    def relations(
+        self,
+        student: Sequence[Outputs],
+        teacher: Sequence[Outputs],
+        batch: Batch,
+        sizes: Sequence[int],
+    ) -> dict[str, Tensor]:
+        """Return the methods' terms by name.
+
+        Args:
+            student: The student's outputs on each view of this rank's samples.
+            teacher: The teacher's.
+            batch: Their target and index, and the anchors.
+            sizes: How many samples each rank has.
+        """
+        target, index = batch.target, batch.index
+        if not self.local:
+            student, teacher = ([_gathered(v, sizes) for v in x] for x in (student, teacher))
+            target = None if target is None else gather_rows(target, sizes)
+            index = gather_rows(index, sizes)
+        terms: dict[str, Tensor] = {}
+        for method, names in self.named:
+            # A method of one view takes all views for samples, if all are for training.
+            count = len(student) if self.train_views else method.views
+            repeats = count // method.views
+            seen = Batch(
+                (),
+                index.repeat(repeats),
+                None if target is None else target.repeat(repeats),
+                batch.anchors,
+            )
+            found = method(join(student[:count]), join(teacher[:count]), seen)
+            terms |= {names.format(name): value for name, value in found.items()}
+        return terms
+
+
+def join(outputs: Sequence[Outputs]) -> Outputs:
+    """Return the rows of several outputs as one, in order."""
+    logits = [x.logits for x in outputs if x.logits is not None]
+    return Outputs(torch.cat([x.embedding for x in outputs]), torch.cat(logits) if logits else None)
+
+
+def by_view(parts: Sequence[Outputs], views: int) -> list[Outputs]:
+    """Return the outputs of each view of all samples.
+
+    Args:
+        parts: Outputs of some samples each, one view after the other.
+        views: Number of views.
+    """
+    split = [[_chunk(x, views) for x in part] for part in parts]
+    return [
+        join([Outputs(embeddings[v], logits[v]) for embeddings, logits in split])  # type: ignore[arg-type]
+        for v in range(views)
+    ]
+
+
+def _chunk(rows: Tensor | None, views: int) -> Sequence[Tensor | None]:
+    return [None] * views if rows is None else rows.tensor_split(views)
+
+
+def _gathered(outputs: Outputs, sizes: Sequence[int]) -> Outputs:
+    return Outputs(*(None if x is None else gather_rows(x, sizes) for x in outputs))  # type: ignore[arg-type]
+
+
+def _term_names(methods: Sequence[Method]) -> list[str]:
+    """Return patterns for the names of terms: several methods need their own name in front."""
+    if len(methods) < 2:
+        return ["{}"] * len(methods)
+    classes = [type(method).__name__.lower() for method in methods]
+    return [
+        f"{name}{'' if classes.count(name) == 1 else classes[:i].count(name) + 1}/{{}}"
+        for i, name in enumerate(classes)
+    ]

@@ -1,0 +1,58 @@
+"""Users' own code: importing a factory, naming an object, what went wrong in words."""
+
+import importlib.util
+import sys
+import sysconfig
+import traceback
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Frames in here are not the user's: asterism, the standard library, installed packages.
+_OTHERS = tuple({str(Path(__file__).parents[1]), *sysconfig.get_paths().values(), "<"})
+
+
+def import_factory(name: str) -> Callable[..., Any]:
+    """Import `path/to/file.py:factory`. This runs the file: it is the user's own code.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If running the file fails, or it defines no such factory.
+    """
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file at {path}.")
+    # Known to Python under a name of its own: dataclasses look their module up, and a file may be
+    # called like a library.
+    own = f"{path.stem}_{zlib.crc32(bytes(path.resolve())):08x}"
+    spec = importlib.util.spec_from_file_location(own, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"cannot import {path}.")
+    module = sys.modules[own] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[own]
+        raise ValueError(f"cannot import {path}: {in_words(error)}.") from error
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise ValueError(f"{path} has no factory {attribute!r}.")
+    return factory  # type: ignore[no-any-return]
+
+
+def as_text(value: Any) -> str:
+    """Return a name as it is, and a Python object by the qualified name of what it is."""
+    if isinstance(value, str | Path):
+        return str(value)
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"python:{kind.__module__}.{kind.__qualname__}"
+
+
+def in_words(error: Exception) -> str:
+    """Return an error as its kind and message, with the last line of the user's that led to it."""
+    message = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if not frame.filename.startswith(_OTHERS)]
+    return f"{message} ({lines[-1].filename}, line {lines[-1].lineno})" if lines else message

@@ -1,0 +1,154 @@
+"""RRKD's MNIST experiment: half an encoder, distilled without labels.
+
+    python benchmarks/mnist_rrkd.py MNIST_TRAIN.npz MNIST_TEST.npz
+
+The bottleneck of an autoencoder (784-128-64-128-784) teaches the 32-d encoder of one of half its
+size (784-64-32-64-784) by in-batch anchors, without labels. The figure is the accuracy of one
+linear probe on frozen embeddings, for the teacher, the distilled student, a student that was
+trained to reconstruct by itself, and an untrained one. Protocol: dropout 0.5, tanh output, images
+in [-1, 1], SGD with lr 0.1 and momentum 0.9, batches of 128, 20 epochs, no decay, no augmentation.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asterism import RRKD
+from asterism.augment import to_float
+from asterism.data import ArraySource, open_source
+from asterism.evaluate import linear_probe
+from asterism.recipe import distill
+
+TEACHER, STUDENT = (128, 64), (64, 32)
+ROWS = ("teacher", "distilled by RRKD", "trained to reconstruct", "untrained")
+
+
+class Encoder(nn.Sequential):
+    """Images in [0, 1] to the bottleneck, before its activation."""
+
+    def __init__(self, hidden: int, width: int, *, pixels: int = 784, dropout: float = 0.5) -> None:
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(pixels, hidden),
+            nn.Dropout(dropout),
+            nn.ReLU(),
+            nn.Linear(hidden, width),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        embedding: Tensor = super().forward(2 * images - 1)
+        return embedding
+
+
+def trained_to_reconstruct(encoder: Encoder, images: Tensor, *, epochs: int, seed: int) -> Encoder:
+    """Train an encoder and a decoder of its shape together; return the encoder."""
+    hidden, width = encoder[1].out_features, encoder[4].out_features
+    decoder = nn.Sequential(
+        nn.Dropout(0.5),
+        nn.ReLU(),
+        nn.Linear(width, hidden),
+        nn.Dropout(0.5),
+        nn.ReLU(),
+        nn.Linear(hidden, encoder[1].in_features),
+        nn.Tanh(),
+    )
+    autoencoder = nn.Sequential(encoder, decoder).train()
+    optimizer = torch.optim.SGD(autoencoder.parameters(), lr=0.1, momentum=0.9)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(images), generator=generator).split(128):
+            seen = to_float(images[rows])
+            loss = F.mse_loss(autoencoder(seen), 2 * seen.flatten(1) - 1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return encoder.eval()
+
+
+@torch.no_grad()
+def probed(encoder: nn.Module, train: ArraySource, test: ArraySource) -> float:
+    """Return the accuracy of the one probe, in per cent."""
+    encoder.eval()
+    rows, queries = (
+        torch.cat([encoder(to_float(images)) for images in source.images.split(1000)])
+        for source in (train, test)
+    )
+    accuracy = linear_probe(rows, train.targets, queries, test.targets)
+    return 100 * (accuracy or 0.0)
+
+
+def run(train_file: str, test_file: str, out: Path, *, seed: int, epochs: int) -> dict[str, float]:
+    """Return the probe's accuracy of each encoder for one seed."""
+    train, test = open_source(train_file), open_source(test_file)
+    pixels = train.images[0].numel()
+
+    def encoder(widths: tuple[int, int]) -> Encoder:
+        torch.manual_seed(seed)
+        return Encoder(*widths, pixels=pixels)
+
+    options = {"epochs": epochs, "seed": seed}
+    teacher = trained_to_reconstruct(encoder(TEACHER), train.images, **options)
+    student = encoder(STUDENT)
+    distill(
+        teacher,
+        student,
+        train_file,
+        method=RRKD(),
+        labels=False,
+        test_data=test_file,
+        batch_size=128,
+        lr=0.1,
+        schedule="constant",
+        weight_decay=0.0,
+        padding=0,
+        keep="last",
+        out=out / f"seed-{seed}",
+        overwrite=True,
+        **options,
+    )
+    alone = trained_to_reconstruct(encoder(STUDENT), train.images, **options)
+    encoders = (teacher, student, alone, encoder(STUDENT))
+    return {row: probed(x, train, test) for row, x in zip(ROWS, encoders, strict=True)}
+
+
+def as_markdown(found: list[dict[str, float]]) -> str:
+    """Return mean ± standard deviation over seeds, and the share of the teacher's accuracy."""
+    size = [sum(p.numel() for p in Encoder(*w).parameters()) for w in (TEACHER, STUDENT)]
+    lines = [
+        "| encoder | parameters | probe accuracy % | of the teacher's % |",
+        "|---|---|---|---|",
+    ]
+    for row in ROWS:
+        accuracy = [one[row] for one in found]
+        kept = [100 * one[row] / one[ROWS[0]] for one in found]
+        count = size[row != ROWS[0]]
+        cells = [_spread(accuracy), "100" if row == ROWS[0] else _spread(kept)]
+        lines.append(f"| {row} | {count:,} | {' | '.join(cells)} |")
+    lines.append(f"\nThe student has {100 * size[1] / size[0]:.1f} % of the teacher's parameters.")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="RRKD's MNIST experiment.")
+    parser.add_argument("train", help="an .npz file with x and y")
+    parser.add_argument("test", help="likewise")
+    parser.add_argument("--out", type=Path, default=Path("runs/mnist_rrkd"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=20)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    found = []
+    for seed in given.seeds:
+        found.append(run(given.train, given.test, given.out, seed=seed, epochs=given.epochs))
+        print(f"seed {seed}: {found[-1]}", file=sys.stderr)
+    print(as_markdown(found))

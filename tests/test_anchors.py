@@ -1,0 +1,63 @@
+"""Tests for asterism/anchors.py."""
+
+import pytest
+import torch
+
+from asterism import RRKD, Outputs
+from asterism.anchors import choose_anchors
+from asterism.data import ArraySource, Data
+from asterism.types import Batch
+
+ROWS, CLASSES = 60, 3
+
+
+class Holey(ArraySource):
+    """A source of which every seventh sample cannot be read."""
+
+    def __getitems__(self, rows):
+        read = [row for row in rows if row % 7]
+        lost = tuple(str(row) for row in rows if row % 7 == 0)
+        batch = super().__getitems__(read)
+        return Batch(batch.views, batch.index, batch.target, broken=lost)
+
+
+class Teacher(torch.nn.Module):
+    """Scores that are written in the image: its first pixel, for the class of its second."""
+
+    def forward(self, images):
+        flat = images.flatten(1) * 255
+        logits = torch.zeros(len(flat), CLASSES)
+        logits[torch.arange(len(flat)), flat[:, 1].round().long()] = flat[:, 0] / 30
+        return Outputs(flat, logits)
+
+
+@pytest.fixture
+def data():
+    confidence = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
+    target = torch.arange(ROWS) % CLASSES
+    says = torch.where(torch.arange(ROWS) % 5 == 0, (target + 1) % CLASSES, target)  # some wrong
+    images = torch.stack([confidence, says], 1).byte()[:, None, :, None]
+    source = Holey(images, target)
+    return Data(source, torch.arange(50), torch.arange(50, ROWS))
+
+
+def test_most_confident_anchors_are_those_although_some_cannot_be_read(data):
+    method = RRKD(anchors="most-confident", anchor_count=6)
+    images, taught = choose_anchors([method], Teacher(), data, seed=0)
+    rows = [r for r in range(50) if r % 7 and r % 5]  # readable, and the teacher is right
+    sure = data.source.images[:, 0, 0, 0].int()
+    for c in range(CLASSES):
+        own = sorted((int(sure[r]) for r in rows if r % CLASSES == c), reverse=True)[:2]
+        found = (images[2 * c : 2 * c + 2, 0, 0, 0] * 255).round().int().tolist()
+        assert found == own
+    torch.testing.assert_close(taught.embedding, (images * 255).flatten(1))
+
+
+@pytest.mark.parametrize("anchors", ["random", "per-class"])
+def test_random_anchors_are_training_samples_drawn_by_the_seed(data, anchors):
+    method = RRKD(anchors=anchors, anchor_count=9)
+    one, two, other = (choose_anchors([method], Teacher(), data, seed=s)[0] for s in (0, 0, 1))
+    assert one.equal(two)
+    assert not one.equal(other)
+    train = {int(x) for x in data.source.images[:50, 0, 0, 0]}
+    assert {int(x) for x in (one[:, 0, 0, 0] * 255).round()} <= train
