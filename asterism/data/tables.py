@@ -46,6 +46,7 @@ class PictureTable(FolderSource):
             unusable: Rows that are left out, with the reason.
             place: Where the paths are from, for messages.
         """
+        self.folder = Path()  # each file by itself may be missing
         self.files, self.ids, self.place = list(files), ids, place
         self.unusable = dict(unusable or {})
         self.image_shape = (3, image_size, image_size)
