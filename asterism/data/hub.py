@@ -96,6 +96,14 @@ def open_object(
     )
 
 
+class Encoded(io.BytesIO):
+    """The bytes of a picture; errors that name them say the same each time."""
+
+    def __repr__(self) -> str:
+        """Return what they are, and not where in memory."""
+        return "of these bytes"
+
+
 class HubPictures(PictureTable):
     """Pictures inside a data set, decoded when they are fetched."""
 
@@ -116,7 +124,7 @@ class HubPictures(PictureTable):
         cell = self.data[row][self.column]
         if cell is None:
             raise ValueError("no image")
-        return io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
+        return Encoded(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
 
     def fingerprint(self) -> str:
         """Return a short hash of the rows' own fingerprint and of their number."""

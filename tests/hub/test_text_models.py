@@ -92,7 +92,7 @@ def test_a_run_card_cannot_name_code(bert, tmp_path):
     student = build(f"hf/{bert}", Spec(None, None))
     spec, card = Spec(None, None, tokenizer=tokeniser_of(student).json), card_of(student)
     card["model"] |= trap | {"attn_implementation": "org/kernel"}
-    model = build("hf/elsewhere", replace(spec, config=card), empty=True)
+    model = build("hf/elsewhere", replace(spec, config=card))
     assert model.module.config._attn_implementation in ("sdpa", "eager")
 
 
