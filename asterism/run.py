@@ -20,18 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILES = (
-    "aligner.json",
-    "aligner.safetensors",
-    "config.yaml",
-    "evaluation.npz",
-    "metrics.jsonl",
-    "report.html",
-    "report.json",
-    "report.md",
-    "result.json",
-    "student.json",
-    "student.safetensors",
-)
+    "aligner.json", "aligner.safetensors", "config.yaml", "evaluation.npz", "metrics.jsonl",
+    "report.html", "report.json", "report.md", "result.json", "student.json",
+    "student.safetensors", "tokenizer.json",
+)  # fmt: skip
 # What numpy raises for a file that holds no plain arrays.
 NOT_ARRAYS = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -182,8 +174,12 @@ class Run:
         with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
-    def write_student(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
-        """Write the student alone: its weights, and how to build it."""
+    def write_student(
+        self, weights: "dict[str, Tensor]", card: dict[str, Any], tokenizer: str | None = None
+    ) -> None:
+        """Write the student alone: its weights, its tokeniser, and how to build it."""
+        if tokenizer is not None:
+            self._write("tokenizer.json", tokenizer.encode())
         self._write_weights("student", weights, card)
 
     def write_aligner(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
@@ -202,6 +198,10 @@ class Run:
         if not (self.path / "aligner.json").exists():
             raise FileNotFoundError(f"{self.path} has no aligner: `asterism align` fits one.")
         return self._read_json("aligner.json")
+
+    def read_tokenizer(self) -> str:
+        """Return the student's tokenizer.json."""
+        return self._read("tokenizer.json").decode(errors="replace")
 
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""
