@@ -17,8 +17,8 @@ IN_CACHE = 2**18
 SHORTEST_ARM = 1e-12
 # Elements of the tensor of all arms up to which it is faster to multiply these.
 FEW_ARMS = 2**16
-# Squared distances that differ by no larger a factor than this may be added in float32: the gradient
-# keeps an error of 2e-7, less than that of float32 arms.
+# Squared distances that differ by no larger a factor than this may be added in float32: the error
+# of the gradient stays at 2e-7, below that of float32 arms.
 EVEN = 100
 
 
