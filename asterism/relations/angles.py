@@ -35,7 +35,8 @@ def mean_angle_gap(
     so the cubic part has no factor $d$. It is streamed in blocks of some vertices and some pairs
     of arms, each pair in one order only: $O(n^2)$ memory beside a block. The three squares cancel
     in tight clusters, so they are kept and added in float64 unless all distances of a network are
-    alike within a factor of 10; everything after is in the embeddings' precision. Small batches multiply the arms.
+    alike within a factor of 10; everything after is in the embeddings' precision. Small batches
+    multiply the arms.
 
     An arm of length zero has the cosine 0 with every other arm and gets no gradient. The gradient
     is computed together with the value and cannot be differentiated again.
