@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     for way, (method, labels) in ways.items():
         console.print(f"Distilling: {way} …")
         out = folder / way.lower().replace(",", "").replace(" + ", "-").replace(" ", "-")
-        beside = {"baseline": folder / "alone", "out": out}
+        beside: dict[str, Any] = {"baseline": folder / "alone", "out": out}
         result = distill(name, STUDENT, method=method, labels=labels, **beside, **common)
         rows[way] = row_of(result)
     console.print(table(rows, title=f"500 test digits, {time.perf_counter() - begun:.0f} s"))
