@@ -9,10 +9,23 @@ from asterism.methods.base import Method
 from asterism.models import as_text
 from asterism.run import Run, RunError
 
-NAMED = ("teacher", "student", "data", "validation_data", "test_data", "out", "teacher_cache")
+NAMED = (
+    "teacher",
+    "student",
+    "data",
+    "validation_data",
+    "test_data",
+    "out",
+    "teacher_cache",
+    "baseline",
+)
+
+# What says how to run, not what.
+NO_SETTING = ("settings", "resume", "overwrite", "with_baselines", "report")
 
 # What may change between a run and its resumption without making it another experiment.
-HARMLESS = {"out", "workers", "log_every", "devices", "accelerator", "teacher_cache"}
+HARMLESS = {"out", "workers", "log_every", "accelerator", "teacher_cache", "baseline"}
+HARMLESS |= {"checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
 
 # What a run fills in from models and data where it was left open.
 FILLED_IN = {"image_size", "method", "optimizer"}
@@ -22,13 +35,13 @@ def configuration(
     choices: dict[str, Any], methods: Sequence[Method], settings: Settings
 ) -> dict[str, Any]:
     """Return all settings as plain values; objects are kept by the name of their kind."""
-    config = {k: v for k, v in choices.items() if k not in ("settings", "resume", "overwrite")}
+    config = {k: v for k, v in choices.items() if k not in NO_SETTING}
     for key in NAMED:
         config[key] = None if config[key] is None else as_text(config[key])
     config["method"] = described(methods)
     if choices["teacher"] is None:  # the options of `train`
         config["model"] = config.pop("student")
-        for key in ("teacher", "method", "labels", "teacher_cache"):
+        for key in ("teacher", "method", "labels", "teacher_cache", "baseline"):
             del config[key]
     return {**config, **plain(settings)}
 

@@ -1,5 +1,6 @@
 """Do teacher, student, methods and data fit together? Asked before an hour is spent."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,6 +75,12 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
     if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     return build(name, Spec(data.classes, data.source.image_shape)).eval()
+
+
+def open_baseline(run: str | Path, student: Model) -> nn.Module:
+    """Return the student of a run without the teacher, built as the present student is."""
+    own_code = not isinstance(student, str) or ".py:" in student.partition("?")[0]
+    return load(run, factory=copy.deepcopy(student) if own_code else None)
 
 
 def choose_methods(

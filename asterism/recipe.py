@@ -1,31 +1,17 @@
 """`distill()` and `train()`: from names to a run folder, in one call."""
 
+import copy
 import sys
-import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from asterism.anchors import choose_anchors
-from asterism.assess import assess, selection
-from asterism.configuration import configuration, refuse_changes
-from asterism.data import open_data
-from asterism.distributed import from_first, is_first
-from asterism.engine import Settings, fit, seed_everything
-from asterism.fitting import (
-    Model,
-    choose_methods,
-    open_student,
-    open_teacher,
-    student_classes,
-    try_out,
-)
+from asterism.engine import Settings
+from asterism.fitting import Model
 from asterism.methods.base import Method
-from asterism.models import Spec, load_weights, weights_of
-from asterism.provenance import provenance, teacher_cache
 from asterism.reopening import evaluate as evaluate
 from asterism.result import Result as Result
-from asterism.run import Run
-from asterism.student import Student
+from asterism.training import by_time, carry_out
 
 
 def distill(
@@ -45,6 +31,9 @@ def distill(
     labels: bool = True,
     on_broken: Literal["skip", "stop"] = "skip",
     teacher_cache: str | Path | None = None,
+    report: bool = True,
+    baseline: str | Path | None = None,
+    with_baselines: bool = False,
     **settings: Any,
 ) -> Result:
     """Distil a teacher into a student.
@@ -68,6 +57,11 @@ def distill(
         on_broken: Pictures that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are kept for
             later runs (any student, method or seed, the same view seed).
+        report: Write report.html, report.json and report.md into the run folder.
+        baseline: Run folder of the same student trained without the teacher, to be measured
+            beside this one.
+        with_baselines: Train that baseline first, in a folder beside this run's, if it is not
+            there yet.
         **settings: See `asterism.engine.Settings`.
 
     Returns:
@@ -78,7 +72,29 @@ def distill(
         ValueError: If something does not fit; the message says what, and the way out.
     """
     choices = dict(locals())
-    return _run(choices, Settings(**settings))
+    if with_baselines:
+        choices["out"] = out or by_time()
+        choices["baseline"] = _train_alone(choices, Settings(**settings))
+    return carry_out(choices, Settings(**settings))
+
+
+def _train_alone(choices: dict[str, Any], settings: Settings) -> Path:
+    """Train the student of a distillation from labels alone, with the same settings."""
+    run = Path(f"{choices['out']}-without-teacher")
+    print(f"training the student without the teacher in {run}", file=sys.stderr)
+    shared = (
+        "data",
+        "validation_data",
+        "test_data",
+        "validation_share",
+        "split_seed",
+        "image_size",
+    )
+    options = {name: choices[name] for name in (*shared, "on_broken")}
+    task_weight = settings.task_weight or 1.0
+    plain = asdict(replace(settings, task_weight=task_weight))
+    train(copy.deepcopy(choices["student"]), out=run, resume=True, **options, **plain)
+    return run
 
 
 def train(
@@ -123,87 +139,5 @@ def train(
     choices = dict(locals())
     choices["student"] = choices.pop("model")
     fixed: dict[str, Any] = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
-    return _run({**choices, **fixed}, Settings(**settings))
-
-
-def _run(choices: dict[str, Any], settings: Settings) -> Result:
-    device = settings.device
-    if choices["resume"] and choices["out"] is None:
-        raise ValueError("--resume needs --out: the folder of the run that is to go on.")
-    run = Run(choices["out"] or Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
-    data = open_data(
-        choices["data"],
-        validation=choices["validation_data"],
-        test=choices["test_data"],
-        validation_share=choices["validation_share"],
-        split_seed=choices["split_seed"],
-        image_size=choices["image_size"],
-    )
-    use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
-    data.refuse_useless(use_labels=use_labels, broken=choices["on_broken"] == "stop")
-    teacher, taught, methods = None, None, []
-    if choices["teacher"] is not None:
-        teacher = open_teacher(choices["teacher"], data)
-        taught = try_out(teacher, data, "teacher")
-        methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
-        teacher.to(device)
-    elif not use_labels:
-        raise ValueError(
-            "training without a teacher needs labels: class folders, or class numbers `y`."
-        )
-    classes = student_classes(
-        methods, data, taught, labels=choices["labels"], use_labels=use_labels
-    )
-    seed_everything(settings.seed, verbose=False)
-    spec = Spec(classes, data.source.image_shape, *data.statistics())
-    student, card = open_student(choices["student"], spec)
-    student_dim = try_out(student, data, "student", classes=classes).embedding.shape[1]
-    teacher_dim = 0 if taught is None else taught.embedding.shape[1]
-    for method in methods:
-        method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
-    if settings.processes > 1 and choices["out"] is None:
-        raise ValueError("several processes need to know their common run folder: name it (--out).")
-    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
-        config, origin = configuration(choices, methods, settings), provenance(data, teacher)
-        if choices["resume"]:
-            refuse_changes(run, config, origin)
-            if run.finished():
-                print(f"{run.path} is finished; this is its result.", file=sys.stderr)
-                load_weights(student, run.path / "student.safetensors", card["model"])
-                kept = Student(student, spec.image_shape).eval()
-                return Result(run.path, kept, run.read_result())
-        if is_first():
-            run.write_config(config, origin)
-        fitted = fit(
-            student,
-            teacher,
-            methods,
-            data,
-            run,
-            settings=settings,
-            score=selection(teacher, data, use_labels=use_labels),
-            use_labels=use_labels,
-            resume=choices["resume"],
-            anchors=choose_anchors(methods, teacher, data, seed=settings.seed),
-            cache=teacher_cache(choices["teacher_cache"], teacher, taught, data, settings),
-        )
-        if not is_first():  # the first process measures and writes
-            kept = Student(fitted.student, spec.image_shape).eval()
-            return Result(run.path, kept, from_first(None))
-        card["embedding_dim"] = student_dim
-        run.write_student(weights_of(fitted.student), card)
-        found = assess(fitted.student.to(device), teacher, data)
-        broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
-        for name in broken:
-            print(f"left out, unreadable: {name}", file=sys.stderr)
-        result = {
-            **found,
-            "validation": fitted.score,
-            "steps": fitted.steps,
-            "seconds": round(fitted.seconds, 1),
-            "seconds_per_step": fitted.seconds_per_step,
-            "broken": broken,
-        }
-        run.write_result(result)
-    from_first(result)
-    return Result(run.path, Student(fitted.student.cpu(), spec.image_shape).eval(), result)
+    fixed |= {"baseline": None, "report": False}
+    return carry_out({**choices, **fixed}, Settings(**settings))

@@ -1,30 +1,45 @@
-"""`evaluate()`: a finished run, measured again."""
+"""A finished run opened again: its data, its student and its teacher."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from asterism.assess import assess
-from asterism.data import open_data
+from asterism.data import Data, open_data
 from asterism.fitting import open_teacher
 from asterism.result import Result
 from asterism.run import Run
-from asterism.student import load
+from asterism.student import Student, load
 
 
-def evaluate(
+class Reopened(NamedTuple):
+    """What a run was made of.
+
+    Attributes:
+        data: Its data.
+        student: Its student.
+        teacher: Its teacher; None if it had none, or one of the user's own code: nothing named in
+            a run folder is imported.
+    """
+
+    data: Data
+    student: Student
+    teacher: nn.Module | None
+
+
+def reopen(
     run: str | Path,
     *,
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
-) -> Result:
-    """Measure the student of a finished run again, beside its teacher.
+) -> Reopened:
+    """Open a run's data and models again.
 
     Args:
         run: The run folder.
-        data: Other data to measure it on, as `distill` takes them; by default the run's own.
+        data: Other test data, as `distill` takes them; by default the run's own.
         factory: For a student built by your own code, see `asterism.load`.
 
     Raises:
@@ -50,9 +65,28 @@ def evaluate(
         image_size=config["image_size"],
     )
     named = config.get("teacher") or ""
-    # Nothing named in a run folder is imported: beside a teacher of the user's own code it is not.
     own = ".py:" in named.partition("?")[0] or named.startswith("python:")
     teacher = open_teacher(named, opened) if named and not own else None
-    return Result(
-        Path(run), student, {**assess(student, teacher, opened), "broken": opened.broken()}
-    )
+    return Reopened(opened, student, teacher)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    data: Any = None,
+    factory: str | Callable[..., nn.Module] | None = None,
+) -> Result:
+    """Measure the student of a finished run again, beside its teacher.
+
+    Args:
+        run: The run folder.
+        data: Other data to measure it on, as `distill` takes them; by default the run's own.
+        factory: For a student built by your own code, see `asterism.load`.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If its models or data cannot be opened any more.
+    """
+    opened = reopen(run, data=data, factory=factory)
+    found, _ = assess(opened.student, opened.teacher, opened.data)
+    return Result(Path(run), opened.student, {**found, "broken": opened.data.broken()})

@@ -4,17 +4,36 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 from filelock import FileLock, Timeout
-from safetensors.torch import save_file
-from torch import Tensor
 
-FILES = ("config.yaml", "metrics.jsonl", "result.json", "student.json", "student.safetensors")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FILES = (
+    "aligner.json",
+    "aligner.safetensors",
+    "config.yaml",
+    "evaluation.npz",
+    "metrics.jsonl",
+    "report.html",
+    "report.json",
+    "report.md",
+    "result.json",
+    "student.json",
+    "student.safetensors",
+)
+# What numpy raises for a file that holds no plain arrays.
+NOT_ARRAYS = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class RunError(ValueError):
@@ -110,7 +129,11 @@ class Run:
 
     def read_config(self) -> dict[str, Any]:
         """Return the settings of the run."""
-        config = yaml.safe_load(self._read("config.yaml"))
+        try:
+            config = yaml.safe_load(self._read("config.yaml"))
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise RunError(f"{self.path / 'config.yaml'} is damaged: {reason}.") from error
         if not isinstance(config, dict):
             raise RunError(f"{self.path / 'config.yaml'} is damaged: it holds no settings.")
         return config
@@ -124,8 +147,11 @@ class Run:
         """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
         if not (self.path / "metrics.jsonl").exists():
             return []
-        lines = self._read("metrics.jsonl").decode().split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        lines = self._read("metrics.jsonl").decode(errors="replace").split("\n")
+        try:
+            return [json.loads(line) for line in lines[:-1]]
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: {error}.") from error
 
     def cut_metrics(self, step: int) -> None:
         """Forget metrics from after this step: a resumed run will write them again."""
@@ -140,11 +166,42 @@ class Run:
         """Return what the run came to."""
         return self._read_json("result.json")
 
-    def write_student(self, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
+    def read_evaluation(self) -> dict[str, np.ndarray]:
+        """Return the sampled rows behind the result: an array by name, none if there is no file."""
+        path = self.path / "evaluation.npz"
+        if not path.exists():
+            return {}
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except NOT_ARRAYS as error:
+            raise RunError(f"{path} is damaged: {error}.") from error
+
+    def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Write a sample of what was measured: embeddings, neighbours, pictures."""
+        with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    def write_student(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
         """Write the student alone: its weights, and how to build it."""
-        with self._atomic("student.safetensors") as file:
+        self._write_weights("student", weights, card)
+
+    def write_aligner(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
+        """Write the map into the teacher's space: a linear layer, and how it was made."""
+        self._write_weights("aligner", weights, card)
+
+    def _write_weights(self, name: str, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
+        from safetensors.torch import save_file  # here: who only reads a run needs no torch
+
+        with self._atomic(f"{name}.safetensors") as file:
             save_file(weights, file)
-        self._write("student.json", (json.dumps(card, indent=2) + "\n").encode())
+        self._write(f"{name}.json", (json.dumps(card, indent=2) + "\n").encode())
+
+    def read_aligner(self) -> dict[str, Any]:
+        """Return how the map into the teacher's space was made."""
+        if not (self.path / "aligner.json").exists():
+            raise FileNotFoundError(f"{self.path} has no aligner: `asterism align` fits one.")
+        return self._read_json("aligner.json")
 
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""

@@ -19,6 +19,7 @@ class Student(nn.Module):
     Attributes:
         model: The network itself.
         image_shape: Channels, height and width that the student was trained with.
+        aligner: The map of the embedding into the teacher's space, or None.
     """
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]) -> None:
@@ -26,10 +27,13 @@ class Student(nn.Module):
         super().__init__()
         self.model = model
         self.image_shape = image_shape
+        self.aligner: nn.Linear | None = None
 
     def forward(self, images: Tensor) -> Outputs:
         """Return embedding and logits of float images `(n, channels, height, width)` in [0, 1]."""
         outputs: Outputs = self.model(images)
+        if self.aligner is not None:
+            outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
 
     @torch.no_grad()
@@ -41,7 +45,9 @@ class Student(nn.Module):
         return outputs
 
 
-def load(run: str | Path, *, factory: str | Callable[..., nn.Module] | None = None) -> Student:
+def load(
+    run: str | Path, *, factory: str | Callable[..., nn.Module] | None = None, aligned: bool = False
+) -> Student:
     """Return the trained student of a run as a module in eval mode.
 
     Args:
@@ -49,9 +55,11 @@ def load(run: str | Path, *, factory: str | Callable[..., nn.Module] | None = No
         factory: For a student built by a user's own code: the factory, or the name of one,
             path/to/file.py:factory. It gets the arguments that it got in training. Nothing that is
             named inside a run folder is ever imported.
+        aligned: Return embeddings in the teacher's space, through the map that `asterism align`
+            fitted.
 
     Raises:
-        FileNotFoundError: If there is no finished run.
+        FileNotFoundError: If there is no finished run, or no map.
         RunError: If the folder is damaged, or a factory is needed.
     """
     folder = Run(run)
@@ -74,4 +82,16 @@ def load(run: str | Path, *, factory: str | Callable[..., nn.Module] | None = No
         arguments["embedding"] = card["embedding"]
     model = build(name if factory is None else factory, spec, arguments)
     load_weights(model, folder.path / "student.safetensors", name)
-    return Student(model, spec.image_shape).eval()
+    student = Student(model, spec.image_shape)
+    student.aligner = _aligner(folder) if aligned else None
+    return student.eval()
+
+
+def _aligner(folder: Run) -> nn.Linear:
+    card = folder.read_aligner()
+    try:
+        layer = nn.Linear(int(card["student_dim"]), int(card["teacher_dim"]))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"{folder.path / 'aligner.json'} is damaged: {error!r}.") from error
+    load_weights(layer, folder.path / "aligner.safetensors", "the aligner")
+    return layer

@@ -35,7 +35,7 @@ def test_distillation_from_end_to_end(teacher, tmp_path):
     files = {p.name for p in result.run.iterdir()} - {".lock"}
     assert files == {
         "config.yaml", "metrics.jsonl", "result.json", "checkpoints", "student.safetensors",
-        "student.json",
+        "student.json", "evaluation.npz", "report.html", "report.json", "report.md",
     }  # fmt: skip
     kept = json.loads((result.run / "result.json").read_text())
     assert kept["split"] == "test"
@@ -49,6 +49,13 @@ def test_distillation_from_end_to_end(teacher, tmp_path):
     again = recipe.evaluate(result.run)
     assert again.accuracy == result.accuracy
     assert again.agreement == result.agreement
+
+    by_key = {(m["name"], m["k"]): m for m in kept["measures"]}
+    assert by_key["accuracy", None]["student"]["value"] == pytest.approx(100 * result.accuracy)
+    overlap = by_key["neighbour overlap", 10]["baselines"]
+    assert overlap["untrained"]["verdict"] == "better"
+    assert set(overlap) == {"untrained", "pca", "random projection"}
+    assert f"({100 * result.accuracy:.1f} of " in kept["headline"]
 
 
 def test_without_labels_the_student_still_learns_the_pattern(teacher, tmp_path):

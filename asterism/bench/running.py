@@ -33,6 +33,7 @@ def run_grid(grid: Grid, *, say: Callable[[str], None]) -> list[str]:
         # Named by the process: another one may be about to try the same cell.
         config = grid.out / f".{Path(cell.settings['out']).name}.{os.getpid()}.yaml"
         command = [sys.executable, "-m", "asterism", cell.verb, "--config", str(config), "--resume"]
+        command += ["--no-report"] if cell.verb == "distill" else []
         try:
             config.write_text(yaml.safe_dump(cell.settings))
             done = subprocess.run(command, capture_output=True, text=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ArgumentParser, Namespace
+from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
@@ -21,7 +21,10 @@ STRINGS = (
     "test_data",
     "out",
     "teacher_cache",
+    "baseline",
 )
+# Options without a value.
+SWITCHES = ("resume", "overwrite", "with_baselines")
 
 
 class Parser(ArgumentParser):
@@ -123,9 +126,11 @@ def parse(
     for name, text in _documented(function).items():
         if name in STRINGS:
             parser.add_argument(f"--{name}", type=str | None, help=text)
-        elif name in ("resume", "overwrite"):
+        elif name in SWITCHES:
             parser.add_argument(f"--{name}", action="store_true", help=text)
-    skip: set[str | int] = {*STRINGS, "resume", "overwrite"}
+        elif name == "report":
+            parser.add_argument("--report", action=ActionYesNo, default=True, help=text)
+    skip: set[str | int] = {*STRINGS, *SWITCHES, "report"}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
     if isinstance(arguments, Mapping):
         checked = parser.parse_object(dict(arguments))

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asterism.distributed import is_first
-from asterism.recipe import Result
+from asterism.result import Result
 
 # Column, path in the evaluation of one model, factor, format.
 COLUMNS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (
@@ -64,5 +64,7 @@ def show(result: Result) -> None:
     console = Console(width=None if Console().is_terminal else 160)
     where = f"{result.evaluation['rows']} {result.evaluation['split']} samples"
     console.print(table(rows, title=f"{result.run}, measured on {where}"))
+    if (result.run / "report.html").exists():
+        console.print(f"What it kept, on a page: {result.run / 'report.html'}")
     if result.evaluation.get("broken"):
         console.print(f"{len(result.evaluation['broken'])} unreadable pictures were left out.")

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from asterism.evaluate.embedding import evaluating
 
@@ -25,12 +26,25 @@ class Cost:
         bytes: Size of its state (parameters and buffers) in its own types, shared tensors once.
         embedding_dim: Width of its embedding.
         latency_ms: Median time of one forward pass in milliseconds, by batch size.
+        flops: Floating-point operations of one sample in matrix products, convolutions and
+            attention, as PyTorch counts them: a multiplication and an addition are two.
     """
 
     parameters: int
     bytes: int
     embedding_dim: int
     latency_ms: dict[int, float]
+    flops: int
+
+    @property
+    def throughput(self) -> dict[int, float]:
+        """Return samples per second, by batch size."""
+        return {n: 1000 * n / ms for n, ms in self.latency_ms.items()}
+
+    @property
+    def index_bytes(self) -> int:
+        """Return the size of a million embeddings in float32."""
+        return 4 * 1_000_000 * self.embedding_dim
 
 
 def cost(
@@ -77,7 +91,14 @@ def cost(
             bytes=sum(x.numel() * x.element_size() for x in tensors),
             embedding_dim=model(example).embedding.shape[1],
             latency_ms={n: _latency(model, _repeated(example, n), repeats) for n in batch_sizes},
+            flops=_flops(model, _repeated(example, 1)),
         )
+
+
+def _flops(model: nn.Module, sample: Tensor | list[str]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        model(sample)
+    return int(counter.get_total_flops())
 
 
 def _repeated(example: Samples, n: int) -> Samples:

@@ -29,7 +29,8 @@ def collect(
     logits: list[Tensor] = []
     with evaluating(model):
         for batch in batches:
-            outputs = model(batch.views[0].to(device))
+            view = batch.views[0]
+            outputs = model(view.to(device) if isinstance(view, Tensor) else view)
             embeddings.append(outputs.embedding.float().cpu())
             if outputs.logits is not None:
                 logits.append(outputs.logits.float().cpu())

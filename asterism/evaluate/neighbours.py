@@ -21,8 +21,9 @@ def nearest(
     *,
     k: int,
     metric: Metric = "euclidean",
+    rows: Int[Tensor, " q"] | None = None,
     memory: int = MEMORY,
-) -> Int[Tensor, "n k"]:
+) -> Int[Tensor, "q k"]:
     """Return the rows of the gallery that are nearest to each query, nearest first.
 
     The search is exhaustive and runs in float64 around the mean of the gallery, so float32
@@ -40,6 +41,7 @@ def nearest(
             Only the row itself is left out: its exact duplicates are neighbours.
         k: How many neighbours; a smaller gallery gives all it has.
         metric: `euclidean`, or `cosine`, for which a zero row has the cosine 0 with every other.
+        rows: Which rows of `query` are asked for; by default all, in order.
         memory: Bytes for one block of distances; at least one query is treated at a time.
 
     Returns:
@@ -56,7 +58,7 @@ def nearest(
                 [0, 2],
                 [1, 0]])
     """
-    blocks = neighbour_blocks(query, gallery, k=k, metric=metric, memory=memory)
+    blocks = neighbour_blocks(query, gallery, k=k, metric=metric, rows=rows, memory=memory)
     return torch.cat([neighbours for _, neighbours in blocks])
 
 
@@ -66,42 +68,81 @@ def neighbour_blocks(
     *,
     k: int,
     metric: Metric = "euclidean",
+    rows: Int[Tensor, " q"] | None = None,
     memory: int = MEMORY,
 ) -> Iterator[tuple[Int[Tensor, " b"], Int[Tensor, "b k"]]]:
     """Yield what `nearest` returns block by block: rows of the query and their neighbours.
 
     For consumers that reduce each block at once, since `(n, k)` itself may not fit.
     """
-    columns = query if gallery is None else gallery
-    if query.ndim != 2 or columns.ndim != 2 or query.shape[1] != columns.shape[1]:
-        raise ValueError(
-            "nearest compares rows of one width: it needs matrices with as many columns in the "
-            f"query as in the gallery; got {tuple(query.shape)} and {tuple(columns.shape)}."
-        )
     if k < 1 or metric not in get_args(Metric):
         raise ValueError(
             f"nearest needs k of at least 1 and a metric among {', '.join(get_args(Metric))}; "
             f"got k={k} and metric={metric!r}."
         )
-    query, columns = query.detach(), columns.detach()
-    m = len(columns)
-    k = min(k, m - int(gallery is None))
-    everyone = torch.arange(len(query), device=query.device)
+    order = Order(query, gallery, metric=metric)
+    k = min(k, order.others)
+    everyone = torch.arange(len(query), device=query.device) if rows is None else rows
     if k < 1:
-        yield everyone, everyone.new_empty(len(query), 0)
+        yield everyone, everyone.new_empty(len(everyone), 0)
         return
-
-    centre = columns.mean(0, dtype=torch.float64) if metric == "euclidean" else None
-    points = _placed(columns, centre)
-    column = (1 << max(COLUMN_BITS, m.bit_length())) - 1
     # 8 bytes for a distance; 32 for a neighbour, its key, its number and what becomes of it.
-    size = min(len(query), max(1, memory // (8 * m + 32 * k)))
-    block = torch.empty(size, m, dtype=torch.float64, device=query.device)  # one for all blocks
-    for rows in torch.split(everyone, max(1, size)):
-        keys = _keys(_placed(query[rows], centre), points, column, out=block[: len(rows)])
-        if gallery is None:
+    size = min(max(1, len(everyone)), max(1, memory // (8 * order.columns + 32 * k)))
+    out = torch.empty(size, order.columns, dtype=torch.float64, device=query.device)
+    for some in torch.split(everyone, size):
+        yield some, order.numbers(order.keys(some, out=out).topk(k, largest=False).values)
+
+
+class Order:
+    """The order in which the rows of a gallery lie around each query, as integers.
+
+    Attributes:
+        columns: Rows of the gallery.
+        others: How many of them can be neighbours of a query.
+    """
+
+    def __init__(
+        self,
+        query: Float[Tensor, "n d"],
+        gallery: Float[Tensor, "m d"] | None = None,
+        *,
+        metric: Metric = "euclidean",
+    ) -> None:
+        """Prepare the gallery; see `nearest` for the arguments and what is refused."""
+        points = query if gallery is None else gallery
+        if query.ndim != 2 or points.ndim != 2 or query.shape[1] != points.shape[1]:
+            raise ValueError(
+                "nearest compares rows of one width: it needs matrices with as many columns in the "
+                f"query as in the gallery; got {tuple(query.shape)} and {tuple(points.shape)}."
+            )
+        self.query, points = query.detach(), points.detach()
+        self.alone = gallery is None
+        self.columns = len(points)
+        self.others = self.columns - int(self.alone)
+        self.centre = None
+        if metric == "euclidean" and self.columns:
+            self.centre = points.mean(0, dtype=torch.float64)
+        self.points = _placed(points, self.centre)
+        self.mask = (1 << max(COLUMN_BITS, self.columns.bit_length())) - 1
+
+    def keys(self, rows: Tensor, *, out: Tensor) -> Tensor:
+        """Return a key for each query of `rows` and each row of the gallery: nearer ones are less.
+
+        No two keys of a query are equal. The query itself, if it is in the gallery, comes last.
+
+        Args:
+            rows: Which queries, shape `(b,)`.
+            out: A float64 matrix to write over, at least `b` rows long and as wide as the gallery.
+        """
+        placed = _placed(self.query[rows], self.centre)
+        keys = _keys(placed, self.points, self.mask, out=out[: len(rows)])
+        if self.alone:
             keys[torch.arange(len(rows), device=rows.device), rows] = torch.iinfo(keys.dtype).max
-        yield rows, keys.topk(k, largest=False).values & column
+        return keys
+
+    def numbers(self, keys: Tensor) -> Tensor:
+        """Return the rows of the gallery that keys stand for."""
+        return keys & self.mask
 
 
 def _placed(rows: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,11 @@
 
 import warnings
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from asterism.evaluate.estimate import Estimate, mean_of
 from asterism.evaluate.retrieval import check_targets
 
 MAX_ITERATIONS = 2000
@@ -17,7 +19,7 @@ def linear_probe(
     test_target: Int[Tensor, " n"],
     *,
     seed: int = 0,
-) -> float | None:
+) -> Estimate | None:
     """Return the accuracy of a logistic regression on the standardised embedding.
 
     Mean and deviation of each column are those of the training set. The regression is
@@ -32,7 +34,8 @@ def linear_probe(
 
     Returns:
         The accuracy, or None if either set is empty. With a single class to learn, that class is
-        the answer for all.
+        the answer for all. Replicates are taken over the rows to classify; what would have been
+        learnt from other rows is not asked.
 
     Raises:
         ValueError: If embeddings and targets do not match, or are not finite.
@@ -57,7 +60,7 @@ def linear_probe(
     if len(train) == 0 or len(test) == 0:
         return None
     if (train_target == train_target[0]).all():
-        return float((test_target == train_target[0]).double().mean())
+        return mean_of((test_target == train_target[0]).double())
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS, random_state=seed)
     )
@@ -66,4 +69,5 @@ def linear_probe(
         # It warns of many classes, and of weights that still move when the accuracy does not.
         warnings.simplefilter("ignore", UserWarning)
         probe.fit(rows, train_target.cpu().numpy())
-        return float(probe.score(queries, test_target.cpu().numpy()))
+    found = torch.from_numpy(probe.predict(queries))
+    return mean_of((found == test_target.cpu()).double())

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from asterism.evaluate.estimate import Estimate, mean_of
 from asterism.evaluate.neighbours import MEMORY, Metric, nearest, neighbour_blocks
 
 # Voters of the k-NN accuracy.
@@ -28,9 +29,9 @@ class Retrieval:
     single sample on its own.
     """
 
-    recall: dict[int, float | None]
-    map_at_r: float | None
-    knn: float | None
+    recall: dict[int, Estimate | None]
+    map_at_r: Estimate | None
+    knn: Estimate | None
 
 
 def retrieval(
@@ -41,6 +42,7 @@ def retrieval(
     metric: Metric = "euclidean",
     gallery: Float[Tensor, "m d"] | None = None,
     gallery_target: Int[Tensor, " m"] | None = None,
+    rows: Int[Tensor, " q"] | None = None,
     memory: int = MEMORY,
 ) -> Retrieval:
     r"""Search the class of each sample among its neighbours.
@@ -60,10 +62,11 @@ def retrieval(
         metric: `euclidean` or `cosine`.
         gallery: Embeddings to search, if they are not the queries themselves.
         gallery_target: Classes of the gallery.
+        rows: Which embeddings are queries; by default all. All are searched, without a gallery.
         memory: Bytes for one block of distances, see `nearest`.
 
     Returns:
-        Recall, MAP@R and k-NN accuracy.
+        Recall, MAP@R and k-NN accuracy. Replicates are taken over the queries; the gallery stays.
 
     Raises:
         ValueError: If embeddings and targets do not match, or `nearest` refuses them.
@@ -89,22 +92,23 @@ def retrieval(
     if len(target) == 0 or len(own_target) == alone:
         return Retrieval(dict.fromkeys(ks), None, None)
 
+    asked = torch.arange(len(target)) if rows is None else rows
     findable = _sizes(target, own_target) - alone
-    depth = max(*ks, VOTERS, int(findable.max()))
+    depth = max(*ks, VOTERS, int(findable[asked].max()))
     hits, precisions, elected = [], [], []
-    blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, memory=memory)
-    for rows, neighbours in blocks:
+    blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, rows=asked, memory=memory)
+    for queries, neighbours in blocks:
         classes = own_target[neighbours]
-        match = classes == target[rows, None]
+        match = classes == target[queries, None]
         hits.append(torch.stack([match[:, :k].any(1) for k in ks], 1))
-        precisions.append(_average_precision(match, findable[rows]))
-        elected.append(_elect(classes[:, :VOTERS]))
-    recall = torch.cat(hits).double().mean(0).tolist()
-    counted = torch.cat(precisions)[findable > 0]
+        precisions.append(_average_precision(match, findable[queries]))
+        elected.append(_elect(classes[:, :VOTERS]) == target[queries])
+    found = torch.cat(hits).double()
+    precision = torch.where(findable[asked] > 0, torch.cat(precisions), torch.nan)
     return Retrieval(
-        recall=dict(zip(ks, recall, strict=True)),
-        map_at_r=float(counted.mean()) if len(counted) else None,
-        knn=float((torch.cat(elected) == target).double().mean()),
+        recall={k: mean_of(found[:, i]) for i, k in enumerate(ks)},
+        map_at_r=mean_of(precision),
+        knn=mean_of(torch.cat(elected).double()),
     )
 
 
@@ -117,7 +121,7 @@ def knn_accuracy(
     k: int = VOTERS,
     metric: Metric = "euclidean",
     memory: int = MEMORY,
-) -> float | None:
+) -> Estimate | None:
     """Return the share of test samples whose class wins the vote of their nearest train samples.
 
     The i-th nearest has 1 / i votes. With equal votes no class of fewer than k / 2 samples could
@@ -150,7 +154,7 @@ def knn_accuracy(
     if len(train) == 0 or len(test) == 0:
         return None
     voters = nearest(test, train, k=k, metric=metric, memory=memory)
-    return float((_elect(train_target[voters]) == test_target).double().mean())
+    return mean_of((_elect(train_target[voters]) == test_target).double())
 
 
 def check_targets(measure: str, embedding: Tensor, target: Tensor) -> None:

@@ -36,12 +36,15 @@ def test_distil_combine_and_evaluate(teacher, tmp_path, capsys):
     assert [m["class_path"] for m in config["method"]] == ["asterism.RKD", "asterism.KD"]
     assert config["method"][0]["init_args"] == {"distance_weight": 25.0, "angle_weight": 2.0}
     assert config["task_weight"] == 0.5
+    assert "report" not in config
+    assert f"{tmp_path / 'a' / 'report.html'}" in shown.replace("\n", "")
     assert main(["evaluate", str(tmp_path / "a")]) == 0
     assert "500 test samples" in capsys.readouterr().out
 
 
 def test_a_runs_config_runs_again(teacher, tmp_path):
-    assert distill(teacher, tmp_path / "a", "--method", "RKD", "--seed", "3") == 0
+    assert distill(teacher, tmp_path / "a", "--method", "RKD", "--seed", "3", "--no-report") == 0
+    assert not (tmp_path / "a" / "report.html").exists()
     config = str(tmp_path / "a" / "config.yaml")
     assert main(["distill", "--config", config, "--out", str(tmp_path / "b")]) == 0
     one, two = ((tmp_path / x / "student.safetensors").read_bytes() for x in "ab")

@@ -3,13 +3,14 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import top_k_accuracy_score
 
-from asterism.evaluate import Classification, classification
+from asterism.evaluate import Classification, calibration_error, classification
 
 
 @pytest.mark.parametrize("c", [6, 10, 100])
@@ -70,3 +71,36 @@ def test_says_what_it_needs():
     for wrong in (-1, 3):
         with pytest.raises(ValueError, match="class numbers from 0 to 2"):
             classification(torch.zeros(2, 3), torch.tensor([1, wrong]))
+
+
+def test_calibration_error_by_loops(embeddings):
+    logits = 3 * embeddings(300, 4)
+    target = torch.randint(4, (300,), generator=torch.Generator().manual_seed(0))
+    bins = [[] for _ in range(15)]
+    for row, own in zip(logits, target.tolist(), strict=True):
+        confidence, chosen = row.softmax(0).max(0)
+        number = next(b for b in range(15) if b / 15 < confidence <= (b + 1) / 15 + 1e-12)
+        bins[number].append((float(confidence), int(chosen) == own))
+    expected = 0
+    for members in filter(None, bins):
+        confidence, right = np.mean(members, axis=0)
+        expected += len(members) / 300 * abs(confidence - right)
+    found = calibration_error(logits, target)
+    assert found == pytest.approx(expected)
+    low, high = found.interval()
+    assert low < found < high
+
+
+def test_calibration_of_the_sure_the_wrong_and_the_calibrated():
+    sure, target = 100 * torch.eye(5), torch.arange(5)
+    assert calibration_error(sure, target) == pytest.approx(0)
+    assert calibration_error(sure, (target + 1) % 5) == pytest.approx(1)
+    assert calibration_error(torch.zeros(5, 5), target) == pytest.approx(0)
+    assert calibration_error(sure[:0], target[:0]) is None
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 6, generator=generator)
+    drawn = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    assert calibration_error(logits, drawn) < 0.4 * (15 / 20_000) ** 0.5 * 2
+    assert calibration_error(4 * logits, drawn) > 0.2
+    with pytest.raises(ValueError, match="calibration_error needs class numbers from 0 to 5"):
+        calibration_error(logits, drawn + 6)

@@ -89,3 +89,20 @@ def test_says_what_it_needs():
         arguments = {"example": torch.zeros(1, 6), **arguments}
         with pytest.raises(ValueError, match="cost needs an example, batch sizes and repeats"):
             cost(Student(), **arguments)
+
+
+def test_counts_operations_of_one_sample_and_the_size_of_an_index():
+    class Convolution(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, 3, padding=1)
+            self.head = nn.Linear(5, 7)
+
+        def forward(self, images):
+            return Outputs(self.head(self.conv(images).mean((2, 3))))
+
+    measured = cost(Convolution(), torch.zeros(4, 3, 6, 6), batch_sizes=[1, 2], repeats=1)
+    assert measured.flops == 2 * (6 * 6 * 5 * 3 * 3 * 3) + 2 * 5 * 7
+    assert measured.index_bytes == 28_000_000
+    rates = {1: 1000 / measured.latency_ms[1], 2: 2000 / measured.latency_ms[2]}
+    assert measured.throughput == pytest.approx(rates)

@@ -219,3 +219,13 @@ def test_says_what_it_needs(embeddings):
         retrieval(rows, target, ks=[])
     with pytest.raises(ValueError, match=r"knn_accuracy needs .* one class per sample"):
         knn_accuracy(rows, target, rows, target[:1])
+
+
+def test_some_queries_among_all_rows(embeddings):
+    rows, target = labelled(embeddings, 50, 4, classes=5)
+    everyone, some = retrieval(rows, target), torch.tensor([4, 0, 31])
+    part = retrieval(rows, target, rows=some)
+    for k in (1, 5, 10):
+        assert torch.equal(part.recall[k].scores, everyone.recall[k].scores[some])
+    assert torch.equal(part.map_at_r.scores, everyone.map_at_r.scores[some])
+    assert torch.equal(part.knn.scores, everyone.knn.scores[some])

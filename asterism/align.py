@@ -1,0 +1,143 @@
+"""The map from a student's embedding into its teacher's space (`asterism align`)."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asterism.assess import outputs_on
+from asterism.data import Data, Source
+from asterism.evaluate import Affine, Compatibility, compatibility, procrustes, ridge
+from asterism.evaluate.estimate import CONFIDENCE, SEED
+from asterism.reopening import Reopened, reopen
+from asterism.run import Run
+
+# Training rows that the map is fitted on; a fifth of them chooses between the kinds of map.
+ROWS = 20_000
+HELD_OUT = 5
+MAPS: dict[str, Callable[[Tensor, Tensor], Affine]] = {"procrustes": procrustes, "ridge": ridge}
+
+Teaching = Callable[[Source, Tensor], Tensor]
+
+
+def align(run: str | Path, *, to: str | Path = "teacher") -> dict[str, Any]:
+    """Fit the map that lets a run's student search an index of its teacher's embeddings.
+
+    Two maps are tried, an orthogonal one (with scale and translation) and a ridge regression; the
+    one with the higher recall of the own item on held-out training rows is fitted again on all and
+    stored with the student, for `load(run, aligned=True)`.
+
+    Args:
+        run: The run folder of a distillation.
+        to: `teacher`, or an .npy file with the embeddings of the run's training data (one row for
+            each sample of the source, in its order).
+
+    Returns:
+        What `aligner.json` and the key `aligner` of `result.json` hold: the kind of map, what
+        chose it, its quality on rows that it was not fitted on, and its cost.
+
+    Raises:
+        FileNotFoundError: If there is no such run or file.
+        ValueError: If the run has no teacher that can be opened, or the file does not fit.
+    """
+    begun = time.perf_counter()
+    folder, opened = Run(run), reopen(run)
+    teaching = _teacher(opened, folder) if str(to) == "teacher" else _file(Path(to), opened.data)
+    rows = opened.data.train
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))][:ROWS]
+    student, teacher, _, _ = _pair(opened, opened.data.source, rows, teaching)
+    cut = len(student) // HELD_OUT
+    if cut < 1:
+        raise ValueError(f"align needs at least {HELD_OUT} training rows; {run} has {len(rows)}.")
+    chosen, held_out = "", {}
+    for kind, fit in MAPS.items():
+        tried = fit(student[cut:], teacher[cut:])
+        found = compatibility(tried(student[:cut]), teacher[:cut], ks=(1, 10))
+        held_out[kind] = {str(k): float(x or 0.0) for k, x in found.item_recall.items()}
+        if not chosen or list(held_out[kind].values()) > list(held_out[chosen].values()):
+            chosen = kind
+    fitted = MAPS[chosen](student, teacher)
+    quality, searched, split = _quality(opened, teaching, fitted, raw=str(to) != "teacher")
+    card = {
+        "to": str(to),
+        "kind": chosen,
+        "rows": len(student),
+        "held_out_recall": held_out,
+        "split": split,
+        "searched": searched,
+        "quality": quality,
+        "student_dim": student.shape[1],
+        "teacher_dim": teacher.shape[1],
+        "parameters": fitted.weight.numel() + fitted.bias.numel(),
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
+    with folder.writing(resume=True):
+        weight = fitted.weight.T.float().contiguous()
+        folder.write_aligner({"weight": weight, "bias": fitted.bias.float()}, card)
+        folder.write_result({**folder.read_result(), "aligner": card})
+    return card
+
+
+def _teacher(opened: Reopened, folder: Run) -> Teaching:
+    teacher: nn.Module | None = opened.teacher
+    if teacher is None:
+        raise ValueError(
+            f"{folder.path} has no teacher that can be opened again: give its embeddings of the "
+            "training data, --to FILE.npy."
+        )
+    return lambda source, rows: outputs_on(teacher, source, rows)[0].embedding
+
+
+def _file(file: Path, data: Data) -> Teaching:
+    if not file.is_file():
+        raise FileNotFoundError(f"no embeddings at {file}: align takes `teacher` or an .npy file.")
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"cannot read {file} as an .npy file: {error}.") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or len(array) != len(data.source):
+        shape = getattr(array, "shape", "an archive")
+        raise ValueError(
+            f"{file} must hold one row for each of the {len(data.source)} samples of the run's "
+            f"training data, in their order; got {shape}."
+        )
+    rows_of = torch.from_numpy(array).float()
+    return lambda source, rows: rows_of[rows]
+
+
+def _pair(
+    opened: Reopened, source: Source, rows: Tensor, teaching: Teaching
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Return both embeddings of the rows that can be read, their classes and their numbers."""
+    outputs, target, read = outputs_on(opened.student, source, rows)
+    return outputs.embedding.double(), teaching(source, read).double(), target, read
+
+
+def _quality(
+    opened: Reopened, teaching: Teaching, fitted: Affine, *, raw: bool
+) -> tuple[dict[str, Any], int, str]:
+    """Search the teacher's embeddings of the evaluation rows; of validation rows for a file."""
+    source, rows, split = opened.data.evaluation()
+    if raw:
+        if opened.data.validation_source is not None:
+            return {}, 0, "none: the file has no rows of the evaluation data"
+        source, rows, split = opened.data.source, opened.data.validation, "validation"
+    student, teacher, target, _ = _pair(opened, source, rows, teaching)
+    some = torch.randperm(len(student), generator=torch.Generator().manual_seed(SEED))[:5_000]
+    found = compatibility(fitted(student), teacher, target, ks=(1, 10), rows=some.sort().values)
+    return _shown(found), len(teacher), split
+
+
+def _shown(found: Compatibility) -> dict[str, Any]:
+    groups = {"item_recall": found.item_recall, "class_recall": found.class_recall or {}}
+    return {
+        f"{name}@{k}": {"value": float(x), "low": low, "high": high, "confidence": CONFIDENCE}
+        for name, recall in groups.items()
+        for k, x in recall.items()
+        if x is not None
+        for low, high in [x.interval()]
+    }

@@ -1,0 +1,107 @@
+"""One sentence: what was kept, what was lost, at what saving."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Records = Mapping[tuple[str, int | None], Mapping[str, Any]]
+# What stands for the task, the first that both have.
+TASKS = (("accuracy", None), ("recall", 1))
+# What could be had at the same cost; reductions of the teacher's embedding need the teacher.
+RIVALS = {
+    "untrained": "the untrained student",
+    "without teacher": "the same student trained without the teacher",
+}
+
+
+def headline(measures: Sequence[Mapping[str, Any]], *, worst_class: str | None) -> str:
+    """Compose the sentence from the records of a result.
+
+    Args:
+        measures: The records.
+        worst_class: Name of the class that the record of the worst class is of.
+    """
+    by_key = {(m["name"], m["k"]): m for m in measures}
+
+    def of(who: str, name: str, k: int | None = None) -> float | None:
+        record = by_key.get((name, k))
+        shown = None if record is None else record[who]
+        return None if shown is None else float(shown["value"])
+
+    kept = []
+    for name, k in TASKS:
+        student, teacher = of("student", name, k), of("teacher", name, k)
+        if student is not None and teacher:
+            what = name if k is None else f"{name}@{k}"
+            share = 100 * student / teacher
+            kept.append(f"{share:.0f} % of the teacher's {what} ({student:.1f} of {teacher:.1f} %)")
+            break
+    overlap = of("student", "neighbour overlap", 10)
+    if overlap is not None:
+        kept.append(f"{overlap:.0f} % of its ten nearest neighbours")
+    if not kept:
+        return _alone(of)
+    rest = _saving(of) + _lost(by_key, worst_class) + _no_better(by_key)
+    return f"The student keeps {' and '.join(kept)}{rest}."
+
+
+def _alone(of: Any) -> str:
+    """Return the sentence for a model without a teacher."""
+    parameters = of("student", "parameters")
+    for name, k in TASKS:
+        value = of("student", name, k)
+        if value is not None:
+            what = name if k is None else f"{name}@{k}"
+            return (
+                f"The model reaches {value:.1f} % {what} with {parameters:,.0f} parameters; there "
+                "is no teacher to compare it with."
+            )
+    return "There are neither labels nor a teacher to measure the model by."
+
+
+def _saving(of: Any) -> str:
+    parts = []
+    ours, theirs = of("student", "parameters"), of("teacher", "parameters")
+    if ours is not None and theirs:
+        parts.append(f"{_share(ours / theirs)} of its parameters")
+    ours, theirs = of("student", "throughput", 64), of("teacher", "throughput", 64)
+    if ours and theirs:
+        parts.append(f"{ours / theirs:.1f} times its speed in batches of 64")
+    return f" with {' and '.join(parts)}" if parts else ""
+
+
+def _share(ratio: float) -> str:
+    return f"{100 * ratio:.0f} %" if ratio >= 0.1 else f"{100 * ratio:.1f} %"
+
+
+def _lost(by_key: Records, name: str | None) -> str:
+    record = by_key.get(("worst class", None))
+    if record is None or record["teacher"] is None:
+        return ""
+    loss = record["teacher"]["value"] - record["student"]["value"]
+    return f"; it loses most on class '{name}' ({loss:.0f} points)" if loss >= 0.5 else ""
+
+
+def _no_better(by_key: Records) -> str:
+    """Name the rivals that the student does not beat, task first."""
+    for name, k in (*TASKS, ("neighbour overlap", 10)):
+        record = by_key.get((name, k))
+        if record is None or not record["baselines"]:
+            continue
+        lost = {
+            word: [who for key, who in RIVALS.items() if _verdict(record, key) == word]
+            for word in ("worse", "no different")
+        }
+        what = name if k is None else f"{name}@{k}"
+        words = [
+            f"{'worse than' if word == 'worse' else 'no better than'} {' and '.join(who)}"
+            for word, who in lost.items()
+            if who
+        ]
+        if words:
+            return f"; in {what} it is {' and '.join(words)}"
+    return ""
+
+
+def _verdict(record: Mapping[str, Any], who: str) -> str | None:
+    verdict: str | None = record["baselines"].get(who, {}).get("verdict")
+    return verdict

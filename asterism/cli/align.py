@@ -1,0 +1,36 @@
+"""`asterism align`."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from asterism.align import align
+from asterism.cli.parser import Parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Fit the map from a run's student into its teacher's space, and say what it is good for."""
+    parser = Parser(prog="asterism align")
+    parser.add_argument("run", type=str, help="The run folder.")
+    parser.add_argument(
+        "--to",
+        type=str,
+        default="teacher",
+        help="teacher, or an .npy file with embeddings of the run's training data.",
+    )
+    options = parser.parse_args(list(arguments))
+    found = align(options.run, to=options.to)
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console.print(
+        f"{options.run}/aligner.safetensors: a {found['kind']} map from {found['student_dim']} to "
+        f"{found['teacher_dim']} columns, fitted on {found['rows']} training rows."
+    )
+    for name, quality in found["quality"].items():
+        what, k = name.split("@")
+        whose = "their own item" if what == "item_recall" else "an item of their class"
+        console.print(
+            f"{100 * quality['value']:.1f} % of queries find {whose} among the {k} nearest of "
+            f"{found['searched']} ({found['split']}; {100 * quality['confidence']:.0f} % interval "
+            f"{100 * quality['low']:.1f} to {100 * quality['high']:.1f} %)."
+        )
+    console.print("asterism.load(run, aligned=True) returns embeddings in the teacher's space.")

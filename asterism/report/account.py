@@ -1,0 +1,194 @@
+"""What a run folder tells, checked: everything that the report knows of a run."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asterism.report.older import older_measures
+from asterism.report.sample import Sample, read_sample
+from asterism.report.words import readable
+from asterism.run import Run, RunError
+
+_SAMPLING = ("rows", "pairs", "triplets", "seed", "resamples", "confidence")
+GROUPS = ("task", "fidelity", "health", "compatibility", "cost")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value and, where it was resampled, its interval.
+
+    Attributes:
+        value: The value.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        verdict: Of a baseline: is the student `better`, `no different` or `worse`?
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    verdict: str | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of the student, beside its teacher and the baselines.
+
+    Attributes:
+        group: One of `GROUPS`.
+        name: Name without k.
+        k: Number of neighbours; of costs the batch size.
+        unit: `%`, `bytes`, `ms`, … or nothing.
+        better: `higher`, `lower` or `none`.
+        student: The student's value.
+        teacher: The teacher's value.
+        baselines: Values by baseline.
+        note: What a reader must know of it.
+    """
+
+    group: str
+    name: str
+    k: int | None = None
+    unit: str = ""
+    better: str = "none"
+    student: Estimate | None = None
+    teacher: Estimate | None = None
+    baselines: Mapping[str, Estimate] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the name with its k."""
+        between = ", batch of " if self.group == "cost" else "@"
+        return self.name if self.k is None else f"{self.name}{between}{self.k}"
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is told, in per cent."""
+
+    name: str
+    count: int
+    student: float | None
+    teacher: float | None
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a run folder tells.
+
+    Attributes:
+        path: The run folder.
+        name: Its shortest name among the runs of a report.
+        config: The settings.
+        headline: What was kept, what was lost, at what saving, in a sentence; or None.
+        split: The rows on which it was measured: `test`, `validation`.
+        rows: How many there were.
+        sampling: How they were sampled: `rows`, `pairs`, `triplets`, `seed`, `resamples`,
+            `confidence`; None is not known.
+        measures: All measures.
+        classes: All classes, without an order.
+        metrics: The lines of `metrics.jsonl`.
+        sample: The sampled rows, or None.
+    """
+
+    path: Path
+    name: str
+    config: dict[str, Any]
+    headline: str | None
+    split: str
+    rows: float | None
+    sampling: dict[str, float | None]
+    measures: tuple[Measure, ...]
+    classes: tuple[ClassScore, ...]
+    metrics: list[dict[str, Any]]
+    sample: Sample | None
+
+    @property
+    def baselines(self) -> list[str]:
+        """Return the names of the baselines, in the order in which they appear."""
+        return list(dict.fromkeys(name for m in self.measures for name in m.baselines))
+
+
+def read_account(path: Path, name: str) -> Account:
+    """Read a run folder.
+
+    Raises:
+        FileNotFoundError: If it is no finished run.
+        RunError: If a file is damaged; the message names it.
+    """
+    run = Run(path)
+    config, result = run.read_config(), run.read_result()
+    metrics, sample = run.read_metrics(), read_sample(run)
+    try:
+        headline = result.get("headline")
+        records = result.get("measures")
+        measures = [_measure(m) for m in (older_measures(result) if records is None else records)]
+        classes = tuple(_class(c) for c in result.get("per_class") or ())
+        rows, drawn = finite(result.get("rows")), result.get("sampling") or {}
+        sampling = {key: finite(drawn.get(key)) for key in _SAMPLING}
+        if not all(isinstance(line, dict) for line in metrics):
+            raise RunError(f"{run.path / 'metrics.jsonl'} is damaged: a line holds no object.")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{run.path / 'result.json'} is damaged: {error!r}.") from error
+    headline = None if headline is None else str(headline)
+    order = sorted(measures, key=lambda m: GROUPS.index(m.group))
+    split = readable(result.get("split", ""))
+    return Account(
+        path=run.path,
+        name=name,
+        config=config,
+        headline=headline,
+        split=split,
+        rows=rows,
+        sampling=sampling,
+        measures=tuple(order),
+        classes=classes,
+        metrics=metrics,
+        sample=sample,
+    )
+
+
+def _measure(record: Mapping[str, Any]) -> Measure:
+    if record["group"] not in GROUPS:
+        raise ValueError(f"a measure's group is {record['group']!r}")
+    return Measure(
+        group=record["group"],
+        name=str(record["name"]),
+        k=None if record.get("k") is None else int(record["k"]),
+        unit=str(record.get("unit") or ""),
+        better=str(record.get("better") or "none"),
+        student=_estimate(record.get("student")),
+        teacher=_estimate(record.get("teacher")),
+        baselines={
+            str(name): found
+            for name, values in (record.get("baselines") or {}).items()
+            if (found := _estimate(values)) is not None
+        },
+        note=None if record.get("note") is None else str(record["note"]),
+    )
+
+
+def _estimate(values: Mapping[str, Any] | None) -> Estimate | None:
+    if values is None:
+        return None
+    verdict = values.get("verdict")
+    if verdict not in (None, "better", "no different", "worse"):
+        raise ValueError(f"a verdict is {verdict!r}")
+    value, low, high = (finite(values.get(key)) for key in ("value", "low", "high"))
+    return Estimate(value, low, high, verdict)
+
+
+def _class(record: Mapping[str, Any]) -> ClassScore:
+    student, teacher = finite(record.get("student")), finite(record.get("teacher"))
+    return ClassScore(str(record["class"]), int(record["count"]), student, teacher)
+
+
+def finite(value: Any) -> float | None:
+    """Return a number, or None for what is missing or not finite."""
+    found = None if value is None else float(value)
+    return found if found is not None and math.isfinite(found) else None

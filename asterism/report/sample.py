@@ -1,0 +1,102 @@
+"""The sampled rows of a run (`evaluation.npz`), checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asterism.report.words import readable
+from asterism.run import Run, RunError
+
+Array = NDArray[np.generic]
+# Longest text and longest name that the page carries.
+TEXT, NAME = 300, 60
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows that the figures show; what a run does not have is None.
+
+    Attributes:
+        names: A name for each row.
+        labels: Its class in words.
+        texts: Its text.
+        thumbnails: Its picture `(n, height, width, 3)`, uint8.
+        maps: Points `(n, 2)` of `teacher` and `student`.
+        neighbours: Positions `(n, k)` of the nearest rows, nearest first, of `teacher`, `student`.
+        overlap: Share of the teacher's k nearest among the student's `(n, k)`, for k = 1, 2, ….
+        pairs: Distances of sampled pairs, teacher then student `(2, pairs)`.
+    """
+
+    names: list[str]
+    labels: list[str] | None
+    texts: list[str] | None
+    thumbnails: Array | None
+    maps: dict[str, Array]
+    neighbours: dict[str, Array]
+    overlap: Array | None
+    pairs: Array | None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def read_sample(run: Run) -> Sample | None:
+    """Read the sampled rows of a run, None if it has none.
+
+    Raises:
+        RunError: If the arrays do not fit each other.
+    """
+    arrays = run.read_evaluation()
+    if not arrays:
+        return None
+    n = len(arrays.get("name", arrays.get("row", ())))
+
+    def take(name: str, kind: str, fits: Callable[[Array], bool]) -> Array | None:
+        found = arrays.get(name)
+        if found is not None and (found.dtype.kind not in kind or not fits(found)):
+            raise RunError(
+                f"{run.path / 'evaluation.npz'} is damaged: {name} is {found.dtype} "
+                f"{found.shape}, which does not fit {n} rows."
+            )
+        return found
+
+    def per_row(found: Array) -> bool:
+        return len(found) == n
+
+    def both(name: str, kind: str, fits: Callable[[Array], bool]) -> dict[str, Array]:
+        sides = {who: take(name.format(who), kind, fits) for who in ("teacher", "student")}
+        return {who: found for who, found in sides.items() if found is not None}
+
+    names = take("name", "U", per_row)
+    texts = take("texts", "U", per_row)
+    overlap = take("overlap", "f", lambda a: a.ndim == 2 and len(a) == n)
+    thumbnails = take(
+        "thumbnails", "u", lambda a: a.shape[::3] == (n, 3) and a.ndim == 4 and a.itemsize == 1
+    )
+    pairs = both("pair_distance_{}", "f", lambda a: a.ndim == 1)
+    if len({len(side) for side in pairs.values()}) > 1:
+        raise RunError(f"{run.path / 'evaluation.npz'} is damaged: pairs of two lengths.")
+    stacked = np.stack([pairs["teacher"], pairs["student"]]) if len(pairs) == 2 else None
+    return Sample(
+        names=[str(i) for i in range(n)] if names is None else [readable(t, NAME) for t in names],
+        labels=_labels(take("target", "iu", per_row), take("class_names", "U", lambda a: True)),
+        texts=None if texts is None else [readable(t, TEXT) for t in texts],
+        thumbnails=thumbnails,
+        maps=both("{}_map", "f", lambda a: a.shape == (n, 2)),
+        neighbours=both("{}_neighbours", "iu", lambda a: a.ndim == 2 and _positions(a, n)),
+        overlap=None if overlap is None else overlap.astype(np.float64),
+        pairs=None if stacked is None else stacked[:, np.isfinite(stacked).all(0)],
+    )
+
+
+def _positions(found: Array, n: int) -> bool:
+    return len(found) == n and (found.size == 0 or 0 <= found.min() <= found.max() < n)
+
+
+def _labels(target: Array | None, names: Array | None) -> list[str] | None:
+    if target is None:
+        return None
+    known = [] if names is None else [readable(name, NAME) for name in names]
+    return [known[t] if 0 <= t < len(known) else str(t) for t in target.tolist()]

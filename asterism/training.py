@@ -1,0 +1,180 @@
+"""One training, from what a user named to a finished run folder."""
+
+import copy
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from asterism.anchors import choose_anchors
+from asterism.assess import assess, selection
+from asterism.configuration import configuration, refuse_changes
+from asterism.data import Data, open_data
+from asterism.distributed import from_first, is_first
+from asterism.engine import Fitted, Settings, fit, seed_everything
+from asterism.fitting import (
+    choose_methods,
+    open_baseline,
+    open_student,
+    open_teacher,
+    student_classes,
+    try_out,
+)
+from asterism.methods.base import Method
+from asterism.models import Spec, load_weights, weights_of
+from asterism.provenance import provenance, teacher_cache
+from asterism.report import write_report
+from asterism.result import Result
+from asterism.run import Run
+from asterism.student import Student
+from asterism.types import Outputs
+
+
+class Parts(NamedTuple):
+    """What a training is made of, opened and found to fit together.
+
+    Attributes:
+        data: The data.
+        teacher: The teacher, or None.
+        taught: What the teacher returns for two samples, or None.
+        methods: The methods, set up.
+        student: The student, before training.
+        card: From what `asterism.load` builds the student again.
+        use_labels: Whether labels are part of the objective.
+    """
+
+    data: Data
+    teacher: nn.Module | None
+    taught: Outputs | None
+    methods: list[Method]
+    student: nn.Module
+    card: dict[str, Any]
+    use_labels: bool
+
+
+def by_time() -> Path:
+    """Return the run folder of a run that was given no name."""
+    return Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+
+
+def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
+    """Train, measure and write it all down.
+
+    Args:
+        choices: The arguments of `asterism.recipe.distill`, without the settings.
+        settings: How to train.
+    """
+    if choices["out"] is None and (choices["resume"] or settings.processes > 1):
+        raise ValueError(
+            "name the run folder (--out): --resume needs to know which run is to go on, and "
+            "several processes which one they share."
+        )
+    run = Run(choices["out"] or by_time())
+    parts = _open(choices, settings)
+    baselines = {"untrained": copy.deepcopy(parts.student)}
+    if choices["baseline"] is not None:
+        baselines["without teacher"] = open_baseline(choices["baseline"], choices["student"])
+    with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
+        config = configuration(choices, parts.methods, settings)
+        origin = provenance(parts.data, parts.teacher)
+        if choices["resume"]:
+            refuse_changes(run, config, origin)
+            if run.finished():
+                return _as_it_is(run, parts)
+        if is_first():
+            run.write_config(config, origin)
+        fitted = fit(
+            parts.student,
+            parts.teacher,
+            parts.methods,
+            parts.data,
+            run,
+            settings=settings,
+            score=selection(parts.teacher, parts.data, use_labels=parts.use_labels),
+            use_labels=parts.use_labels,
+            resume=choices["resume"],
+            anchors=choose_anchors(parts.methods, parts.teacher, parts.data, seed=settings.seed),
+            cache=teacher_cache(
+                choices["teacher_cache"], parts.teacher, parts.taught, parts.data, settings
+            ),
+        )
+        # The first process measures and writes; the others wait for what it found.
+        found = _finish(run, parts, fitted, baselines, settings) if is_first() else None
+        if is_first() and choices["report"]:
+            write_report([run.path], run.path / "report.html")
+    shape = parts.data.source.image_shape
+    return Result(run.path, Student(fitted.student.cpu(), shape).eval(), from_first(found))
+
+
+def _open(choices: dict[str, Any], settings: Settings) -> Parts:
+    data = open_data(
+        choices["data"],
+        validation=choices["validation_data"],
+        test=choices["test_data"],
+        validation_share=choices["validation_share"],
+        split_seed=choices["split_seed"],
+        image_size=choices["image_size"],
+    )
+    use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
+    data.refuse_useless(use_labels=use_labels, broken=choices["on_broken"] == "stop")
+    teacher, taught, methods = None, None, []
+    if choices["teacher"] is not None:
+        teacher = open_teacher(choices["teacher"], data)
+        taught = try_out(teacher, data, "teacher")
+        methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
+        teacher.to(settings.device)
+    elif not use_labels:
+        raise ValueError(
+            "training without a teacher needs labels: class folders, or class numbers `y`."
+        )
+    classes = student_classes(
+        methods, data, taught, labels=choices["labels"], use_labels=use_labels
+    )
+    seed_everything(settings.seed, verbose=False)
+    spec = Spec(classes, data.source.image_shape, *data.statistics())
+    student, card = open_student(choices["student"], spec)
+    student_dim = try_out(student, data, "student", classes=classes).embedding.shape[1]
+    card["embedding_dim"] = student_dim
+    teacher_dim = 0 if taught is None else taught.embedding.shape[1]
+    for method in methods:
+        method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
+    return Parts(data, teacher, taught, methods, student, card, use_labels)
+
+
+def _as_it_is(run: Run, parts: Parts) -> Result:
+    """Return the result of a run that has been finished already."""
+    if is_first():
+        print(f"{run.path} is finished; this is its result.", file=sys.stderr)
+    load_weights(parts.student, run.path / "student.safetensors", parts.card["model"])
+    student = Student(parts.student, parts.data.source.image_shape).eval()
+    return Result(run.path, student, run.read_result())
+
+
+def _finish(
+    run: Run,
+    parts: Parts,
+    fitted: Fitted,
+    baselines: dict[str, nn.Module],
+    settings: Settings,
+) -> dict[str, Any]:
+    """Write the student, what was measured of it, and what the training took."""
+    run.write_student(weights_of(fitted.student), parts.card)
+    beside = {name: model.to(settings.device) for name, model in baselines.items()}
+    student = fitted.student.to(settings.device)
+    found, arrays = assess(student, parts.teacher, parts.data, baselines=beside)
+    run.write_evaluation(arrays)
+    broken = list(dict.fromkeys((*fitted.broken, *parts.data.broken())))
+    for name in broken:
+        print(f"left out, unreadable: {name}", file=sys.stderr)
+    result = {
+        **found,
+        "validation": fitted.score,
+        "steps": fitted.steps,
+        "seconds": round(fitted.seconds, 1),
+        "seconds_per_step": fitted.seconds_per_step,
+        "broken": broken,
+    }
+    run.write_result(result)
+    return result
