@@ -19,6 +19,8 @@ from asterism.run import Run
 # Training rows that the map is fitted on; a fifth of them chooses between the kinds of map.
 ROWS = 20_000
 HELD_OUT = 5
+# Queries that its quality is measured with.
+QUERIES = 5_000
 MAPS: dict[str, Callable[[Tensor, Tensor], Affine]] = {"procrustes": procrustes, "ridge": ridge}
 
 Teaching = Callable[[Source, Tensor], Tensor]
@@ -61,7 +63,7 @@ def align(run: str | Path, *, to: str | Path = "teacher") -> dict[str, Any]:
         if not chosen or list(held_out[kind].values()) > list(held_out[chosen].values()):
             chosen = kind
     fitted = MAPS[chosen](student, teacher)
-    quality, searched, split = _quality(opened, teaching, fitted, raw=str(to) != "teacher")
+    quality, searched, split = _quality(opened, teaching, fitted, from_file=str(to) != "teacher")
     card = {
         "to": str(to),
         "kind": chosen,
@@ -99,14 +101,16 @@ def _file(file: Path, data: Data) -> Teaching:
         array = np.load(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"cannot read {file} as an .npy file: {error}.") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or len(array) != len(data.source):
-        shape = getattr(array, "shape", "an archive")
+    shape = (
+        array.shape if isinstance(array, np.ndarray) and array.dtype.kind == "f" else "no floats"
+    )
+    if len(shape) != 2 or shape[0] != len(data.source) or not np.isfinite(array).all():
         raise ValueError(
-            f"{file} must hold one row for each of the {len(data.source)} samples of the run's "
-            f"training data, in their order; got {shape}."
+            f"{file} must hold one row of finite numbers for each of the {len(data.source)} "
+            f"samples of the run's training data, in their order; got {shape}."
         )
-    rows_of = torch.from_numpy(array).float()
-    return lambda source, rows: rows_of[rows]
+    embeddings = torch.from_numpy(array.astype(np.float32))
+    return lambda source, rows: embeddings[rows]
 
 
 def _pair(
@@ -118,16 +122,16 @@ def _pair(
 
 
 def _quality(
-    opened: Reopened, teaching: Teaching, fitted: Affine, *, raw: bool
+    opened: Reopened, teaching: Teaching, fitted: Affine, *, from_file: bool
 ) -> tuple[dict[str, Any], int, str]:
     """Search the teacher's embeddings of the evaluation rows; of validation rows for a file."""
     source, rows, split = opened.data.evaluation()
-    if raw:
+    if from_file:
         if opened.data.validation_source is not None:
             return {}, 0, "none: the file has no rows of the evaluation data"
         source, rows, split = opened.data.source, opened.data.validation, "validation"
     student, teacher, target, _ = _pair(opened, source, rows, teaching)
-    some = torch.randperm(len(student), generator=torch.Generator().manual_seed(SEED))[:5_000]
+    some = torch.randperm(len(student), generator=torch.Generator().manual_seed(SEED))[:QUERIES]
     found = compatibility(fitted(student), teacher, target, ks=(1, 10), rows=some.sort().values)
     return _shown(found), len(teacher), split
 

@@ -180,7 +180,7 @@ class Run:
     def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Write a sample of what was measured: embeddings, neighbours, pictures."""
         with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     def write_student(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
         """Write the student alone: its weights, and how to build it."""

@@ -76,9 +76,11 @@ def test_says_what_it_needs(distilled, tmp_path, capsys):
         align(distilled / "teacher")
     with pytest.raises(FileNotFoundError, match=r"no embeddings at nowhere\.npy"):
         align(run, to="nowhere.npy")
-    np.save(tmp_path / "short.npy", np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r"one row for each of the 1297 samples.*got \(3, 4\)"):
-        align(run, to=tmp_path / "short.npy")
+    wrong = np.zeros((3, 4)), np.full((1297, 4), "a"), np.full((1297, 4), np.nan)
+    for array, got in zip(wrong, (r"\(3, 4\)", "no floats", r"\(1297, 4\)"), strict=True):
+        np.save(tmp_path / "wrong.npy", array)
+        with pytest.raises(ValueError, match=f"finite numbers for each of the 1297 .*got {got}"):
+            align(run, to=tmp_path / "wrong.npy")
     (tmp_path / "bad.npy").write_bytes(b"\x80\x04junk")
     with pytest.raises(ValueError, match=r"cannot read .*bad\.npy"):
         align(run, to=tmp_path / "bad.npy")

@@ -50,6 +50,8 @@ def test_distillation_from_end_to_end(teacher, tmp_path):
     assert again.accuracy == result.accuracy
     assert again.agreement == result.agreement
 
+    with np.load(result.run / "evaluation.npz", allow_pickle=False) as arrays:
+        assert {len(arrays[name]) for name in ("row", "thumbnails", "student_map")} == {500}
     by_key = {(m["name"], m["k"]): m for m in kept["measures"]}
     assert by_key["accuracy", None]["student"]["value"] == pytest.approx(100 * result.accuracy)
     overlap = by_key["neighbour overlap", 10]["baselines"]

@@ -1,6 +1,6 @@
 """A sample of the evaluation data for `evaluation.npz` (docs/measures.md has the schema)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ ROWS = 2_000
 NEIGHBOURS = 20
 PAIRS = 5_000
 THUMBNAIL = 64
+# Longest name or text kept: an array of texts takes the length of the longest for each.
+CHARACTERS = 1_000
 
 
 def sample(source: Source, student: Seen, teacher: Seen | None) -> Arrays:
@@ -110,12 +112,17 @@ def _relative(values: Tensor) -> npt.NDArray[Any]:
 def _shown(source: Source, index: Tensor) -> Arrays:
     """Return what a reader recognises the samples by: names, and thumbnails or texts."""
     files: list[Path] | None = getattr(source, "files", None)
-    names = [str(i) if files is None else str(files[i].name) for i in index.tolist()]
+    names = _cut(str(i) if files is None else files[i].name for i in index.tolist())
     views = [source.__getitems__(some.tolist()).views[0] for some in torch.split(index, 256)]
     if not all(isinstance(view, Tensor) for view in views):
-        texts = np.array([text for view in views for text in view])
-        return {"name": np.array(names), "texts": texts}
-    return {"name": np.array(names), "thumbnails": np.concatenate([_small(v) for v in views])}
+        return {"name": names, "texts": _cut(text for view in views for text in view)}
+    return {"name": names, "thumbnails": np.concatenate([_small(view) for view in views])}
+
+
+def _cut(texts: Iterable[str]) -> npt.NDArray[Any]:
+    return np.array(
+        [x if len(x) <= CHARACTERS else x[: CHARACTERS - 1] + "…" for x in texts], dtype=np.str_
+    )
 
 
 def _small(images: Tensor) -> npt.NDArray[Any]:

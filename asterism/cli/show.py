@@ -66,5 +66,7 @@ def show(result: Result) -> None:
     console.print(table(rows, title=f"{result.run}, measured on {where}"))
     if (result.run / "report.html").exists():
         console.print(f"What it kept, on a page: {result.run / 'report.html'}")
+    if "headline" in result.evaluation:
+        console.print(result.evaluation["headline"], highlight=False)
     if result.evaluation.get("broken"):
         console.print(f"{len(result.evaluation['broken'])} unreadable pictures were left out.")

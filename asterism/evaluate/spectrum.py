@@ -1,5 +1,6 @@
 """What covariances tell: likeness of two embeddings, and how many directions one uses."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -94,23 +95,19 @@ def health(rows: Float[Tensor, "n d"]) -> Health:
 
 
 def _anisotropy(rows: Tensor) -> Estimate | None:
-    length = torch.linalg.vector_norm(rows.double(), dim=1, keepdim=True)
-    units = (rows / length)[length[:, 0] > 0]
+    units = rows[rows.any(1)].double()
+    units /= torch.linalg.vector_norm(units, dim=1, keepdim=True)
     n = len(units)
     if n < 2:
         return None
 
-    def cosine(total: Tensor, number: Tensor) -> Tensor:
-        return (total.square().sum(-1) - number) / (number * (number - 1)).clamp_min(1)
-
-    group = groups_of(n)
-    member = F.one_hot(group).double()
-    everything = units.sum(0)
-
-    def draw() -> Tensor:
-        return cosine(everything - member.T @ units, n - member.sum(0))
-
-    return Estimate(float(cosine(everything, torch.tensor(n))), draw, jackknife=True)
+    # The sum over pairs follows from the sum of the units, of all first and without each group.
+    member = F.one_hot(groups_of(n)).double()
+    taken = F.pad(member.T @ units, (0, 0, 1, 0))
+    number = n - F.pad(member.sum(0), (1, 0))
+    total = units.sum(0) - taken
+    found = (total.square().sum(1) - number) / (number * (number - 1)).clamp_min(1)
+    return Estimate(float(found[0]), lambda: found[1:], jackknife=True)
 
 
 def _rank(covariance: Tensor) -> Tensor:
@@ -121,35 +118,34 @@ def _rank(covariance: Tensor) -> Tensor:
 
 
 def _rounding(rows: Tensor) -> float:
-    return ROUNDING * float(rows.double().square().mean().sqrt()) if rows.numel() else 0.0
+    size = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
+    return ROUNDING * size / math.sqrt(max(1, rows.numel()))
 
 
 def _compact(rows: Tensor) -> Tensor | None:
     """Return centred rows of mean size 1, rotated into at most `n` columns; None if constant."""
     if len(rows) < 2:
         return None
-    centred = rows.double() - rows.double().mean(0)
-    size = float(centred.square().mean().sqrt())
+    centred = rows.to(torch.float64, copy=True)
+    centred -= centred.mean(0)
+    size = float(torch.linalg.vector_norm(centred)) / math.sqrt(centred.numel())
     if size <= _rounding(rows):
         return None
     if len(rows) < rows.shape[1]:
         u, s, _ = torch.linalg.svd(centred, full_matrices=False)
         centred = u * s
-    return centred / size
+    return centred.div_(size)
 
 
 def _left_out(measure: Callable[[Tensor], Tensor], one: Tensor, two: Tensor) -> Tensor:
     """Return a measure of the cross-covariance of all rows, then without each group of rows."""
     group = groups_of(len(one))
-    members = [(one[group == g], two[group == g]) for g in range(int(group.max()) + 1)]
-    products = [x.T @ y for x, y in members]
-    total, found = torch.stack(products).sum(0), []
-    for product, (x, y) in [
-        (torch.zeros_like(total), (one[:0], two[:0])),
-        *zip(products, members, strict=True),
-    ]:
-        rest = len(one) - len(x)
-        # All rows are centred: what is left has minus the sum of what was taken.
-        covariance = total - product - torch.outer(x.sum(0), y.sum(0)) / rest
-        found.append(measure(covariance))
+    members = [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
+    products = [one[rows].T @ two[rows] for rows in members]
+    total = torch.stack(products).sum(0)
+    found = [measure(total)]
+    for product, rows in zip(products, members, strict=True):
+        # All rows are centred: the sums of what is left are minus the sums of what is taken.
+        sums = torch.outer(one[rows].sum(0), two[rows].sum(0))
+        found.append(measure(total - product - sums / (len(one) - len(rows))))
     return torch.stack(found)
