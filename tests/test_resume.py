@@ -31,7 +31,7 @@ def test_a_finished_run_is_not_run_again(tmp_path, capsys):
 
 
 def test_resuming_nothing_in_particular_is_refused():
-    with pytest.raises(ValueError, match="--resume needs --out: the folder of the run that"):
+    with pytest.raises(ValueError, match="name the run folder .--out.: --resume needs to know"):
         recipe.train("mlp", "digits", resume=True, **OPTIONS)
 
 
