@@ -23,6 +23,7 @@ from asterism import RRKD
 from asterism.augment import to_float
 from asterism.data import ArraySource, open_source
 from asterism.evaluate import linear_probe
+from asterism.models.adapt import Adapted
 from asterism.recipe import distill
 
 TEACHER, STUDENT = (128, 64), (64, 32)
@@ -74,9 +75,9 @@ def trained_to_reconstruct(encoder: Encoder, images: Tensor, *, epochs: int, see
 @torch.no_grad()
 def probed(encoder: nn.Module, train: ArraySource, test: ArraySource) -> float:
     """Return the accuracy of the one probe, in per cent."""
-    encoder.eval()
+    encode = Adapted(encoder).eval()
     rows, queries = (
-        torch.cat([encoder(to_float(images)) for images in source.images.split(1000)])
+        torch.cat([encode(to_float(images)).embedding for images in source.images.split(1000)])
         for source in (train, test)
     )
     accuracy = linear_probe(rows, train.targets, queries, test.targets)
@@ -97,10 +98,9 @@ def run(
 
     options = {"epochs": epochs, "seed": seed}
     teacher = trained_to_reconstruct(encoder(TEACHER), train.images, **options)
-    student = encoder(STUDENT)
-    distill(
+    distilled = distill(
         teacher,
-        student,
+        encoder(STUDENT),
         train_file,
         method=RRKD(),
         labels=False,
@@ -117,7 +117,7 @@ def run(
         **options,
     )
     alone = trained_to_reconstruct(encoder(STUDENT), train.images, **options)
-    encoders = (teacher, student, alone, encoder(STUDENT))
+    encoders = (teacher, distilled.student, alone, encoder(STUDENT))
     return {row: probed(x, train, test) for row, x in zip(ROWS, encoders, strict=True)}
 
 
