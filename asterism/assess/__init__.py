@@ -42,7 +42,7 @@ def assess(
     if theirs is not None and teacher is not None:
         costs["teacher"] = _cost(teacher, data)
         others |= reductions(theirs, ours.outputs.embedding.shape[1])
-    found = judge(ours, theirs, others, names=data.source.names, costs=costs)
+    found = judge(ours, theirs, others, names=source.names, costs=costs)
     arrays = sample(source, ours, theirs)
     return {**found, "split": split, "changed_most": changed_most(arrays)}, arrays
 

@@ -64,9 +64,9 @@ def show(result: Result) -> None:
     console = Console(width=None if Console().is_terminal else 160)
     where = f"{result.evaluation['rows']} {result.evaluation['split']} samples"
     console.print(table(rows, title=f"{result.run}, measured on {where}"))
-    if (result.run / "report.html").exists():
-        console.print(f"What it kept, on a page: {result.run / 'report.html'}")
     if "headline" in result.evaluation:
         console.print(result.evaluation["headline"], highlight=False)
+    if (result.run / "report.html").exists():
+        console.print(f"What it kept, on a page: {result.run / 'report.html'}")
     if result.evaluation.get("broken"):
         console.print(f"{len(result.evaluation['broken'])} unreadable pictures were left out.")
