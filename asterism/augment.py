@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asterism.randaugment import rand_augment
+from asterism.types import Samples
 
 
 def draws(seed: int, index: Tensor, view: int, count: int) -> Tensor:
@@ -46,6 +47,11 @@ def _mix(x: Tensor) -> Tensor:
 def to_float(images: Tensor) -> Tensor:
     """Return images as float32 in [0, 1]; uint8 is divided by 255."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images.float()
+
+
+def as_input(samples: Samples) -> Samples:
+    """Return samples as models take them: images as float32 in [0, 1], texts as they are."""
+    return to_float(samples) if isinstance(samples, Tensor) else samples
 
 
 def crop_and_flip(

@@ -25,7 +25,7 @@ NO_SETTING = ("settings", "resume", "overwrite", "with_baselines", "report")
 
 # What may change between a run and its resumption without making it another experiment.
 HARMLESS = {"out", "workers", "log_every", "accelerator", "teacher_cache", "baseline"}
-HARMLESS |= {"checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
+HARMLESS |= {"relation_memory", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
 
 # What a run fills in from models and data where it was left open.
 FILLED_IN = {"image_size", "method", "optimizer"}

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -10,15 +9,26 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 from torch import nn
 
-from asterism.data import Data
+from asterism.data import Data, StoredTeacher, is_stored, open_stored
+from asterism.engine import Settings
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
 from asterism.methods.base import Method
-from asterism.models import BUILT_IN, Spec, as_text, build, in_words, named
+from asterism.models import (
+    BUILT_IN,
+    Spec,
+    as_text,
+    build,
+    card_of,
+    in_words,
+    input_size,
+    named,
+    tokeniser_of,
+)
 from asterism.models.adapt import Adapted
 from asterism.run import Run
 from asterism.student import Student, load
-from asterism.types import Outputs
+from asterism.types import Outputs, Samples
 
 # A name, a module, or what makes one.
 Model = str | nn.Module | Callable[..., nn.Module]
@@ -32,8 +42,11 @@ def student_of_run(name: Model) -> tuple[Student, Path] | None:
     """
     if not isinstance(name, str):
         return None
-    if Path(name).is_dir():
-        return load(name), Path(name)
+    path = Path(name)
+    if path.name == "student.safetensors" and (path.parent / "student.json").is_file():
+        path = path.parent
+    if path.is_dir():
+        return load(path), path
     base, _, query = name.partition("?")
     folder = Path(str(named(name)[1].get("weights")))
     if not folder.is_dir():
@@ -53,7 +66,8 @@ def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
     if earlier is None:
         student = build(name, spec)
         embedding = student.embedding if isinstance(student, Adapted) else None
-        return student, {"model": as_text(name), "embedding": embedding, **asdict(spec)}
+        kept = {"model": as_text(name), "embedding": embedding, "config": card_of(student)}
+        return student, {**kept, **spec.card()}
     card = Run(earlier[1]).read_card()
     if spec.classes not in (None, card["classes"]):
         raise ValueError(
@@ -64,7 +78,7 @@ def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def open_teacher(name: Model, data: Data) -> nn.Module:
-    """Return the teacher: the student of an earlier run, or a model by name.
+    """Return the teacher: the student of an earlier run, a file of outputs, or a model by name.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -72,15 +86,49 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
     """
     if earlier := student_of_run(name):
         return earlier[0]
+    base, _, query = name.partition("?") if isinstance(name, str) else ("", "", "")
+    if is_stored(Path(base)):
+        stored = open_stored(Path(base), dict(parse_qsl(query)))
+        stored.on(data.source)  # the training data come first: rows without ids are theirs
+        return stored
     if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
-    return build(name, Spec(data.classes, data.source.image_shape)).eval()
+    spec = Spec(data.classes, data.source.image_shape, own_classifier=True)
+    return build(name, spec).eval()
 
 
 def open_baseline(run: str | Path, student: Model) -> nn.Module:
     """Return the student of a run without the teacher, built as the present student is."""
     own_code = not isinstance(student, str) or ".py:" in student.partition("?")[0]
     return load(run, factory=copy.deepcopy(student) if own_code else None)
+
+
+def common_size(*models: Model | None) -> int:
+    """Return the height and width that the larger of some models was made for, or 32."""
+    sizes = []
+    for model in models:
+        if isinstance(model, str) and (Path(model) / "student.json").is_file():
+            shape = Run(model).read_card().get("image_shape")
+            size = shape and shape[1]
+        else:
+            size = input_size(model)
+        sizes += [size] if size else []
+    return int(max(sizes, default=32))
+
+
+def refuse_views(
+    methods: Sequence[Method], settings: Settings, data: Data, teacher: nn.Module
+) -> None:
+    """Raise a ValueError if several views are asked for of data or a teacher that have one."""
+    asking = [type(m).__name__ for m in methods if m.views > 1]
+    if settings.train_views and "virtual" in settings.train_views:
+        asking.append(f"train_views {settings.train_views}")
+    one = "a text" if data.source.kind == "text" else "a teacher that is only its outputs"
+    if asking and (data.source.kind == "text" or isinstance(teacher, StoredTeacher)):
+        raise ValueError(
+            f"{asking[0]} needs augmented views of each sample, and {one} has one clean view: "
+            "use a method of one view, as RKD, RRD and RRKD are."
+        )
 
 
 def choose_methods(
@@ -100,6 +148,8 @@ def choose_methods(
 def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = None) -> Outputs:
     """Run two samples through a model, to see what it returns before an hour is spent.
 
+    A teacher that is only its outputs is asked for those of two samples.
+
     Args:
         model: The model.
         data: The data of the run.
@@ -107,17 +157,22 @@ def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = No
         classes: Number of classes that labels or methods ask it for, if any.
 
     Raises:
-        ValueError: If it cannot take the images, or returns something else.
+        ValueError: If it cannot take the samples, or returns something else.
     """
+    if isinstance(model, StoredTeacher):
+        return model.on(data.source).of(torch.arange(2))
     shape = data.source.image_shape
+    if shape is not None and tokeniser_of(model) is not None:
+        raise ValueError(f"the {role} takes texts, and the data are images.")
+    samples: Samples = ["a text", "another"] if shape is None else torch.zeros(2, *shape)
+    what = "texts" if shape is None else f"images of shape {shape}"
     try:
         with evaluating(model):
-            outputs = model(torch.zeros(2, *shape))
+            outputs = model(samples)
     except Exception as error:  # of any kind: a user's own module may run here
-        reason = in_words(error)
-        raise ValueError(f"the {role} cannot take images of shape {shape}: {reason}.") from error
+        raise ValueError(f"the {role} cannot take {what}: {in_words(error)}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
-        raise ValueError(f"the {role} must return an embedding of shape (n, d) for each image.")
+        raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")
     if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
         raise ValueError(
             f"the {role} gives no scores of {classes} classes, and labels or methods need them: "

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from asterism.augment import Views
-from asterism.data import Data
+from asterism.data import Data, StoredTeacher
 from asterism.data.cache import TeacherCache
 from asterism.engine import Settings
 from asterism.models import weights_of
@@ -45,7 +45,9 @@ def _code() -> str:
 
 
 def weights_fingerprint(model: nn.Module) -> str:
-    """Return a short hash of a model's weights by name."""
+    """Return a short hash of a model's weights by name, or of a stored teacher's outputs."""
+    if isinstance(model, StoredTeacher):
+        return model.fingerprint()
     digest = hashlib.sha256()
     for name, value in sorted(weights_of(model).items()):
         digest.update(name.encode())
@@ -65,6 +67,8 @@ def teacher_cache(
     Raises:
         ValueError: If the data augment themselves, so that no view can be repeated.
     """
+    if isinstance(teacher, StoredTeacher):
+        return lambda views: [teacher.on(data.source)]  # type: ignore[list-item]
     if folder is None or teacher is None or taught is None:
         return None
     if data.source.augmented:
@@ -77,12 +81,15 @@ def teacher_cache(
         "architecture": str(teacher),
         "embedding": [m.embedding for m in teacher.modules() if isinstance(m, Adapted)],
         "widths": [0 if x is None else x.shape[1] for x in taught],
-        "image_shape": list(data.source.image_shape),
+        "image_shape": data.source.image_shape and list(data.source.image_shape),
         "data": data.source.fingerprint(),
         "precision": settings.precision,
     }
 
     def tables(views: Views) -> list[TeacherCache]:
+        if data.source.kind == "text":  # one clean view, whatever the epoch
+            rows = len(data.source)
+            return [TeacherCache(Path(folder), key, rows=rows, like=taught)]
         # A table for each view of a sample, so that runs with and without virtual views share.
         crop = {"seed": views.seed, "padding": views.padding, "flip": views.flip}
         kinds = ["real", *(f"virtual {i}" for i in range(views.virtual))]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asterism.engine import Settings
-from asterism.fitting import Model
+from asterism.fitting import Model, common_size
 from asterism.methods.base import Method
 from asterism.reopening import evaluate as evaluate
 from asterism.result import Result as Result
@@ -27,7 +27,7 @@ def distill(
     test_data: Any = None,
     validation_share: float = 0.1,
     split_seed: int = 0,
-    image_size: int = 32,
+    image_size: int | None = None,
     labels: bool = True,
     on_broken: Literal["skip", "stop"] = "skip",
     teacher_cache: str | Path | None = None,
@@ -40,9 +40,12 @@ def distill(
 
     Args:
         teacher: The teacher: a run folder, a built-in model with weights
-            (resnet20?weights=FILE), path/to/file.py:factory, or a module.
-        student: The student, named likewise; a run folder's goes on from its weights.
-        data: digits, an .npz file with x (and y), a folder of pictures, or a Dataset.
+            (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
+            path/to/file.py:factory, a module, or a file of its outputs (docs/models.md).
+        student: The student, named likewise; a run folder's goes on from its weights. For texts
+            text-transformer or text-static.
+        data: digits, a folder of pictures, an .npz file, a table or a text file, a data set of
+            Hugging Face, or a Dataset (docs/data.md).
         method: One method or several, whose terms add up. By default RKD with the paper's
             weights for classification (25, 50) + KD with labels, RKD without.
         out: Run folder; by default runs/ and the time.
@@ -52,9 +55,9 @@ def distill(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which the pictures of a folder are brought.
+        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
         labels: Use labels, where the data have them, for training and for model selection.
-        on_broken: Pictures that cannot be read: skip and name them, or stop before training.
+        on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are kept for
             later runs (any student, method or seed, the same view seed).
         report: Write report.html, report.json and report.md into the run folder.
@@ -72,6 +75,7 @@ def distill(
         ValueError: If something does not fit; the message says what, and the way out.
     """
     choices = dict(locals())
+    choices["image_size"] = image_size or common_size(student, teacher)
     if with_baselines:
         choices["out"] = out or by_time()
         choices["baseline"] = _train_alone(choices, Settings(**settings))
@@ -108,16 +112,16 @@ def train(
     test_data: Any = None,
     validation_share: float = 0.1,
     split_seed: int = 0,
-    image_size: int = 32,
+    image_size: int | None = None,
     on_broken: Literal["skip", "stop"] = "skip",
     **settings: Any,
 ) -> Result:
     """Train a model from labels: a teacher, or a baseline.
 
     Args:
-        model: A built-in model (resnet20), path/to/file.py:factory, a run folder, to go on from
-            its student, or a module.
-        data: digits, an .npz file with x and y, a folder of class folders, or a Dataset.
+        model: A built-in model (resnet20), another library's, path/to/file.py:factory, a run
+            folder, to go on from its student, or a module.
+        data: Data with labels, named as for `distill`.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -125,8 +129,8 @@ def train(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which the pictures of a folder are brought.
-        on_broken: Pictures that cannot be read: skip and name them, or stop before training.
+        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        on_broken: Samples that cannot be read: skip and name them, or stop before training.
         **settings: See `asterism.engine.Settings`.
 
     Returns:
@@ -138,6 +142,7 @@ def train(
     """
     choices = dict(locals())
     choices["student"] = choices.pop("model")
+    choices["image_size"] = image_size or common_size(model)
     fixed: dict[str, Any] = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
     fixed |= {"baseline": None, "report": False}
     return carry_out({**choices, **fixed}, Settings(**settings))

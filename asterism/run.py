@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,24 +14,16 @@ import numpy.typing as npt
 import yaml
 from filelock import FileLock, Timeout
 
+from asterism.arrays import read_archive
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 FILES = (
-    "aligner.json",
-    "aligner.safetensors",
-    "config.yaml",
-    "evaluation.npz",
-    "metrics.jsonl",
-    "report.html",
-    "report.json",
-    "report.md",
-    "result.json",
-    "student.json",
-    "student.safetensors",
-)
-# What numpy raises for a file that holds no plain arrays.
-NOT_ARRAYS = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
+    "aligner.json", "aligner.safetensors", "config.yaml", "evaluation.npz", "metrics.jsonl",
+    "report.html", "report.json", "report.md", "result.json", "student.json",
+    "student.safetensors", "tokenizer.json",
+)  # fmt: skip
 
 
 class RunError(ValueError):
@@ -131,7 +121,7 @@ class Run:
         """Return the settings of the run."""
         try:
             config = yaml.safe_load(self._read("config.yaml"))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise RunError(f"{self.path / 'config.yaml'} is damaged: {reason}.") from error
         if not isinstance(config, dict):
@@ -149,9 +139,13 @@ class Run:
             return []
         lines = self._read("metrics.jsonl").decode(errors="replace").split("\n")
         try:
-            return [json.loads(line) for line in lines[:-1]]
+            found = [json.loads(line) for line in lines[:-1]]
         except (json.JSONDecodeError, RecursionError) as error:
             raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: {error}.") from error
+        for line in found:
+            if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+                raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: a line has no step.")
+        return found
 
     def cut_metrics(self, step: int) -> None:
         """Forget metrics from after this step: a resumed run will write them again."""
@@ -172,18 +166,21 @@ class Run:
         if not path.exists():
             return {}
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except NOT_ARRAYS as error:
-            raise RunError(f"{path} is damaged: {error}.") from error
+            return read_archive(path)
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
 
     def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Write a sample of what was measured: embeddings, neighbours, pictures."""
         with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
-    def write_student(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
-        """Write the student alone: its weights, and how to build it."""
+    def write_student(
+        self, weights: "dict[str, Tensor]", card: dict[str, Any], tokenizer: str | None = None
+    ) -> None:
+        """Write the student alone: its weights, its tokeniser, and how to build it."""
+        if tokenizer is not None:
+            self._write("tokenizer.json", tokenizer.encode())
         self._write_weights("student", weights, card)
 
     def write_aligner(self, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
@@ -202,6 +199,10 @@ class Run:
         if not (self.path / "aligner.json").exists():
             raise FileNotFoundError(f"{self.path} has no aligner: `asterism align` fits one.")
         return self._read_json("aligner.json")
+
+    def read_tokenizer(self) -> str:
+        """Return the student's tokenizer.json."""
+        return self._read("tokenizer.json").decode(errors="replace")
 
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""

@@ -11,7 +11,9 @@ from torch import nn
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
 from asterism.configuration import configuration, refuse_changes
-from asterism.data import Data, open_data
+from asterism.data import Data, Loader, open_data
+from asterism.data.loading import Order
+from asterism.data.ordering import left_over, training_order
 from asterism.distributed import from_first, is_first
 from asterism.engine import Fitted, Settings, fit, seed_everything
 from asterism.fitting import (
@@ -19,11 +21,12 @@ from asterism.fitting import (
     open_baseline,
     open_student,
     open_teacher,
+    refuse_views,
     student_classes,
     try_out,
 )
 from asterism.methods.base import Method
-from asterism.models import Spec, load_weights, weights_of
+from asterism.models import Spec, load_weights, tokeniser_of, weights_of
 from asterism.provenance import provenance, teacher_cache
 from asterism.report import write_report
 from asterism.result import Result
@@ -73,6 +76,7 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
         )
     run = Run(choices["out"] or by_time())
     parts = _open(choices, settings)
+    settings = settings.for_kind(parts.data.source.kind)
     baselines = {"untrained": copy.deepcopy(parts.student)}
     if choices["baseline"] is not None:
         baselines["without teacher"] = open_baseline(choices["baseline"], choices["student"])
@@ -124,6 +128,7 @@ def _open(choices: dict[str, Any], settings: Settings) -> Parts:
         teacher = open_teacher(choices["teacher"], data)
         taught = try_out(teacher, data, "teacher")
         methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
+        refuse_views(methods, settings, data, teacher)
         teacher.to(settings.device)
     elif not use_labels:
         raise ValueError(
@@ -133,7 +138,7 @@ def _open(choices: dict[str, Any], settings: Settings) -> Parts:
         methods, data, taught, labels=choices["labels"], use_labels=use_labels
     )
     seed_everything(settings.seed, verbose=False)
-    spec = Spec(classes, data.source.image_shape, *data.statistics())
+    spec = Spec(classes, data.source.image_shape, *data.statistics(), teacher=teacher)
     student, card = open_student(choices["student"], spec)
     student_dim = try_out(student, data, "student", classes=classes).embedding.shape[1]
     card["embedding_dim"] = student_dim
@@ -160,7 +165,11 @@ def _finish(
     settings: Settings,
 ) -> dict[str, Any]:
     """Write the student, what was measured of it, and what the training took."""
-    run.write_student(weights_of(fitted.student), parts.card)
+    tokeniser = tokeniser_of(fitted.student)
+    text = tokeniser.json if tokeniser else None
+    run.write_student(weights_of(fitted.student), parts.card, text)
+    if not settings.limit_steps:
+        _read_left_over(parts.data, settings)
     beside = {name: model.to(settings.device) for name, model in baselines.items()}
     student = fitted.student.to(settings.device)
     found, arrays = assess(student, parts.teacher, parts.data, baselines=beside)
@@ -178,3 +187,18 @@ def _finish(
     }
     run.write_result(result)
     return result
+
+
+def _read_left_over(data: Data, settings: Settings) -> None:
+    """Read the rows that no batch had: if one cannot be read, its name is wanted, too."""
+    order = training_order(
+        data.train,
+        settings.samples_per_step,
+        seed=settings.seed,
+        targets=data.source.targets,
+        per_class=settings.samples_per_class,
+    )
+    rows = left_over(order, settings.epochs)
+    if len(rows):
+        for _ in Loader(data.source, Order(rows, 256, seed=None)):
+            pass

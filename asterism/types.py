@@ -1,9 +1,15 @@
 """What flows between the parts of asterism."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
+
+Kind: TypeAlias = Literal["image", "text"]
+# Images `(n, channels, height, width)`, or `n` texts.
+Samples: TypeAlias = Tensor | list[str]
 
 
 class Outputs(NamedTuple):
@@ -23,7 +29,8 @@ class Batch:
     """One batch as a method sees it.
 
     Attributes:
-        views: The augmented versions of the samples, each `(n, channels, height, width)` in [0, 1].
+        views: The augmented versions of the samples: images `(n, channels, height, width)` in
+            [0, 1], or the texts themselves, which have one clean view.
         index: Rows of the samples in their data source, shape `(n,)`.
         target: Class numbers, shape `(n,)`; None for data without labels.
         anchors: What the student and the teacher return for the anchor samples, for the methods
@@ -31,8 +38,26 @@ class Batch:
         broken: Samples that could not be read and are missing from this batch, by name.
     """
 
-    views: tuple[Tensor, ...]
+    views: tuple[Samples, ...]
     index: Tensor
     target: Tensor | None = None
     anchors: tuple[Outputs, Outputs] | None = None
     broken: tuple[str, ...] = ()
+
+
+def join_views(views: Sequence[Samples]) -> Samples:
+    """Return the samples of all views, one view after the other.
+
+    Examples:
+        >>> join_views([["a", "b"], ["c"]])
+        ['a', 'b', 'c']
+    """
+    if len(views) == 1:
+        return views[0]
+    images = [view for view in views if isinstance(view, Tensor)]
+    return torch.cat(images) if images else [text for view in views for text in view]
+
+
+def on_device(samples: Samples, device: torch.device | str) -> Samples:
+    """Return images on a device; texts stay where they are: a model moves their tokens."""
+    return samples.to(device, non_blocking=True) if isinstance(samples, Tensor) else samples

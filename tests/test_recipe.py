@@ -177,7 +177,7 @@ def test_a_folder_of_pictures_without_labels(pictures, tmp_path):
     )
     assert unlabelled.recall_at_1 is None
     assert unlabelled.evaluation["fidelity"]["neighbour_recall"][10] > 0.5
-    with pytest.raises(ValueError, match=r"1 pictures cannot be read: .*3\.jpg"):
+    with pytest.raises(ValueError, match=r"1 samples cannot be read: .*3\.jpg"):
         recipe.distill(
             str(taught.run), STUDENT, str(pictures / "flat"), on_broken="stop", **options
         )

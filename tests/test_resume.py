@@ -31,7 +31,9 @@ def test_a_finished_run_is_not_run_again(tmp_path, capsys):
 
 
 def test_resuming_nothing_in_particular_is_refused():
-    with pytest.raises(ValueError, match="name the run folder .--out.: --resume needs to know"):
+    with pytest.raises(
+        ValueError, match=r"name the run folder \(--out\): --resume needs to know which run"
+    ):
         recipe.train("mlp", "digits", resume=True, **OPTIONS)
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from asterism.assess.judging import judge
 from asterism.assess.sampling import Arrays, changed_most, sample
 from asterism.assess.seeing import device_of, outputs_of, outputs_on, reductions, see
 from asterism.assess.selecting import selection
-from asterism.augment import to_float
-from asterism.data import Data
+from asterism.augment import as_input
+from asterism.data import Data, StoredTeacher
 from asterism.evaluate import Cost, cost
+from asterism.types import on_device
 
 __all__ = ["assess", "outputs_of", "outputs_on", "selection"]
 
@@ -36,11 +37,14 @@ def assess(
         The contents of `result.json` and of `evaluation.npz` (docs/measures.md).
     """
     source, _, split = data.evaluation()
+    if isinstance(teacher, StoredTeacher) and not teacher.knows(source):
+        teacher = None  # it has outputs for the training data only
     ours, theirs = see(student, data), None if teacher is None else see(teacher, data)
     others = {name: see(model, data) for name, model in (baselines or {}).items()}
     costs = {"student": _cost(student, data)}
     if theirs is not None and teacher is not None:
-        costs["teacher"] = _cost(teacher, data)
+        if not isinstance(teacher, StoredTeacher):
+            costs["teacher"] = _cost(teacher, data)
         others |= reductions(theirs, ours.outputs.embedding.shape[1])
     found = judge(ours, theirs, others, names=source.names, costs=costs)
     arrays = sample(source, ours, theirs)
@@ -51,4 +55,4 @@ def _cost(model: nn.Module, data: Data) -> Cost:
     """Measure the cost on real samples: texts differ in length."""
     source, rows, _ = data.evaluation()
     view = source.__getitems__(rows[:64].tolist()).views[0]
-    return cost(model, to_float(view).to(device_of(model)) if isinstance(view, Tensor) else view)
+    return cost(model, on_device(as_input(view), device_of(model)))

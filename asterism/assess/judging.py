@@ -45,7 +45,7 @@ def judge(
         teacher: What its teacher makes of them, or None.
         baselines: What the baselines make of them, by name.
         names: Names of the classes; None without labels.
-        costs: Costs of `student` and `teacher`.
+        costs: Costs of `student` and `teacher`; none of a teacher that is only its outputs.
 
     Returns:
         Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
@@ -59,11 +59,15 @@ def judge(
     figures = {who: done.figures() if done else Figures() for who, done in tasks.items()}
     notes: dict[str, str] = {}
     found: dict[str, Any] = {"rows": n}
-    for who in costs:
+    for who in ("student", "teacher"):
+        if who not in models:
+            continue
         figures[who] |= health_figures(health(models[who].outputs.embedding))
-        figures[who] |= cost_figures(costs[who])
         done = tasks[who]
-        found[who] = {"cost": as_values(asdict(costs[who])), **(done.plain() if done else {})}
+        found[who] = done.plain() if done else {}
+        if who in costs:  # a teacher that is only its outputs costs nothing to run
+            figures[who] |= cost_figures(costs[who])
+            found[who] = {"cost": as_values(asdict(costs[who])), **found[who]}
     if teacher is not None:
         for who in ("student", *baselines):
             kept = fidelity(models[who].outputs, teacher.outputs, ks=NEIGHBOURS, rows=rows)

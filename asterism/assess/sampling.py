@@ -114,9 +114,10 @@ def _shown(source: Source, index: Tensor) -> Arrays:
     files: list[Path] | None = getattr(source, "files", None)
     names = _cut(str(i) if files is None else files[i].name for i in index.tolist())
     views = [source.__getitems__(some.tolist()).views[0] for some in torch.split(index, 256)]
-    if not all(isinstance(view, Tensor) for view in views):
+    if source.kind == "text":
         return {"name": names, "texts": _cut(text for view in views for text in view)}
-    return {"name": names, "thumbnails": np.concatenate([_small(view) for view in views])}
+    parts = [_small(view) for view in views if isinstance(view, Tensor)]
+    return {"name": names, "thumbnails": np.concatenate(parts)}
 
 
 def _cut(texts: Iterable[str]) -> npt.NDArray[Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from asterism.augment import to_float
-from asterism.data import Data, Loader, Source
+from asterism.augment import as_input
+from asterism.data import Data, Loader, Source, StoredTeacher
 from asterism.data.loading import Order
 from asterism.evaluate import Affine, collect, principal_components, random_projection
 from asterism.evaluate.estimate import SEED
@@ -38,10 +38,14 @@ def outputs_on(
                 targets.append(batch.target)
             if len(batch.index):
                 read.append(batch.index)
-                view = batch.views[0]
-                yield Batch((to_float(view) if isinstance(view, Tensor) else view,), batch.index)
+                yield Batch((as_input(batch.views[0]),), batch.index)
 
-    outputs = collect(model, clean(), device_of(model))
+    if isinstance(model, StoredTeacher):
+        for _ in clean():
+            pass  # it has rows for samples that cannot be read, too
+        outputs = model.on(source).of(torch.cat(read))
+    else:
+        outputs = collect(model, clean(), device_of(model))
     return outputs, torch.cat(targets) if targets else None, torch.cat(read)
 
 

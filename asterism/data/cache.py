@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.types import Outputs
+from asterism.types import Outputs, Samples
 
 
 class TeacherCache:
@@ -45,7 +45,7 @@ class TeacherCache:
         self.computed = self.found = 0
 
     def outputs(
-        self, view: int, index: Tensor, compute: Callable[[Tensor], Outputs], images: Tensor
+        self, view: int, index: Tensor, compute: Callable[[Samples], Outputs], samples: Samples
     ) -> Outputs:
         """Return the teacher's outputs on one view of some samples, computing what is missing.
 
@@ -53,22 +53,24 @@ class TeacherCache:
             view: Number of the view.
             index: Rows of the samples, shape `(n,)`.
             compute: The teacher.
-            images: The views themselves, `(n, channels, height, width)`.
+            samples: The views themselves.
         """
         rows = index.cpu().numpy()
         if view != self.view:
             self._open(view)
         missing = np.flatnonzero(self.filled[rows] == 0)
         if len(missing):
-            at = torch.from_numpy(missing).to(images.device)
-            made = compute(images[at])
+            if isinstance(samples, Tensor):
+                made = compute(samples[torch.from_numpy(missing).to(samples.device)])
+            else:
+                made = compute([samples[i] for i in missing])
             parts = [made.embedding] if made.logits is None else [made.embedding, made.logits]
             self.table[rows[missing]] = torch.cat(parts, 1).float().cpu().numpy()
             # Marked only after the row is there: an interruption costs work, never correctness.
             self.filled[rows[missing]] = 1
         self.computed += len(missing)
         self.found += len(rows) - len(missing)
-        known = torch.from_numpy(self.table[rows]).to(images.device)
+        known = torch.from_numpy(self.table[rows]).to(index.device)
         return Outputs(known[:, : self.dim], known[:, self.dim :] if self.classes else None)
 
     def _open(self, view: int) -> None:

@@ -1,8 +1,10 @@
 """Folders of pictures."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ class FolderSource(Source):
     Pictures are decoded when they are fetched, in worker processes during training. Broken ones
     are left out of their batch and named in `Batch.broken`.
     """
+
+    image_shape: tuple[int, int, int]
 
     def __init__(
         self, folder: Path, *, image_size: int, names: Sequence[str] | None = None
@@ -45,6 +49,7 @@ class FolderSource(Source):
                 f"{folder} holds no picture: it needs files ending in "
                 f"{', '.join(sorted(SUFFIXES))}, directly or in one folder per class."
             )
+        self.ids = [p.relative_to(folder).as_posix() for p in self.files]
         parents = [p.relative_to(folder).parts[0] for p in self.files if p.parent != folder]
         if parents and len(parents) < len(self.files):
             stray = next(p for p in self.files if p.parent == folder)
@@ -71,7 +76,7 @@ class FolderSource(Source):
         images, good, broken = [], [], []
         for row in rows:
             try:
-                images.append(decode(self.files[row], self.image_shape))
+                images.append(decode(self._picture(row), self.image_shape))
                 good.append(row)
             # Pillow raises many kinds of errors on broken files; none of them is ours.
             except Exception as error:
@@ -85,18 +90,32 @@ class FolderSource(Source):
         stacked = torch.stack(images) if images else torch.empty(0, *self.image_shape).byte()
         return Batch((stacked,), index, self._targets_of(index), broken=tuple(broken))
 
+    def _picture(self, row: int) -> Path | IO[bytes]:
+        return self.files[row]
+
     def fingerprint(self) -> str:
         """Return a short hash of names and sizes of the files."""
         listing = "".join(f"{p.relative_to(self.folder)}:{p.stat().st_size}\n" for p in self.files)
         return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
 
-def decode(file: Path, image_shape: tuple[int, int, int]) -> Tensor:
-    """Return a picture as uint8 `(channels, height, width)`, upright, middle part, resized."""
+def decode(file: Path | IO[bytes], image_shape: tuple[int, int, int]) -> Tensor:
+    """Return a picture as uint8 `(channels, height, width)`, upright, middle part, resized.
+
+    Whatever is transparent is laid on white.
+    """
     channels, height, width = image_shape
-    with Image.open(file) as opened:
+    with warnings.catch_warnings():
+        # A picture above Pillow's limit would take gigabytes to decode: it counts as broken.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        opened = Image.open(file)
+    with opened:
         opened.draft("RGB", (2 * width, 2 * height))  # JPEG decodes smaller sizes much faster
         picture = _eight_bits(ImageOps.exif_transpose(opened))
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
         picture = picture.convert("L" if channels == 1 else "RGB")
     fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     array = np.asarray(fitted).reshape(height, width, channels)

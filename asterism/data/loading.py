@@ -1,6 +1,6 @@
 """Batches: which samples come together, and in what order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -61,14 +61,18 @@ class Order(Sampler[list[int]]):
         full, rest = divmod(len(self._own()), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch."""
+    def batches(self) -> Sequence[Tensor]:
+        """Return the rows of each batch of the epoch; of shuffled ones those of all ranks."""
         rows = self._own()
         if self.seed is not None:
             generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
             rows = rows[torch.randperm(len(rows), generator=generator)]
+        return torch.split(rows, self.batch_size)[: len(self)]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the rows of each batch."""
         first, self.first = self.first, 0
-        for batch in torch.split(rows, self.batch_size)[first : len(self)]:
+        for batch in self.batches()[first:]:
             if self.seed is not None and self.shard:
                 batch = batch.tensor_split(ranks())[rank()]
             yield batch.tolist()

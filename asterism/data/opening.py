@@ -1,18 +1,15 @@
 """From what a user names to sources: training, validation and test rows."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from asterism.augment import to_float
 from asterism.data.checks import first_readable, refuse_gaps, refuse_other_kind
-from asterism.data.folder import FolderSource
-from asterism.data.sources import ArraySource, DatasetSource, Source
+from asterism.data.naming import digits, open_source
+from asterism.data.sources import Source
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,19 @@ class Data:
         return None if self.source.names is None else len(self.source.names)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel, from some 2,000 training images."""
+        """Return mean and standard deviation of each channel, from some 2,000 training images.
+
+        Texts have none: two empty tuples.
+        """
         # Spread over all rows: folders come sorted by class.
         some = self.train[:: max(1, len(self.train) // 2000)]
-        images = to_float(self.source.__getitems__(some.tolist()).views[0])
-        if not len(images):  # of many broken pictures, all that were looked at
-            images = to_float(first_readable(self.source, self.train, "training").views[0])
+        samples = self.source.__getitems__(some.tolist()).views[0]
+        if isinstance(samples, list):
+            return (), ()
+        if not len(samples):  # of many broken pictures, all that were looked at
+            readable = first_readable(self.source, self.train, "training")
+            samples = torch.as_tensor(readable.views[0])
+        images = to_float(samples)
         std = images.std((0, 2, 3)).clamp_min(1e-3)
         return tuple(images.mean((0, 2, 3)).tolist()), tuple(std.tolist())
 
@@ -98,7 +102,7 @@ class Data:
         if broken:
             more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
             raise ValueError(
-                f"{len(broken)} pictures cannot be read: {', '.join(broken[:3])}{more}. Remove "
+                f"{len(broken)} samples cannot be read: {', '.join(broken[:3])}{more}. Remove "
                 "them, or leave them out with --on-broken skip."
             )
 
@@ -121,8 +125,7 @@ def open_data(
     """Open data and split off validation rows, seeded and, with labels, class by class.
 
     Args:
-        data: `digits`, an `.npz` file with `x` (and `y`), a folder of pictures, a Dataset, or a
-            Source.
+        data: What docs/data.md lists: a name with `?column=…` arguments, a Dataset, or a Source.
         validation: Validation data of the same kinds; by default a share of the training data.
         test: Test data of the same kinds.
         validation_share: Share of the training data kept for validation.
@@ -133,11 +136,11 @@ def open_data(
         FileNotFoundError: If there is no such file or folder.
         ValueError: If the data cannot be read or do not fit together.
     """
-    source: Source = open_source(data, image_size=image_size)
+    source = open_source(data, image_size=image_size)
     names = source.names
     refuse_gaps(source)
     if isinstance(data, str) and data == "digits" and test is None:
-        test_source: Source | None = _digits()[1]
+        test_source: Source | None = digits()[1]
     else:
         test_source = test and open_source(test, image_size=image_size, names=names)
     if test_source:
@@ -159,27 +162,6 @@ def open_data(
     return Data(source, train, torch.nonzero(held_out).flatten(), None, test_source)
 
 
-def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source:
-    """Open one source (see `open_data`)."""
-    if isinstance(data, Source):
-        return data
-    if not isinstance(data, str | Path):
-        return DatasetSource(data)
-    if data == "digits":
-        return _digits()[0]
-    path = Path(data)
-    if path.is_dir():
-        return FolderSource(path, image_size=image_size, names=names)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"no data at {path}: name `digits`, an .npz file with x (and y), or a folder of "
-            "pictures."
-        )
-    if path.suffix != ".npz":
-        raise ValueError(f"cannot read {path}: data are an .npz file or a folder of pictures.")
-    return _npz(path)
-
-
 def _held_out(source: Source, share: float, seed: int) -> Tensor:
     """Mark the validation rows; the same share of every class where there are labels."""
     generator = torch.Generator().manual_seed(seed)
@@ -196,47 +178,3 @@ def _held_out(source: Source, share: float, seed: int) -> Tensor:
             "validation data."
         )
     return held_out
-
-
-def _digits() -> tuple[ArraySource, ArraySource]:
-    """Scikit-learn's 8×8 digits: 1,297 for training and, chosen once by a seed, 500 for testing."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
-    targets = torch.from_numpy(bunch.target)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    train, test = (
-        ArraySource(images[rows], targets[rows], flip=False) for rows in (order[500:], order[:500])
-    )
-    return train, test
-
-
-def _npz(path: Path) -> ArraySource:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if "x" not in arrays:
-                raise ValueError(
-                    f"{path} must hold the images as `x` (and class numbers as `y`); it holds "
-                    f"{', '.join(arrays) or 'nothing'}."
-                )
-            x, y = arrays["x"], arrays.get("y")
-            names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    except (BadZipFile, EOFError) as error:
-        raise ValueError(f"cannot read {path}: {error}.") from error
-    if x.ndim == 3:
-        x = x[..., None]
-    if x.ndim != 4 or x.dtype != np.uint8:
-        raise ValueError(
-            f"`x` in {path} must be uint8 of shape (n, height, width) or (n, height, width, "
-            f"channels); got {x.dtype} of shape {x.shape}."
-        )
-    if x.shape[3] not in (1, 3) and x.shape[1] in (1, 3):
-        images = torch.from_numpy(x)
-    else:
-        images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-    # Grey pictures of this size are digits and letters as a rule: a mirrored 2 is no 2.
-    try:
-        return ArraySource(images, y, names=names, flip=images.shape[1] == 3)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error

@@ -7,39 +7,47 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from asterism.types import Batch
+from asterism.types import Batch, Kind
 
 # More classes than this, without names, are taken for identifiers that nobody numbered.
 MOST_CLASSES = 1_000_000
 
 
 class Source(Dataset[Batch]):
-    """A fixed, numbered set of images, with or without labels.
+    """A fixed, numbered set of images or texts, with or without labels.
 
     Attributes:
-        image_shape: Channels, height and width of every image.
+        image_shape: Channels, height and width of every image; None for texts.
         targets: Class numbers of all samples, shape `(n,)`; None without labels.
         names: Names of the classes; None without labels.
         flip: Whether a mirrored image is still the same thing (false for digits and letters).
         augmented: Whether the images come augmented already; no views are made of them then.
+        ids: A name for each sample that outlives its row (file name, id column); None for data
+            whose samples are known by their row alone.
         broken: Samples that could not be read so far, by name (kept by the loader).
     """
 
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, int, int] | None = None
     targets: Tensor | None = None
     names: tuple[str, ...] | None = None
     flip: bool = True
     augmented: bool = False
+    ids: Sequence[str] | None = None
     broken: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """Return what the samples are."""
+        return "text" if self.image_shape is None else "image"
 
     def __len__(self) -> int:
         """Return the number of samples."""
         raise NotImplementedError
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Return the samples of these rows, images as they are, as one batch."""
+        """Return the samples of these rows, as they are, as one batch."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
@@ -109,19 +117,11 @@ class DatasetSource(Source):
         Args:
             dataset: Anything with `len` and integer indexing. Images are tensors or arrays of
                 shape `(channels, height, width)`, all of one size: uint8, of which asterism makes
-                the training views, or float in [0, 1], which are taken as they come. Of a
-                DataLoader the dataset is used; order and batches are asterism's own, so that a
-                run can be repeated and resumed.
+                the training views, or float in [0, 1], which are taken as they come.
 
         Raises:
-            ValueError: If the dataset is empty or gives something else.
+            ValueError: If the dataset gives something else.
         """
-        dataset = dataset.dataset if isinstance(dataset, DataLoader) else dataset
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and len(dataset)):
-            raise ValueError(
-                "a dataset needs a length of at least 1 and integer indexing, so that samples can "
-                f"be split and shuffled by a seed; got {type(dataset).__name__}."
-            )
         self.dataset = dataset
         first = dataset[0]
         self.labelled = isinstance(first, tuple | list) and len(first) > 1
@@ -160,13 +160,22 @@ class DatasetSource(Source):
     def fingerprint(self) -> str:
         """Return a short hash of labels, length, and samples spread over the set."""
         rows = torch.linspace(0, len(self) - 1, min(16, len(self))).long().tolist()
-        some, again = (self.__getitems__(rows).views[0] for _ in range(2))
+        some, again = (torch.stack([self._image(self.dataset[i]) for i in rows]) for _ in range(2))
         digest = hashlib.sha256(f"{len(self)} {self.image_shape}".encode())
         if torch.equal(some, again):  # the user's own augmentation gives new images each time
             digest.update(some.numpy().tobytes())
         if self.targets is not None:
             digest.update(self.targets.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def check_dataset(dataset: Any) -> None:
+    """Raise a ValueError if a user's dataset has no random access, or nothing in it."""
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and len(dataset)):
+        raise ValueError(
+            "a dataset needs a length of at least 1 and integer indexing, so that samples can "
+            f"be split and shuffled by a seed; got {type(dataset).__name__}."
+        )
 
 
 def check_targets(

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from asterism.augment import Views, to_float
+from asterism.augment import Views, as_input
 from asterism.data.cache import TeacherCache
 from asterism.data.loading import Order
 from asterism.distributed import (
@@ -26,7 +26,7 @@ from asterism.engine.objective import Objective, join
 from asterism.engine.optimisation import clip_gradients, make_optimizer, make_schedule
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, Samples, on_device
 
 Score = Callable[[Outputs, Tensor | None], dict[str, float]]
 
@@ -56,7 +56,7 @@ class Distiller(lightning.LightningModule):
         use_labels: bool,
         order: Order,
         caches: Sequence[TeacherCache] = (),
-        anchors: tuple[Tensor, Outputs] | None = None,
+        anchors: tuple[Samples, Outputs] | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -65,12 +65,12 @@ class Distiller(lightning.LightningModule):
             teacher: Its teacher, or None.
             methods: The methods, set up.
             settings: How to train.
-            views: What makes the training views; None leaves images as they come.
+            views: What makes the training views; None leaves samples as they come.
             score: See above.
             use_labels: Whether the task loss is part of the objective.
             order: The order of the training batches, for the schedule.
             caches: The teacher's outputs on each view; none to run it every step.
-            anchors: Clean images of the anchor samples and what the teacher returns for them.
+            anchors: The anchor samples, clean, and what the teacher returns for them.
         """
         super().__init__()
         # Two backward passes and one exchange between ranks make a step: not Lightning's loop.
@@ -120,8 +120,8 @@ class Distiller(lightning.LightningModule):
     ) -> Batch:
         """Move the tensors of a batch."""
         target = None if batch.target is None else batch.target.to(device)
-        images = tuple(v.to(device, non_blocking=True) for v in batch.views)
-        return Batch(images, batch.index.to(device), target, batch.anchors, batch.broken)
+        views = tuple(on_device(view, device) for view in batch.views)
+        return Batch(views, batch.index.to(device), target, batch.anchors, batch.broken)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any] | None:
         """Take one step of the optimiser; return the loss and its terms by name."""
@@ -169,7 +169,7 @@ class Distiller(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the outputs of one batch of clean images."""
         self.broken |= dict.fromkeys(batch.broken)
-        outputs = self.kept(to_float(batch.views[0]))
+        outputs = self.kept(as_input(batch.views[0]))
         logits = None if outputs.logits is None else outputs.logits.float().cpu()
         target = None if batch.target is None else batch.target.cpu()
         self.validated.append((Outputs(outputs.embedding.float().cpu(), logits), target))
@@ -182,7 +182,8 @@ class Distiller(lightning.LightningModule):
         embedding, logits = self._of_all_ranks(outputs.embedding), outputs.logits
         logits = None if logits is None else self._of_all_ranks(logits)
         target = self._of_all_ranks(torch.cat(targets)) if targets else None
-        self.scores = self.score(Outputs(embedding, logits), target)
+        found = self.score(Outputs(embedding, logits), target)
+        self.scores = {name: float(value) for name, value in found.items()}
 
     def _of_all_ranks(self, rows: Tensor) -> Tensor:
         return gather_rows(rows.to(self.device)).cpu() if ranks() > 1 else rows

@@ -15,20 +15,22 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import nn
 
 from asterism.augment import Views
 from asterism.data import Data, Loader
 from asterism.data.cache import TeacherCache
 from asterism.data.loading import Order
+from asterism.data.ordering import training_order
 from asterism.distributed import from_all, is_first
 from asterism.engine.callbacks import Progress, Record
 from asterism.engine.checkpoints import Checkpoints, latest_state, read_state
 from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
+from asterism.relations.budget import relation_memory
 from asterism.run import Run
-from asterism.types import Outputs
+from asterism.types import Outputs, Samples
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -66,7 +68,7 @@ def fit(
     use_labels: bool,
     resume: bool = False,
     cache: Callable[[Views], list[TeacherCache]] | None = None,
-    anchors: tuple[Tensor, Outputs] | None = None,
+    anchors: tuple[Samples, Outputs] | None = None,
 ) -> Fitted:
     """Train the student and keep its checkpoints and metrics in the run folder.
 
@@ -76,20 +78,26 @@ def fit(
     source = data.source
     workers = settings.workers
     if workers is None:
-        workers = 0 if getattr(source, "images", None) is not None else min(8, os.cpu_count() or 1)
+        in_memory = source.kind == "text" or getattr(source, "images", None) is not None
+        workers = 0 if in_memory else min(8, os.cpu_count() or 1)
     if min(len(data.train), len(data.validation)) < settings.processes:
         raise ValueError(
             f"{len(data.train)} training and {len(data.validation)} validation samples are too few "
             f"for {settings.processes} devices: each needs one at least."
         )
     size = settings.batch_size
-    order = Order(
-        data.train, settings.samples_per_step, seed=settings.seed, drop_last=True, shard=True
+    order = training_order(
+        data.train,
+        settings.samples_per_step,
+        seed=settings.seed,
+        targets=source.targets,
+        per_class=settings.samples_per_class,
+        shard=True,
     )
     rest = Order(data.validation, size, seed=None, shard=True)
     train = Loader(source, order, workers=workers)
     validation = Loader(data.validation_source or source, rest, workers=workers)
-    padding = max(1, min(source.image_shape[1:]) // 8)
+    padding = 0 if source.image_shape is None else max(1, min(source.image_shape[1:]) // 8)
     padding = padding if settings.padding is None else settings.padding
     asked = (settings.train_views or "real").count("virtual")
     virtual = max([asked, *(method.views - 1 for method in methods)])
@@ -104,7 +112,7 @@ def fit(
         teacher,
         methods,
         settings=settings,
-        views=None if source.augmented else views,
+        views=None if source.augmented or source.kind == "text" else views,
         score=score,
         use_labels=use_labels,
         order=order,
@@ -117,7 +125,7 @@ def fit(
     order.begin(*position)
     if is_first():
         run.cut_metrics(before)
-    with quiet():
+    with quiet(), relation_memory(settings.relation_memory):
         checkpoints = Checkpoints(run.checkpoints, settings)
         trainer = _trainer(settings, [Record(run, settings.log_every), checkpoints])
         interrupt = signal.getsignal(signal.SIGINT)

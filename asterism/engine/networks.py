@@ -7,13 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from asterism.augment import Views, to_float
+from asterism.augment import Views, as_input
 from asterism.data.cache import TeacherCache
 from asterism.engine.encoding import Encoded
 from asterism.engine.objective import by_view, join
 from asterism.engine.settings import Settings
 from asterism.models.modes import evaluating
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, Samples, join_views, on_device
 
 
 class Networks:
@@ -33,7 +33,7 @@ class Networks:
         settings: Settings,
         views: Views | None,
         caches: Sequence[TeacherCache],
-        anchors: tuple[Tensor, Outputs] | None,
+        anchors: tuple[Samples, Outputs] | None,
     ) -> None:
         """Put the parts together.
 
@@ -41,9 +41,9 @@ class Networks:
             student: The network that is trained.
             teacher: Its teacher, or None.
             settings: How to train.
-            views: What makes the training views; None leaves images as they come.
+            views: What makes the training views; None leaves samples as they come.
             caches: The teacher's outputs on each view; none to run it every step.
-            anchors: Clean images of the anchor samples and what the teacher returns for them.
+            anchors: The anchor samples, clean, and what the teacher returns for them.
         """
         self.student = student
         self.run_student = torch.compile(student) if settings.compile else student
@@ -59,9 +59,10 @@ class Networks:
             if self.channels_last:
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.anchors is not None:
-            images, taught = self.anchors
+            samples, taught = self.anchors
             logits = None if taught.logits is None else taught.logits.to(device)
-            self.anchors = (images.to(device), Outputs(taught.embedding.to(device), logits))
+            taught = Outputs(taught.embedding.to(device), logits)
+            self.anchors = (on_device(samples, device), taught)
 
     def encode(
         self, batch: Batch, epoch: int, key: tuple[int, ...]
@@ -77,29 +78,35 @@ class Networks:
             The student's outputs as they take gradients; on each view of the samples the student's
             and the teacher's (none without a teacher); and what methods may know of the batch.
         """
-        run: Callable[[Tensor], Outputs] = self.run_student
+        run: Callable[[Samples], Outputs] = self.run_student
         size = self.batch_size
         chunks = [slice(i, i + size) for i in range(0, len(batch.index), size)]
         taught: list[Outputs] = []
 
         def encode(chunk: slice) -> Outputs:
             views = self._views(batch, chunk, epoch)
-            outputs = run(torch.cat(views))
+            outputs = run(join_views(views))
             if self.teacher and len(taught) < len(chunks):  # not when it is computed again
                 taught.append(self._taught(views, batch.index[chunk], epoch))
             return outputs
 
         def encode_nobody() -> Outputs:
             # This rank could read none of its samples: no rows, but as wide as the other ranks'.
-            stranger = to_float(batch.views[0].new_zeros(1, *batch.views[0].shape[1:]))
-            if self.teacher:
+            view = batch.views[0]
+            none = view.new_zeros(1, *view.shape[1:]) if isinstance(view, Tensor) else ["a"]
+            stranger = as_input(none)
+            if self.caches:
+                strangers = (stranger,) * len(self.caches)
+                taught.append(self._taught(strangers, batch.index[:0], epoch))
+            elif self.teacher:
                 taught.append(_no_rows(self.teacher[0](stranger)))
             with evaluating(self.student):
                 return _no_rows(self.student(stranger))
 
         parts: list[Callable[[], Outputs]] = [partial(encode, chunk) for chunk in chunks]
         parts = parts or [encode_nobody]
-        anchors = torch.split(self.anchors[0], size) if self.anchors is not None else ()
+        given: Samples = [] if self.anchors is None else self.anchors[0]
+        anchors = [given[i : i + size] for i in range(0, len(given), size)]
         encoded = Encoded(self.student, [*parts, *(partial(run, x) for x in anchors)], key=key)
         views = len(batch.views) if self.views is None else 1 + self.views.virtual
         student = by_view(encoded.outputs[: len(parts)], views)
@@ -110,23 +117,25 @@ class Networks:
         return encoded, student, teacher, Batch((), batch.index, batch.target, described)
 
     @torch.no_grad()
-    def _taught(self, views: tuple[Tensor, ...], index: Tensor, epoch: int) -> Outputs:
-        teacher: Callable[[Tensor], Outputs] = self.teacher[0]
+    def _taught(self, views: tuple[Samples, ...], index: Tensor, epoch: int) -> Outputs:
+        teacher: Callable[[Samples], Outputs] = self.teacher[0]
         if not self.caches:
-            return teacher(torch.cat(views))
+            return teacher(join_views(views))
+        number = 0 if self.views is None else epoch  # clean samples are the same in every epoch
         return join(
             [
-                cache.outputs(epoch, index, teacher, view)
+                cache.outputs(number, index, teacher, view)
                 for cache, view in zip(self.caches, views, strict=True)
             ]
         )
 
-    def _views(self, batch: Batch, chunk: slice, epoch: int) -> tuple[Tensor, ...]:
+    def _views(self, batch: Batch, chunk: slice, epoch: int) -> tuple[Samples, ...]:
         begun = time.perf_counter()
-        if self.views is None:
-            views = tuple(to_float(view[chunk]) for view in batch.views)
+        samples = batch.views[0][chunk]
+        if self.views is None or isinstance(samples, list):
+            views: tuple[Samples, ...] = tuple(as_input(view[chunk]) for view in batch.views)
         else:
-            views = self.views(batch.views[0][chunk], batch.index[chunk], epoch)
+            views = self.views(samples, batch.index[chunk], epoch)
         self.seconds += time.perf_counter() - begun
         return views
 

@@ -1,11 +1,12 @@
 """How to train: what everyone sets, with defaults that work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
 from asterism.distributed import launched
+from asterism.types import Kind
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,10 @@ class Settings:
     Attributes:
         epochs: Passes over the training data.
         batch_size: Samples per step.
+        samples_per_class: Compose each step of classes with this many samples each, every class
+            as often as any other; by default samples come as they are.
         lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
-        optimizer: `sgd` (Nesterov momentum 0.9) or `adamw`.
+        optimizer: `sgd` (Nesterov momentum 0.9; by default for images) or `adamw` (for texts).
         weight_decay: L2 penalty; by default 5e-4 for sgd, 0.05 for adamw. None on biases and norms.
         schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
             down), `cosine`, `multi-step` (a tenth at each milestone) or `constant`.
@@ -46,6 +49,8 @@ class Settings:
         devices: Number of devices on this machine.
         nodes: Number of machines, where Slurm or Lightning's own variables start the processes.
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
+        relation_memory: Megabytes for the blocks that relations are computed in, beside one number
+            for each pair of samples; by default 256 on a GPU, a few in a CPU's cache.
         limit_steps: Stop after this many steps, for a dry run.
         log_every: Steps between lines in metrics.jsonl.
         checkpoint_minutes: Time between checkpoints within an epoch; there is one after each epoch.
@@ -57,8 +62,9 @@ class Settings:
 
     epochs: int = 30
     batch_size: int = 128
+    samples_per_class: int | None = None
     lr: float | None = None
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] | None = None
     weight_decay: float | None = None
     schedule: Literal["one-cycle", "cosine", "multi-step", "constant"] = "one-cycle"
     milestones: tuple[int, ...] = ()
@@ -80,6 +86,7 @@ class Settings:
     devices: int = 1
     nodes: int = 1
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    relation_memory: float | None = None
     limit_steps: int | None = None
     log_every: int = 50
     checkpoint_minutes: float = 10.0
@@ -90,8 +97,8 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
         at_least_one = (
-            "epochs batch_size devices nodes log_every limit_steps relation_batch checkpoint_steps "
-            "checkpoints_kept"
+            "epochs batch_size samples_per_class devices nodes log_every limit_steps "
+            "relation_batch checkpoint_steps checkpoints_kept"
         )
         for name in at_least_one.split():
             value = getattr(self, name)
@@ -106,6 +113,8 @@ class Settings:
                 raise ValueError(f"{name} must not be negative; got {value}.")
         if self.lr is not None and self.lr <= 0:
             raise ValueError(f"lr must be positive; got {self.lr}.")
+        if self.relation_memory is not None and self.relation_memory <= 0:
+            raise ValueError(f"relation_memory must be positive; got {self.relation_memory}.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is a decay between 0 and 1, 0.999 say; got {self.ema}.")
         kinds = (self.train_views or "real").split(",")
@@ -125,6 +134,10 @@ class Settings:
             )
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
+
+    def for_kind(self, kind: Kind) -> "Settings":
+        """Return these settings with what was left open filled in for images or texts."""
+        return replace(self, optimizer=self.optimizer or ("adamw" if kind == "text" else "sgd"))
 
     @property
     def processes(self) -> int:

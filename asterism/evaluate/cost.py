@@ -4,15 +4,14 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from asterism.evaluate.embedding import evaluating
+from asterism.types import Samples
 
-Samples = TypeVar("Samples", Tensor, list[str])
 # Runs before the clock starts, in which memory is allocated and kernels are chosen.
 WARM_UP = 2
 
@@ -107,7 +106,7 @@ def _repeated(example: Samples, n: int) -> Samples:
     return [example[i % len(example)] for i in range(n)]
 
 
-def _latency(model: nn.Module, batch: Tensor | list[str], repeats: int) -> float:
+def _latency(model: nn.Module, batch: Samples, repeats: int) -> float:
     times = []
     for _ in range(WARM_UP + repeats):
         start = time.perf_counter()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.models.modes import evaluating as evaluating
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, on_device
 
 
 def collect(
@@ -29,8 +29,7 @@ def collect(
     logits: list[Tensor] = []
     with evaluating(model):
         for batch in batches:
-            view = batch.views[0]
-            outputs = model(view.to(device) if isinstance(view, Tensor) else view)
+            outputs = model(on_device(batch.views[0], device))
             embeddings.append(outputs.embedding.float().cpu())
             if outputs.logits is not None:
                 logits.append(outputs.logits.float().cpu())

@@ -2,13 +2,12 @@
 
 from typing import ClassVar
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from asterism.methods.base import Method
 from asterism.relations.angles import mean_angle_gap
-from asterism.relations.distances import pair_distances
+from asterism.relations.distances import mean_distance_gap
 from asterism.relations.inputs import check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
@@ -52,12 +51,9 @@ def rkd_distance_loss(
         sum n² times. Distances are floored at 1e-6, as the authors' code does.
     """
     check_rows("rkd_distance_loss", student, teacher)
-    n = len(student)
-    if n < 2:
+    if len(student) < 2:
         return connected_zero(student)
-    distance_s, distance_t = pair_distances(student), pair_distances(teacher.detach())
-    gap = F.smooth_l1_loss(distance_s / distance_s.mean(), distance_t / distance_t.mean())
-    return gap * ((n - 1) / n)
+    return mean_distance_gap(student, teacher)
 
 
 @full_precision

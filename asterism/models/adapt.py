@@ -4,10 +4,23 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from asterism.types import Outputs
+from asterism.types import Outputs, Samples
 
 
-class Adapted(nn.Module):
+class Wrapper(nn.Module):
+    """A model around another one, whose weights keep the names that their author gave them.
+
+    Attributes:
+        module: The other one.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        """Wrap a module."""
+        super().__init__()
+        self.module = module
+
+
+class Adapted(Wrapper):
     """Bring what a module returns into the form of `Outputs`.
 
     Accepted are `Outputs`, a pair (embedding, logits) and a single tensor. A single tensor as wide
@@ -22,15 +35,14 @@ class Adapted(nn.Module):
         """Wrap a module.
 
         Args:
-            module: Takes images in [0, 1]; normalising them is its own business.
+            module: Takes images in [0, 1], or texts; preparing them is its own business.
             classes: Number of classes of the data, if they have labels.
             embedding: Name of the submodule whose output is the embedding.
 
         Raises:
             ValueError: If there is no such submodule.
         """
-        super().__init__()
-        self.module = module
+        super().__init__(module)
         self.classes = classes
         self.embedding = embedding
         if embedding is not None and embedding not in dict(module.named_modules()):
@@ -40,13 +52,13 @@ class Adapted(nn.Module):
                 f"{', '.join(names)}."
             )
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, samples: Samples) -> Outputs:
         """Return embedding and logits."""
         seen: list[Tensor] = []
         # A hook for this call only: the module stays as its owner made it.
         watched = self._watch(seen)
         try:
-            output = self.module(images)
+            output = self.module(samples)
         finally:
             if watched is not None:
                 watched.remove()

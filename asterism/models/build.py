@@ -3,7 +3,6 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,39 +12,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asterism.models import resnet, small, vgg, wide_resnet
-from asterism.models.adapt import Adapted
+from asterism.models import resnet, small, text, vgg, wide_resnet
+from asterism.models.adapt import Adapted, Wrapper
+from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
 from asterism.models.own import import_factory, in_words
+from asterism.models.spec import Spec
+from asterism.models.tokens import read_tokeniser, tokeniser_of
 
-BUILT_IN: dict[str, Callable[..., nn.Module]] = (
+IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
     resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
 )
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a model needs to know about the data.
-
-    Attributes:
-        classes: Number of classes; None for a model without a classifier.
-        image_shape: Channels, height and width.
-        mean: Mean of each channel, for images in [0, 1].
-        std: Standard deviation of each channel.
-    """
-
-    classes: int | None
-    image_shape: tuple[int, int, int]
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.25,)
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the fields as keyword arguments, statistics repeated for each channel."""
-        channels = self.image_shape[0]
-        mean = self.mean * channels if len(self.mean) == 1 else self.mean
-        std = self.std * channels if len(self.std) == 1 else self.std
-        return {
-            "classes": self.classes, "image_shape": self.image_shape, "mean": mean, "std": std
-        }  # fmt: skip
+BUILT_IN = IMAGE_MODELS | text.MODELS
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
@@ -59,13 +36,14 @@ def build(
     spec: Spec,
     arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Return a model that takes images in [0, 1] and returns `Outputs`.
+    """Return a model that takes images in [0, 1], or texts, and returns `Outputs`.
 
     Args:
-        name: A built-in model (`resnet20`), `path/to/file.py:factory`, either with arguments
-            (`?weights=PATH&key=value`), or a module or factory itself. Arguments other than
-            `weights` (a safetensors file) and `embedding` (a submodule, see `Adapted`) go to the
-            factory, as do `classes`, `image_shape`, `mean` and `std` if it asks for them.
+        name: A built-in model (`resnet20`), another library's (`timm/resnet18`, see docs/models.md)
+            or `path/to/file.py:factory`, each with arguments (`?weights=PATH&key=value`), or a
+            module or factory itself. Arguments other than `weights` (a safetensors file) and
+            `embedding` (a submodule, see `Adapted`) go to the factory, as do `classes`,
+            `image_shape`, `mean` and `std` if it asks for them.
         spec: What the model needs to know about the data.
         arguments: More arguments for a name or a factory; those in the name come first.
 
@@ -81,26 +59,43 @@ def build(
     if not isinstance(name, str):
         model = _from_factory(name, spec, arguments, base, embedding)
     elif base in BUILT_IN:
-        try:
-            model = BUILT_IN[base](**(spec.arguments() | arguments))
-        except TypeError as error:
-            raise ValueError(f"{base} takes no such argument: {error}.") from error
+        model = _built_in(base, spec, arguments)
+    elif is_hub_name(base):
+        model = build_hub(base, arguments, spec)
     elif ".py:" in base:
         model = _from_factory(import_factory(base), spec, arguments, base, embedding)
     else:
         near = difflib.get_close_matches(base, BUILT_IN, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(
-            f"unknown model {base!r}: choose from {', '.join(BUILT_IN)}, path/to/file.py:factory "
-            f"or a run folder{hint}."
+            f"unknown model {base!r}: choose from {', '.join(BUILT_IN)}, "
+            f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory or a "
+            f"run folder{hint}."
         )
     if weights is not None:
         load_weights(model, Path(weights), base)
     return model
 
 
+def unweighted(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a model whose weights are loaded afterwards: nothing is fetched."""
+    once = {"weights", "start", "tokenizer"} if name in text.MODELS else {"weights"}
+    kept = {key: value for key, value in arguments.items() if key not in once}
+    return {**kept, "pretrained": False} if is_hub_name(name) else kept
+
+
+def input_size(model: Any) -> int | None:
+    """Return the height and width that a model, or one of this name, works at; None if any."""
+    if isinstance(model, nn.Module):
+        return next((m.size for m in model.modules() if isinstance(m, Prepared)), None)
+    base, arguments = named(model) if isinstance(model, str) else ("", {})
+    return hub_size(base, arguments) if is_hub_name(base) else None
+
+
 def load_weights(model: nn.Module, file: Path, name: str) -> None:
     """Load a safetensors file into a model, strictly.
+
+    On the meta device only the shapes are compared.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -112,7 +107,7 @@ def load_weights(model: nn.Module, file: Path, name: str) -> None:
         state = load_file(file)
     except SafetensorError as error:
         raise ValueError(f"{file} is not a safetensors file: {error}.") from error
-    inner = model.module if isinstance(model, Adapted) else model
+    inner = _inner(model)
     wanted = inner.state_dict()
     # Counters that only a momentum of None would read; older checkpoints lack them.
     state = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | state
@@ -126,17 +121,44 @@ def load_weights(model: nn.Module, file: Path, name: str) -> None:
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ValueError(f"{file} does not fit {name}: {'; '.join(problems[:3])}{more}.")
-    inner.load_state_dict(state)
+    if all(x.device.type != "meta" for x in wanted.values()):
+        inner.load_state_dict(state)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights under the names that the model's own author gave them."""
-    inner = model.module if isinstance(model, Adapted) else model
+    inner = _inner(model)
     return {key: value.detach().cpu().contiguous() for key, value in inner.state_dict().items()}
 
 
+def _inner(model: nn.Module) -> nn.Module:
+    while isinstance(model, Wrapper):
+        model = model.module
+    return model
+
+
 def _is_native(module: nn.Module) -> bool:
-    return isinstance(module, Adapted) or type(module).__module__.startswith("asterism.models")
+    return type(module).__module__.startswith("asterism.")
+
+
+def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
+    made_for = "text" if base in text.MODELS else "image"
+    if made_for != spec.kind:
+        fitting = text.MODELS if spec.kind == "text" else IMAGE_MODELS
+        raise ValueError(
+            f"{base} takes {made_for}s, and the data are {spec.kind}s: choose from "
+            f"{', '.join(fitting)}."
+        )
+    known = spec.arguments()
+    if made_for == "text":
+        if "tokenizer" in arguments:
+            arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
+        elif spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
+            known["tokenizer"] = taken.json
+    try:
+        return BUILT_IN[base](**(known | arguments))
+    except TypeError as error:
+        raise ValueError(f"{base} takes no such argument: {error}.") from error
 
 
 def _from_factory(

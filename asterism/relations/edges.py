@@ -1,25 +1,29 @@
 """Gaps between the unit edges of two graphs, without a tensor of all edges."""
 
+import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from asterism.relations.budget import block_elements
 from asterism.relations.inputs import check_choice
+from asterism.relations.streamed import streamed
 
 SampleEdges = Literal["real-virtual", "real-real", "virtual-virtual", "full"]
 ClassEdges = Literal["concatenated", "real", "real-virtual"]
 Form = Literal["huber", "squared", "clipped"]
 
-# Pairs in one tile are at most TILE × TILE: small enough to stay in a processor's cache.
-TILE = 512
-# Elements evaluated at once for the pairs without a closed form.
-BLOCK = 2**18
-# Edges shorter than this have no direction.
+# On a CPU, pairs in one tile and elements evaluated at once for pairs without a closed form: small
+# enough for its cache.
+IN_CACHE = 2**18
+# Edges shorter than this have no direction, nor have those as short as the rounding of their ends:
+# two views of an image that its augmentation left alone differ by that much in a network, and the
+# gradient of such an edge would be noise times a large number.
 SHORTEST_EDGE = 1e-12
+ROUNDING = 2  # in units of the last digit
 # Squared length, relative to its vertices', below which a Gram matrix has lost too many digits.
 CLOSE = 1e-4
 
@@ -44,6 +48,7 @@ def ends_of(
     return start, start
 
 
+@streamed
 def mean_edge_gap(
     student: Float[Tensor, "n d"],
     student_to: Float[Tensor, "m d"],
@@ -53,11 +58,12 @@ def mean_edge_gap(
     form: Form,
     within: bool = False,
     keep: Bool[Tensor, "n m"] | None = None,
-) -> Float[Tensor, ""]:
+) -> tuple[Float[Tensor, ""], Float[Tensor, "n d"], Float[Tensor, "m d"]]:
     r"""Return the mean gap between the unit edges of two graphs.
 
     The edge from vertex $u$ to vertex $v$ is $(u - v) / \lVert u - v \rVert$, or zero, without a
-    gradient, where the two coincide. With $x = u - v$ in the student and $y$ in the teacher,
+    gradient, where the two coincide up to their rounding. With $x = u - v$ in the student and $y$
+    in the teacher,
 
     $$\lVert \hat x - \hat y \rVert^2 = 2 - 2\,\frac{\langle x, y \rangle}
       {\lVert x \rVert \lVert y \rVert},$$
@@ -81,52 +87,29 @@ def mean_edge_gap(
         keep: Which edges count; all by default.
 
     Returns:
-        The mean over the edges that count; zero if there are none.
+        The mean over the edges that count, zero if there are none, and its gradients for the
+        vertices of the student at both ends.
     """
     check_choice("form", form, Form)
-    ends = (student, student_to, teacher.detach(), teacher_to.detach())
-    gap: Tensor = _MeanEdgeGap.apply(*ends, form, within, keep)  # type: ignore[no-untyped-call]
-    return gap
+    s, t = _Ends(student, student_to), _Ends(teacher, teacher_to)
+    sums = _Sums(s, form)
+    edges = s.rows.new_zeros(())
+    tile = math.isqrt(block_elements(student, bytes_each=100, in_cache=IN_CACHE))
+    for i in _tiles(len(student), tile):
+        for j in _tiles(len(student_to), tile):
+            if within and j.start < i.start:
+                continue  # the tile of the edges back, equal up to their sign
+            times = _times(i, j, within, keep, like=s.rows)
+            edges += times.sum()
+            sums.add(s, t, i, j, times)
+    edges.clamp_(min=1)
+    value, dtype = sums.total / edges, student.dtype
+    gradient, gradient_to = sums.gradient.div_(edges), sums.gradient_to.div_(edges)
+    return value.to(dtype), gradient.to(dtype), gradient_to.to(dtype)
 
 
-class _MeanEdgeGap(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        student: Tensor,
-        student_to: Tensor,
-        teacher: Tensor,
-        teacher_to: Tensor,
-        form: Form,
-        within: bool,
-        keep: Tensor | None,
-    ) -> Tensor:
-        s, t = _Ends(student, student_to), _Ends(teacher, teacher_to)
-        sums = _Sums(s, form)
-        edges = s.rows.new_zeros(())
-        for i in _tiles(len(student)):
-            for j in _tiles(len(student_to)):
-                if within and j.start < i.start:
-                    continue  # the tile of the edges back, equal up to their sign
-                times = _times(i, j, within, keep, like=s.rows)
-                edges += times.sum()
-                sums.add(s, t, i, j, times)
-        edges.clamp_(min=1)
-        ctx.save_for_backward(
-            sums.gradient.div_(edges).to(student.dtype),
-            sums.gradient_to.div_(edges).to(student.dtype),
-        )
-        return (sums.total / edges).to(student.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, gradient_to = ctx.saved_tensors
-        return upstream * gradient, upstream * gradient_to, *[None] * 5
-
-
-def _tiles(n: int) -> Iterator[slice]:
-    return (slice(start, min(start + TILE, n)) for start in range(0, n, TILE))
+def _tiles(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def _times(i: slice, j: slice, within: bool, keep: Tensor | None, *, like: Tensor) -> Tensor:
@@ -145,6 +128,7 @@ class _Ends:
 
     def __init__(self, rows: Tensor, rows_to: Tensor) -> None:
         self.rows, self.rows_to = rows.double(), rows_to.double()
+        self.rounding = ROUNDING * torch.finfo(rows.dtype).eps
         # Edges do not change when all vertices move; without a common offset less cancels.
         centre = (self.rows.mean(0) + self.rows_to.mean(0)) / 2
         self.centred, self.centred_to = self.rows - centre, self.rows_to - centre
@@ -159,6 +143,15 @@ class _Ends:
         squares = torch.addmm(both, self.centred[i], self.centred_to[j].T, alpha=-2)
         close = squares <= (CLOSE * both).clamp_(min=SHORTEST_EDGE**2)
         return squares.masked_fill_(close, 1), close
+
+    def units(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+        """Return some edges divided by their lengths, and the inverses of these."""
+        start, end = self.rows[i], self.rows_to[j]
+        edge = start - end
+        length = edge.norm(dim=1, keepdim=True)
+        noise = self.rounding * (start.norm(dim=1, keepdim=True) + end.norm(dim=1, keepdim=True))
+        inverse = torch.where(length > noise.clamp_(min=SHORTEST_EDGE), 1 / length, 0.0)
+        return edge * inverse, inverse
 
     def reach(self, i: slice, j: slice, inverse: Tensor) -> tuple[Tensor, Tensor]:
         """Return bounds for the components of a tile's unit edges, upwards and downwards."""
@@ -212,10 +205,10 @@ class _Sums:
             self.gradient_to[j].addmm_(pull.T, here, alpha=-1)
 
     def _add_direct(self, s: _Ends, t: _Ends, i: Tensor, j: Tensor, times: Tensor) -> None:
-        step = max(1, BLOCK // s.rows.shape[1])
+        step = max(1, block_elements(s.rows, bytes_each=48, in_cache=IN_CACHE) // s.rows.shape[1])
         for i_, j_, times_ in zip(*(torch.split(x, step) for x in (i, j, times)), strict=True):
-            edge_s, inverse_s = _unit(s.rows[i_] - s.rows_to[j_])
-            edge_t, _ = _unit(t.rows[i_] - t.rows_to[j_])
+            edge_s, inverse_s = s.units(i_, j_)
+            edge_t, _ = t.units(i_, j_)
             gap = edge_s - edge_t
             if self.form == "clipped":
                 gap.masked_fill_(gap.abs() > 1, 0)
@@ -226,9 +219,3 @@ class _Sums:
             slope = (slope - (slope * edge_s).sum(1, keepdim=True) * edge_s) * inverse_s
             self.gradient.index_add_(0, i_, slope)
             self.gradient_to.index_add_(0, j_, slope, alpha=-1)
-
-
-def _unit(edge: Tensor) -> tuple[Tensor, Tensor]:
-    length = edge.norm(dim=1, keepdim=True)
-    inverse = torch.where(length > SHORTEST_EDGE, 1 / length, 0.0)
-    return edge * inverse, inverse

@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from asterism.relations.budget import block_elements
 from asterism.relations.inputs import check_choice
 
 Vertices = Literal["logits", "zscore", "softmax"]
 Criterion = Literal["cross_entropy", "mixture", "sum"]
 
-# Elements of the mixtures of one block.
-BLOCK = 2**18
+# Elements of the mixtures of one block on a CPU.
+IN_CACHE = 2**18
 
 
 def vertices_of(logits: Float[Tensor, "n c"], kind: Vertices) -> Float[Tensor, "n c"]:
@@ -58,7 +59,8 @@ def joint_uncertainty(
         return -p @ log_q.T
     if criterion == "sum":
         return -(p * log_p).sum(1)[:, None] - (q * log_q).sum(1)
-    blocks = torch.split(p, max(1, BLOCK // q.numel()))
+    step = block_elements(p, bytes_each=12, in_cache=IN_CACHE) // q.numel()
+    blocks = torch.split(p, max(1, step))
     return torch.cat([torch.special.entr((block[:, None] + q) / 2).sum(2) for block in blocks])
 
 

@@ -1,17 +1,18 @@
 """Profiles: how much attention a row pays to each row of a bank, streamed over the bank."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-# Similarities of one block, in elements (4 MiB in float32): near the processor's cache, yet few
-# calls for a large bank.
-BLOCK = 2**20
+from asterism.relations.budget import block_elements
+from asterism.relations.streamed import streamed
+
+# Similarities in one block on a CPU (4 MiB in float32): near the cache, yet few calls for a large
+# bank.
+IN_CACHE = 2**20
 
 
+@streamed
 def profile_cross_entropy(
     student: Float[Tensor, "n d"],
     teacher: Float[Tensor, "n d"],
@@ -19,7 +20,7 @@ def profile_cross_entropy(
     *,
     student_temperature: float,
     teacher_temperature: float,
-) -> Float[Tensor, ""]:
+) -> tuple[Float[Tensor, ""], Float[Tensor, "n d"]]:
     r"""Return the mean cross-entropy between the profiles of both networks over one bank.
 
     A profile is $p(x)_k \propto \exp(\langle x, m_k \rangle / \tau)$. Because the student's logits
@@ -40,28 +41,14 @@ def profile_cross_entropy(
         bank: Rows both are compared with, as they are; no gradient flows into them.
         student_temperature: Softness $\tau_s$ of the student's profile.
         teacher_temperature: Softness $\tau_t$ of the teacher's profile.
+
+    Returns:
+        The value, and its gradient for the student.
     """
-    loss: Tensor = _ProfileCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        student, teacher.detach(), bank.detach(), student_temperature, teacher_temperature
-    )
-    return loss
-
-
-class _ProfileCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, bank: Tensor, tau_s: float, tau_t: float
-    ) -> Tensor:
-        _, target = _attend(teacher / tau_t, bank)
-        log_mass, mean = _attend(student / tau_s, bank)
-        ctx.save_for_backward((mean - target).div_(len(student) * tau_s))
-        return (log_mass - (student * target).sum(1) / tau_s).mean()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return upstream * gradient, None, None, None, None
+    _, target = _attend(teacher / teacher_temperature, bank)
+    log_mass, mean = _attend(student / student_temperature, bank)
+    value = (log_mass - (student * target).sum(1) / student_temperature).mean()
+    return value, (mean - target).div_(len(student) * student_temperature)
 
 
 def _attend(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +58,8 @@ def _attend(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
     """
     peak = queries.new_full((len(queries), 1), -torch.inf)
     mass, mean = torch.zeros_like(peak), torch.zeros_like(queries)
-    for block in torch.split(bank, max(1, BLOCK // len(queries))):
+    step = block_elements(bank, bytes_each=8, in_cache=IN_CACHE) // len(queries)
+    for block in torch.split(bank, max(1, step)):
         logits = queries @ block.T
         highest = torch.maximum(peak, logits.amax(1, keepdim=True))
         weight = logits.sub_(highest).exp_()

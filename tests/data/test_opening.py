@@ -132,7 +132,7 @@ def test_broken_pictures_are_left_out_and_named(folder):
         ["cat", "3.jpg"],
         ["dog", "0.jpg"],
     ]
-    with pytest.raises(ValueError, match=r"2 pictures cannot be read: .*3\.jpg.*--on-broken skip"):
+    with pytest.raises(ValueError, match=r"2 samples cannot be read: .*3\.jpg.*--on-broken skip"):
         data.refuse_broken()
 
 
@@ -147,9 +147,9 @@ def test_missing_and_empty_places(tmp_path):
         open_source(str(tmp_path / "nix"))
     with pytest.raises(FileNotFoundError, match="holds no picture"):
         open_source(tmp_path)
-    (tmp_path / "a.txt").write_text("")
-    with pytest.raises(ValueError, match=r"an \.npz file or a folder"):
-        open_source(tmp_path / "a.txt")
+    (tmp_path / "a.doc").write_text("")
+    with pytest.raises(ValueError, match=r"data are `digits`, a folder of pictures, an \.npz file"):
+        open_source(tmp_path / "a.doc")
 
 
 def test_a_dataset_and_a_dataloader_of_the_users():

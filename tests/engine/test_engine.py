@@ -11,6 +11,7 @@ from asterism import KD, RKD, Method, Outputs
 from asterism.engine import Settings
 from asterism.engine.optimisation import make_optimizer, make_schedule
 from asterism.models import build
+from asterism.relations.budget import block_elements
 from asterism.run import Run
 
 
@@ -99,6 +100,7 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
         ({"epochs": 0}, "epochs must be at least 1; got 0"),
         ({"clip": -1.0}, "clip must not be negative"),
         ({"lr": 0.0}, "lr must be positive"),
+        ({"relation_memory": 0.0}, "relation_memory must be positive"),
         ({"ema": 1.0}, "ema is a decay between 0 and 1"),
         ({"schedule": "multi-step"}, "needs milestones"),
         ({"warmup_epochs": 1.0}, "leave warmup_epochs out"),
@@ -108,6 +110,22 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Settings(**options)
+
+
+def test_relations_keep_to_their_memory_while_training(tmp_path):
+    class Sees(Method):
+        paper = "none"
+
+        def forward(self, student, teacher, batch=None):
+            self.seen = block_elements(student.embedding, bytes_each=4, in_cache=2**30)
+            return {"none": student.embedding[:0].sum()}
+
+    method = Sees()
+    training(
+        tmp_path / "a", teacher=build("mlp", SPEC), methods=[method], relation_memory=2,
+        limit_steps=1,
+    )  # fmt: skip
+    assert method.seen == 2 * 2**20 / 4
 
 
 def rates(steps_per_epoch=10, **settings):

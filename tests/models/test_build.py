@@ -6,12 +6,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from asterism import Outputs
-from asterism.models import BUILT_IN, Spec, build, weights_of
+from asterism.models import Spec, build, weights_of
+from asterism.models.build import IMAGE_MODELS
 
 SPEC = Spec(classes=7, image_shape=(3, 32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3))
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_every_model_gives_outputs(name):
     model = build(name, SPEC).eval()
     with torch.no_grad():

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from asterism import vrm_inter_class_loss, vrm_inter_sample_loss
-from asterism.relations import edges, predictions
+from asterism import relation_memory, vrm_inter_class_loss, vrm_inter_sample_loss
+from asterism.relations import edges
 
 LOSSES = [vrm_inter_sample_loss, vrm_inter_class_loss]
 FORMS = ["huber", "squared", "clipped"]
@@ -64,7 +64,7 @@ def test_gradient(loss, edge_set, form):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("loss", "edge_set"), EVERY)
-def test_tiles_and_blocks_of_every_size_agree(loss, edge_set, form, monkeypatch):
+def test_tiles_and_blocks_of_every_size_agree(loss, edge_set, form):
     def run():
         views = drawn(9, 5)
         views[1].data[3] = views[0].data[2]  # an edge of length zero
@@ -75,11 +75,9 @@ def test_tiles_and_blocks_of_every_size_agree(loss, edge_set, form, monkeypatch)
         return value.detach(), *gradients
 
     expected = run()
-    for tile, block in (1, 1), (2, 7), (4, 30):
-        monkeypatch.setattr(edges, "TILE", tile)
-        monkeypatch.setattr(edges, "BLOCK", block)
-        monkeypatch.setattr(predictions, "BLOCK", block)
-        torch.testing.assert_close(run(), expected, rtol=1e-12, atol=1e-15)
+    for pairs in 1, 4, 16:
+        with relation_memory(pairs * 100 / 2**20):  # tiles of 1 × 1, 2 × 2 and 4 × 4 pairs
+            torch.testing.assert_close(run(), expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -130,3 +128,19 @@ def test_edges_without_length_are_zero_and_get_no_gradient(form):
     assert value > 0
     assert (one.grad == 0).all()
     assert (other.grad == 0).all()
+
+
+def test_an_edge_as_short_as_the_rounding_of_its_ends_has_no_direction():
+    """Both views of an image that its augmentation left alone: equal up to the last digits."""
+    torch.manual_seed(0)
+    real, teacher, teacher_virtual = torch.randn(3, 6, 5)
+    noise = 6e-8 * real.abs() * torch.randn(6, 5).sign()  # the last digit
+
+    def gradient(virtual):
+        student = real.clone().requires_grad_()
+        vrm_inter_sample_loss(student, virtual, teacher, teacher_virtual, form="squared").backward()
+        return student.grad
+
+    exact = gradient(real.clone())
+    torch.testing.assert_close(gradient(real + noise), exact, rtol=1e-3, atol=1e-4)
+    assert gradient(real + 100 * noise).abs().max() > 10 * exact.abs().max()

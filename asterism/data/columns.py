@@ -1,0 +1,101 @@
+"""Which column of a table is the picture, the text, the label, the id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Names that are looked for when none is given, in this order.
+USUAL = {
+    "image": ("image", "img", "path", "file", "file_name"),
+    "text": ("text", "sentence"),
+    "label": ("label",),
+    "id": ("id",),
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The columns that are used.
+
+    Attributes:
+        samples: Name of the column with the pictures or texts.
+        kind: Which of the two.
+        label: Name of the column with the classes; None for data without labels.
+        id: Name of the column with the names of the samples, or None.
+    """
+
+    samples: str
+    kind: str
+    label: str | None
+    id: str | None
+
+
+def choose(columns: Sequence[str], named: dict[str, str], place: str) -> Chosen:
+    """Return the columns to use: those that the user named, else those with a usual name.
+
+    Raises:
+        ValueError: If a named column is not there, or none has a usual name.
+    """
+    listed = f"{place} has the columns {', '.join(columns)}"
+    for role, column in named.items():
+        if role not in USUAL:
+            raise ValueError(f"{place} takes no argument {role!r}: choose from {', '.join(USUAL)}.")
+        if column not in columns:
+            raise ValueError(f"{listed}; there is no {role} column {column!r}.")
+    if "image" in named and "text" in named:
+        raise ValueError(f"{place}: name either an image column or a text column, not both.")
+    found = {
+        role: named.get(role) or next((name for name in names if name in columns), None)
+        for role, names in USUAL.items()
+    }
+    first, second = ("image", "text") if "image" in named else ("text", "image")
+    kind = first if found[first] else second
+    samples = found[kind]
+    if samples is None:
+        raise ValueError(f"{listed}: name the one to use, ?text=COLUMN or ?image=COLUMN.")
+    return Chosen(samples, kind, found["label"], found["id"])
+
+
+def classes(
+    labels: Sequence[Any], names: Sequence[str] | None, place: str, broken: dict[int, str]
+) -> tuple[Tensor, Sequence[str] | None]:
+    """Return the class number of each row and the names of the classes.
+
+    Names in `names` are numbered in that order. Else whole numbers are class numbers, as they
+    stand, and anything else is a class's name, numbered alphabetically.
+
+    Args:
+        labels: The column.
+        names: Names of the classes in the order of their numbers, where they are known.
+        place: Where the labels are from, for messages.
+        broken: Rows that cannot be used; those without a label are added.
+
+    Raises:
+        ValueError: If a label is no class, or not one of the training data's.
+    """
+    for row, label in enumerate(labels):
+        if label is None or label == "":
+            broken.setdefault(row, "no label")
+    kept = {row: label for row, label in enumerate(labels) if row not in broken}
+    numbers = torch.zeros(len(labels), dtype=torch.int64)
+    if not kept:
+        return numbers, names
+    if odd := next((v for v in kept.values() if not isinstance(v, int | str)), None):
+        raise ValueError(
+            f"labels must be class numbers or names; {place} has {odd!r}. For data without "
+            "labels, rename the column or name another one."
+        )
+    present = {str(label) for label in kept.values()}
+    unknown = sorted(present - set(names or ()))
+    if unknown and all(label.isdecimal() for label in present):
+        number = {label: int(label) for label in present}
+    elif unknown and names is not None:
+        raise ValueError(f"{place} has the class {unknown[0]!r}, which the training data lack.")
+    else:
+        names = list(names or unknown)
+        number = {name: i for i, name in enumerate(names)}
+    numbers[list(kept)] = torch.tensor([number[str(label)] for label in kept.values()])
+    return numbers, names

@@ -1,0 +1,163 @@
+"""Data sets of Hugging Face's `datasets` library: saved ones, named ones, objects."""
+
+import hashlib
+import importlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from asterism.data.columns import choose, classes
+from asterism.data.sources import Source
+from asterism.data.tables import PictureTable, from_columns
+
+
+def is_saved(path: Path) -> bool:
+    """Return whether a folder was written by `save_to_disk`."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def is_dataset(data: Any) -> bool:
+    """Return whether an object is a data set of that library, streamed or not."""
+    return hasattr(data, "features") and hasattr(data, "column_names")
+
+
+def open_saved(path: Path, named: dict[str, str], **options: Any) -> Source:
+    """Open a folder written by `save_to_disk`; `?split=NAME` chooses one of several parts.
+
+    Raises:
+        ValueError: If it cannot be read, or lacks a column or the part.
+    """
+    split = named.pop("split", None)
+    try:
+        found = _library().load_from_disk(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"cannot read the data set in {path}: {_line(error)}.") from error
+    return open_object(_part(found, split, str(path)), named, place=str(path), **options)
+
+
+def open_named(name: str, named: dict[str, str], **options: Any) -> Source:
+    """Open a data set of the hub: `hf/ORG/NAME?split=train&config=NAME`.
+
+    Raises:
+        ValueError: If it cannot be fetched, or lacks a column or the part.
+    """
+    split, config = named.pop("split", None), named.pop("config", None)
+    if named.pop("streaming", "false").lower() == "true":
+        raise _streamed(name)
+    try:
+        found = _library().load_dataset(name, config)
+    except Exception as error:  # the libraries below raise a dozen kinds
+        raise ValueError(
+            f"the data set {name} could not be fetched: {_line(error)}. Without a network, name a "
+            "folder written by its save_to_disk."
+        ) from error
+    return open_object(_part(found, split, name), named, place=f"hf/{name}", **options)
+
+
+def open_object(
+    data: Any,
+    named: dict[str, str] | None = None,
+    *,
+    place: str = "the data set",
+    image_size: int,
+    class_names: Sequence[str] | None = None,
+) -> Source:
+    """Return a source of a `datasets.Dataset`: its texts in memory, its pictures as needed.
+
+    Raises:
+        ValueError: If the data set is streamed, or lacks a column.
+    """
+    if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+        raise _streamed(place)
+    chosen = choose(data.column_names, named or {}, place)
+    feature = data.features[chosen.label] if chosen.label is not None else None
+    class_names = class_names or getattr(feature, "names", None)
+    used = [x for x in (chosen.samples, chosen.label, chosen.id) if x is not None]
+    if chosen.kind == "text" or data.features[chosen.samples].dtype == "string":
+        columns = {name: list(data[name]) for name in used}
+        return from_columns(
+            columns, chosen, Path(place), {}, image_size=image_size, class_names=class_names
+        )
+    broken: dict[int, str] = {}
+    targets, names = None, None
+    if chosen.label is not None:
+        targets, names = classes(list(data[chosen.label]), class_names, place, broken)
+    undecoded = data.cast_column(chosen.samples, _library().Image(decode=False))
+    return HubPictures(
+        undecoded,
+        chosen.samples,
+        image_size=image_size,
+        targets=targets,
+        names=names,
+        ids=None if chosen.id is None else [str(value) for value in data[chosen.id]],
+        unusable=broken,
+        place=place,
+    )
+
+
+class Encoded(io.BytesIO):
+    """The bytes of a picture; errors that name them say the same each time."""
+
+    def __repr__(self) -> str:
+        """Return what they are, and not where in memory."""
+        return "of these bytes"
+
+
+class HubPictures(PictureTable):
+    """Pictures inside a data set, decoded when they are fetched."""
+
+    def __init__(self, data: Any, column: str, *, place: str, **options: Any) -> None:
+        """Hold the data set.
+
+        Args:
+            data: The data set, with undecoded pictures (`bytes` or `path`).
+            column: Where they are.
+            place: Where the data set is from, for messages.
+            **options: See `PictureTable`.
+        """
+        files = [Path(f"{place}, row {row + 1}") for row in range(len(data))]
+        super().__init__(files, place=place, **options)
+        self.data, self.column = data, column
+
+    def _picture(self, row: int) -> Path | IO[bytes]:
+        cell = self.data[row][self.column]
+        if cell is None:
+            raise ValueError("no image")
+        return Encoded(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
+
+    def fingerprint(self) -> str:
+        """Return a short hash of the rows' own fingerprint and of their number."""
+        text = f"{self.data._fingerprint} {len(self.data)} {self.column}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _part(found: Any, split: str | None, place: str) -> Any:
+    """Return one part of a data set of several."""
+    if not isinstance(found, dict):
+        return found
+    if split is None and ("train" in found or len(found) == 1):
+        split = "train" if "train" in found else next(iter(found))
+    if split not in found:
+        raise ValueError(f"{place} has the parts {', '.join(found)}: name one, ?split=NAME.")
+    return found[split]
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("datasets")
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(
+            "data sets of Hugging Face need the datasets library: pip install 'asterism[hf]'."
+        ) from error
+
+
+def _streamed(name: str) -> ValueError:
+    return ValueError(
+        f"{name} is streamed: samples are split, shuffled and matched with the teacher by their "
+        "number, which a stream does not have. Load it without streaming, or save a part of it."
+    )
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,215 @@
+"""A teacher that is only its outputs: a dump of a vector database, an API's vectors."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from torch import Tensor, nn
+
+from asterism.arrays import read_archive, read_array
+from asterism.data.sources import Source
+from asterism.data.tables import read_parquet
+from asterism.types import Outputs, Samples
+
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
+
+
+class StoredTeacher(nn.Module):
+    """Looks outputs up by sample instead of computing them.
+
+    Rows are matched with the data by id where the file has ids and by number where it has none.
+    There is one view, the clean one: a student that sees an augmented view is taught what the
+    teacher made of the clean sample.
+    """
+
+    def __init__(
+        self,
+        embedding: np.ndarray[Any, Any],
+        logits: np.ndarray[Any, Any] | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        place: str = "the teacher's outputs",
+    ) -> None:
+        """Hold the tables.
+
+        Args:
+            embedding: Shape `(n, d)`.
+            logits: Shape `(n, c)`.
+            ids: Names of the rows.
+            place: Where they are from, for messages.
+
+        Raises:
+            ValueError: If the tables do not fit together or hold what is no number.
+        """
+        super().__init__()
+        self.place, self.table, self.logits = place, embedding, logits
+        self.rows = None if ids is None else {name: row for row, name in enumerate(ids)}
+        tables = [embedding] if logits is None else [embedding, logits]
+        for table in tables:
+            if table.ndim != 2 or len(table) != len(embedding) or table.dtype.kind != "f":
+                raise ValueError(
+                    f"{place} must hold one row of floating-point numbers per sample; got "
+                    f"{table.dtype} of shape {table.shape}."
+                )
+            for begin in range(0, len(table), 2**14):
+                finite = np.isfinite(table[begin : begin + 2**14]).all(1)
+                if not finite.all():
+                    raise ValueError(f"{place}: row {begin + int(finite.argmin())} is not finite.")
+        if ids is not None and (len(ids) != len(embedding) or len(self.rows or ()) != len(ids)):
+            raise ValueError(f"{place} must hold one id per row, each once.")
+        self.at: dict[Source, Tensor] = {}
+
+    def knows(self, source: Source) -> bool:
+        """Return whether its rows can be matched with a source."""
+        try:
+            self.on(source)
+        except ValueError:
+            return False
+        return True
+
+    def on(self, source: Source) -> "Lookup":
+        """Return what gives the outputs on samples of a source; of the training data first.
+
+        Raises:
+            ValueError: If some samples have no row; the message names them.
+        """
+        if source not in self.at:
+            self.at[source] = self._matched(source)
+        return Lookup(self, self.at[source])
+
+    def _matched(self, source: Source) -> Tensor:
+        if self.rows is None:
+            if len(source) != len(self.table):
+                raise ValueError(
+                    f"{self.place} holds {len(self.table)} rows and the data {len(source)} "
+                    "samples: without ids, row i must belong to sample i of the training data."
+                )
+            if self.at:
+                raise ValueError(
+                    f"{self.place} is matched with the training data by row, and has none for "
+                    "other data: give it ids."
+                )
+            return torch.arange(len(source))
+        names = source.ids or [str(row) for row in range(len(source))]
+        missing = [name for name in names if name not in self.rows]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(names)} samples have no row in {self.place}: "
+                f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
+            )
+        return torch.tensor([self.rows[name] for name in names])
+
+    def forward(self, samples: Samples) -> Outputs:
+        """Refuse: there is no network.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(f"{self.place} has outputs for known samples only: it is no network.")
+
+    def fingerprint(self) -> str:
+        """Return a short hash of the tables."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.table).tobytes())
+        if self.logits is not None:
+            digest.update(np.ascontiguousarray(self.logits).tobytes())
+        digest.update("\n".join(self.rows or ()).encode())
+        return digest.hexdigest()[:16]
+
+
+class Lookup:
+    """A stored teacher's outputs on the samples of one source."""
+
+    def __init__(self, teacher: StoredTeacher, position: Tensor) -> None:
+        """Hold the teacher, and in which of its rows each sample is."""
+        self.teacher, self.position = teacher, position
+
+    def of(self, index: Tensor) -> Outputs:
+        """Return the outputs on some samples, on the CPU."""
+        rows = self.position[index.cpu()].numpy()
+        embedding = torch.from_numpy(self.teacher.table[rows].astype(np.float32))
+        if self.teacher.logits is None:
+            return Outputs(embedding)
+        return Outputs(embedding, torch.from_numpy(self.teacher.logits[rows].astype(np.float32)))
+
+    def outputs(
+        self, view: int, index: Tensor, compute: Callable[[Samples], Outputs], samples: Samples
+    ) -> Outputs:
+        """Return what the teacher made of these samples; the signature is that of a cache.
+
+        Args:
+            view: Of no importance: there is one view.
+            index: Rows of the samples, shape `(n,)`.
+            compute: Never called.
+            samples: Never looked at.
+        """
+        found = self.of(index)
+        logits = None if found.logits is None else found.logits.to(index.device)
+        return Outputs(found.embedding.to(index.device), logits)
+
+
+def is_stored(path: Path) -> bool:
+    """Return whether a path may be a file of outputs."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
+    """Open a file of outputs.
+
+    Args:
+        path: An `.npy` file with the embeddings alone, or an `.npz`, `.safetensors` or `.parquet`
+            file with `embedding` and possibly `logits` and `id`.
+        named: Other names of these arrays or columns.
+
+    Raises:
+        ValueError: If the file cannot be read, or has no embeddings.
+    """
+    if unknown := set(named) - {"embedding", "logits", "id"}:
+        raise ValueError(f"{path} takes no argument {unknown.pop()!r}: embedding, logits or id.")
+    try:
+        arrays = READERS[path.suffix.lower()](path)
+    except (BadZipFile, EOFError, OSError, SafetensorError) as error:
+        raise ValueError(f"cannot read {path}: {error}.") from error
+    plural = {"embedding": "embeddings", "logits": "logits", "id": "ids"}
+    found = {
+        role: arrays.get(named.get(role, role), arrays.get(other)) for role, other in plural.items()
+    }
+    for column in named.values():
+        if column not in arrays:
+            raise ValueError(f"{path} has no {column!r}; it has {', '.join(arrays)}.")
+    if found["embedding"] is None:
+        raise ValueError(
+            f"{path} holds no `embedding`; it holds {', '.join(list(arrays)[:5]) or 'nothing'}. "
+            f"If these are weights, name their model: MODEL?weights={path}."
+        )
+    ids = None if found["id"] is None else [str(name) for name in found["id"].tolist()]
+    return StoredTeacher(found["embedding"], found["logits"], ids, place=str(path))
+
+
+Arrays = dict[str, "np.ndarray[Any, Any]"]
+
+
+def _npy(path: Path) -> Arrays:
+    return {"embedding": read_array(path)}
+
+
+def _parquet(path: Path) -> Arrays:
+    table = read_parquet(path)
+    return {name: _column(table.column(name)) for name in table.column_names}
+
+
+def _column(column: Any) -> "np.ndarray[Any, Any]":
+    values = column.to_numpy()
+    rows = len(values) and isinstance(values[0], np.ndarray)
+    same = rows and len({len(row) for row in values if row is not None}) == 1
+    return np.stack(values) if same and all(row is not None for row in values) else values
+
+
+READERS: dict[str, Callable[[Path], Arrays]] = {
+    ".npy": _npy, ".npz": read_archive, ".safetensors": load_file, ".parquet": _parquet
+}  # fmt: skip

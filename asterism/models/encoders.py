@@ -1,0 +1,140 @@
+"""Encoders of the transformers library, pooled to one embedding per sample."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asterism.models.text import mean_over
+from asterism.models.tokens import Tokeniser
+from asterism.types import Outputs
+
+
+class ImageEncoder(nn.Module):
+    """Tokens or maps of an image model, pooled; possibly a new classifier on top.
+
+    Attributes:
+        module: The library's model.
+        classifier: None, or the new classifier.
+    """
+
+    def __init__(self, module: nn.Module, *, pooling: str | None, resized: bool) -> None:
+        """Wrap a model.
+
+        Args:
+            module: Takes `pixel_values`.
+            pooling: `cls`, `mean` or `pooler`; by default `cls` of tokens, `pooler` of maps.
+            resized: Whether the images are not of the size that the model was made for.
+        """
+        super().__init__()
+        self.module, self.pooling = module, pooling
+        self.options = stretched(module, resized)
+        self.classifier: nn.Module | None = None
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return embedding and logits of prepared images."""
+        found = self.module(pixel_values=images, **self.options)
+        last: Tensor = found.last_hidden_state
+        pooling = self.pooling or ("pooler" if last.ndim == 4 else "cls")
+        if pooling == "pooler":
+            embedding = found.pooler_output.flatten(1)
+        elif pooling == "mean":
+            embedding = last.mean((2, 3) if last.ndim == 4 else 1)
+        elif last.ndim == 4:
+            raise ValueError("this model gives maps, not tokens: pooling is mean or pooler.")
+        else:
+            embedding = last[:, 0]
+        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+
+
+class TextEncoder(nn.Module):
+    """Tokens of a text model, pooled; possibly a classifier, its own or a new one.
+
+    Attributes:
+        module: The library's model.
+        tokeniser: Texts to tokens.
+        classifier: None, or the new classifier.
+        card: What a run card must keep of the model besides its name.
+    """
+
+    card: dict[str, Any]
+
+    def __init__(
+        self, module: nn.Module, tokeniser: Tokeniser, *, pooling: str, normalise: bool
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            module: Takes `input_ids` and `attention_mask`.
+            tokeniser: Texts to tokens.
+            pooling: `mean`, `cls` or `pooler`.
+            normalise: Whether embeddings get unit length.
+        """
+        super().__init__()
+        self.module, self.tokeniser = module, tokeniser
+        self.pooling, self.normalise = pooling, normalise
+        self.classifier: nn.Module | None = None
+
+    def forward(self, texts: list[str]) -> Outputs:
+        """Return embedding and logits of texts."""
+        device = next(self.module.parameters()).device
+        numbers, mask = self.tokeniser.padded(texts, device)
+        found = self.module(
+            input_ids=numbers, attention_mask=mask.long(), output_hidden_states=True
+        )
+        # A model with a classifier gives its last layer among the hidden states only.
+        last = found.get("last_hidden_state", found.hidden_states[-1])
+        if self.pooling == "pooler":
+            embedding: Tensor = found.pooler_output
+        else:
+            embedding = last[:, 0] if self.pooling == "cls" else mean_over(last, mask)
+        if self.normalise:
+            embedding = nn.functional.normalize(embedding)
+        return Outputs(
+            embedding, self.classifier(embedding) if self.classifier else found.get("logits")
+        )
+
+
+class ImageLogits(nn.Module):
+    """The class scores of an image classifier of the library."""
+
+    def __init__(self, module: nn.Module, *, resized: bool) -> None:
+        super().__init__()
+        self.module = module
+        self.options = stretched(module, resized)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of prepared images."""
+        logits: Tensor = self.module(pixel_values=images, **self.options).logits
+        return logits
+
+
+class Tower(nn.Module):
+    """One half of a model that embeds images and texts in one space, as CLIP does."""
+
+    def __init__(self, module: Any, part: str) -> None:
+        super().__init__()
+        self.module, self.part = module, part
+        self.config = module.config
+
+    def forward(self, **inputs: Any) -> Any:
+        """Return the library's own output, whose `pooler_output` is in the common space."""
+        inputs.pop("output_hidden_states", None)
+        run = self.module.get_image_features if self.part == "image" else None
+        found = (run or self.module.get_text_features)(**inputs)
+        return found
+
+
+def stretched(module: nn.Module, resized: bool) -> dict[str, Any]:
+    """Return the option that fits position embeddings to another size, where there is one."""
+    takes = "interpolate_pos_encoding" in inspect.signature(module.forward).parameters
+    return {"interpolate_pos_encoding": True} if resized and takes else {}
+
+
+@torch.no_grad()
+def add_classifier(encoder: ImageEncoder | TextEncoder, sample: Any, classes: int) -> None:
+    """Put a new classifier on top, as wide as the embedding of a sample."""
+    encoder.eval()
+    width = encoder(sample).embedding.shape[1]
+    encoder.classifier = nn.Linear(width, classes)

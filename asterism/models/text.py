@@ -1,0 +1,184 @@
+"""Small students for texts, on the teacher's tokens or others."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asterism.models.tokens import Tokeniser, tokeniser_of
+from asterism.types import Outputs
+
+Start = Literal["teacher", "random"]
+
+
+class StaticText(nn.Module):
+    """The mean of a vector per token: no word knows of another, and nothing is faster.
+
+    Attributes:
+        tokeniser: Texts to tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int | None,
+        tokenizer: str | None,
+        teacher: nn.Module | None = None,
+        width: int = 256,
+        weighted: bool = False,
+        start: Start | None = None,
+        max_length: int = 512,
+    ) -> None:
+        super().__init__()
+        self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length, special=False)
+        self.tokens = nn.Embedding(self.tokeniser.size, width)
+        nn.init.normal_(self.tokens.weight, std=width**-0.5)
+        _start(self.tokens, self.tokeniser, teacher, start)
+        # The logarithm of each token's weight in the mean.
+        self.weights = nn.Parameter(torch.zeros(self.tokeniser.size)) if weighted else None
+        self.classifier = nn.Linear(width, classes) if classes else None
+
+    def forward(self, texts: list[str]) -> Outputs:
+        """Return the mean vector of each text's tokens; zeros for a text without tokens."""
+        ids = self.tokeniser(texts)
+        device = self.tokens.weight.device
+        numbers = torch.tensor([i for one in ids for i in one], dtype=torch.int64, device=device)
+        ends = torch.tensor([len(one) for one in ids], dtype=torch.int64).cumsum(0)
+        begins = F.pad(ends, (1, 0))[: len(ids)].to(device)
+        if self.weights is None:
+            embedding = F.embedding_bag(numbers, self.tokens.weight, begins, mode="mean")
+        else:
+            weight = self.weights[numbers].exp()
+            embedding = F.embedding_bag(
+                numbers, self.tokens.weight, begins, mode="sum", per_sample_weights=weight
+            )
+            total = F.embedding_bag(
+                numbers, self.weights.exp()[:, None], begins, mode="sum"
+            )  # zero only for a text without tokens, whose sum is zero too
+            embedding = embedding / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+
+
+class Block(nn.Module):
+    """Attention and two linear layers, each added to its input, norms first."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attend, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return the block's output for `x` of shape (n, length, width)."""
+        n, length, width = x.shape
+        parts = self.attend(self.norm1(x)).view(n, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
+        x = x + self._dropped(self.join(seen.transpose(1, 2).reshape(n, length, width)))
+        return x + self._dropped(self.narrow(F.gelu(self.widen(self.norm2(x)))))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+class TransformerText(nn.Module):
+    """A small transformer encoder; the embedding is the mean over a text's tokens.
+
+    Attributes:
+        tokeniser: Texts to tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int | None,
+        tokenizer: str | None,
+        teacher: nn.Module | None = None,
+        layers: int = 2,
+        width: int = 128,
+        heads: int = 4,
+        dropout: float = 0.0,
+        start: Start | None = None,
+        max_length: int = 128,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads; got {width} and {heads}.")
+        self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length)
+        self.tokens = nn.Embedding(self.tokeniser.size, width)
+        self.places = nn.Embedding(max_length, width)
+        for table in (self.tokens, self.places):
+            nn.init.normal_(table.weight, std=0.02)
+        _start(self.tokens, self.tokeniser, teacher, start)
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.classifier = nn.Linear(width, classes) if classes else None
+
+    def forward(self, texts: list[str]) -> Outputs:
+        """Return the mean over each text's tokens and the logits."""
+        numbers, mask = self.tokeniser.padded(texts, self.tokens.weight.device)
+        x = self.tokens(numbers) + self.places.weight[: numbers.shape[1]]
+        for block in self.blocks:
+            x = block(x, mask)
+        embedding = mean_over(self.norm(x), mask)
+        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "text-static": StaticText,
+    "text-transformer": TransformerText,
+}
+
+
+def mean_over(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over the tokens that are no padding.
+
+    Args:
+        tokens: Shape `(n, length, width)`.
+        mask: Shape `(n, length)`; true for at least one token of each text.
+    """
+    weight = mask[:, :, None].to(tokens.dtype)
+    return (tokens * weight).sum(1) / weight.sum(1)
+
+
+def _given(tokenizer: str | None) -> str:
+    if tokenizer is None:
+        raise ValueError(
+            "a student for texts takes its tokeniser from the teacher, and this teacher has none: "
+            "name one, ?tokenizer=FILE_OR_FOLDER."
+        )
+    return tokenizer
+
+
+@torch.no_grad()
+def _start(
+    table: nn.Embedding, tokeniser: Tokeniser, teacher: nn.Module | None, start: Start | None
+) -> None:
+    """Begin with the teacher's own vectors of the tokens, as far as the width goes (PCA)."""
+    if start not in (None, "teacher", "random"):
+        raise ValueError(f"start is teacher or random; got {start}.")
+    rows = None if start == "random" else token_table(teacher, tokeniser)
+    if rows is None:
+        if start == "teacher":
+            raise ValueError("start=teacher needs a teacher of texts with the same tokeniser.")
+        return
+    rows = rows - rows.mean(0)
+    _, directions = torch.linalg.eigh(rows.T @ rows)
+    shown = (rows @ directions.flip(1))[:, : table.embedding_dim]
+    # The scale of a random start: what follows was chosen for it.
+    scale = table.weight.std() / shown.std().clamp_min(1e-12)
+    table.weight[:, : shown.shape[1]] = (shown * scale).to(table.weight.dtype)
+
+
+def token_table(teacher: nn.Module | None, tokeniser: Tokeniser) -> Tensor | None:
+    """Return a teacher's vectors of a tokeniser's tokens, float64 `(size, d)`, if it has them."""
+    known = tokeniser_of(teacher)
+    if teacher is None or known is None or known.json != tokeniser.json:
+        return None
+    tables = (m.weight for m in teacher.modules() if isinstance(m, nn.Embedding))
+    fitting = (table for table in tables if len(table) >= tokeniser.size)
+    found = next(fitting, None)
+    return None if found is None else found[: tokeniser.size].double().cpu()

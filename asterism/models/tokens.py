@@ -1,0 +1,86 @@
+"""Tokenising inside the model, so that teacher and student may differ in it."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Tokeniser:
+    """Texts to numbers of tokens, after a `tokenizer.json` of the `tokenizers` library.
+
+    Attributes:
+        json: The content of that file: with it alone the tokeniser can be made again.
+        size: How many numbers there are.
+    """
+
+    def __init__(self, json: str, *, max_length: int, special: bool = True) -> None:
+        """Read the description of a tokeniser.
+
+        Args:
+            json: The content of a `tokenizer.json`.
+            max_length: Tokens of a text beyond this number are cut off.
+            special: Whether to add the tokens that mark begin and end.
+
+        Raises:
+            ValueError: If it describes no tokeniser, or the library is missing.
+        """
+        try:
+            library = importlib.import_module("tokenizers")
+        except ImportError as error:
+            raise ValueError(
+                "models of texts need the tokenizers library: pip install 'asterism[text]'."
+            ) from error
+        try:
+            self.tokenizer: Any = library.Tokenizer.from_str(json)
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(f"this is no tokenizer.json: {error}.") from error
+        self.json, self.special = json, special
+        self.size = max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(max_length)
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the numbers of the tokens of each text."""
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(
+                f"a model of texts takes a list of strings; got {type(texts).__name__}."
+            )
+        encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=self.special)
+        return [one.ids for one in encoded]
+
+    def padded(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return numbers and a mask of what is no padding, both `(n, length of the longest)`.
+
+        A text without tokens keeps one of padding: attention and means need something.
+        """
+        ids = self(texts)
+        lengths = torch.tensor([max(1, len(one)) for one in ids])
+        mask = torch.arange(int(lengths.max()) if ids else 1) < lengths[:, None]
+        numbers = torch.zeros(mask.shape, dtype=torch.int64)
+        filled = torch.arange(mask.shape[1]) < torch.tensor([len(one) for one in ids])[:, None]
+        numbers[filled] = torch.tensor([i for one in ids for i in one], dtype=torch.int64)
+        return numbers.to(device), mask.to(device)
+
+
+def tokeniser_of(model: nn.Module | None) -> Tokeniser | None:
+    """Return the tokeniser inside a model; None for a model of images."""
+    if model is None:
+        return None
+    found = (getattr(module, "tokeniser", None) for module in model.modules())
+    return next((x for x in found if isinstance(x, Tokeniser)), None)
+
+
+def read_tokeniser(path: Path) -> str:
+    """Return the content of a `tokenizer.json`, or of the one in a folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"no tokenizer.json at {path}.")
+    return file.read_text(encoding="utf-8")

@@ -1,0 +1,51 @@
+"""Pictures of every mode come out upright, in colour, on white."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asterism.data.folder import decode
+
+
+def shown(picture, path, **options):
+    picture.save(path, **options)
+    return decode(path, (3, 8, 8)).numpy()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_what_is_transparent_is_white(mode, tmp_path):
+    picture = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (0, 0, 4, 8))
+    # A palette holds black and transparent as two of its colours.
+    image = shown(picture.convert("P" if mode == "PA" else mode), tmp_path / "a.png")
+    assert image[:, :, :4].max() == 0
+    assert image[:, :, 4:].min() == 255
+
+
+def test_half_transparent_is_mixed_with_white(tmp_path):
+    image = shown(Image.new("RGBA", (8, 8), (200, 0, 0, 128)), tmp_path / "a.png")
+    expected = np.array([200, 0, 0]) * 128 / 255 + 255 * (1 - 128 / 255)
+    assert np.abs(image[:, 0, 0] - expected).max() <= 1
+
+
+def test_a_transparent_colour_without_an_alpha_channel(tmp_path):
+    picture = Image.new("RGB", (8, 8), (10, 20, 30))
+    assert shown(picture, tmp_path / "a.png", transparency=(10, 20, 30)).min() == 255
+    assert shown(picture, tmp_path / "b.png")[:, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_modes_without_transparency(tmp_path):
+    red = Image.new("RGB", (8, 8), (255, 0, 0))
+    cmyk = shown(red.convert("CMYK"), tmp_path / "a.jpg", quality=95)[:, 4, 4].astype(int)
+    assert np.abs(cmyk - [255, 0, 0]).max() < 8
+    assert shown(red.convert("P"), tmp_path / "a.gif")[:, 4, 4].tolist() == [255, 0, 0]
+    assert shown(red.convert("1"), tmp_path / "a.png").min() in (0, 255)
+    grey = shown(Image.new("L", (8, 8), 77), tmp_path / "b.png")
+    assert (grey == 77).all()
+
+
+@pytest.mark.parametrize("side", [10_000, 20_000])
+def test_a_decompression_bomb_is_not_decoded(side, tmp_path):
+    Image.new("1", (side, 10_000)).save(tmp_path / "a.png")
+    with pytest.raises((Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        decode(tmp_path / "a.png", (3, 8, 8))

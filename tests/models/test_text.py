@@ -1,0 +1,142 @@
+"""Tests for asterism/models/text.py and tokens.py."""
+
+import pytest
+import torch
+from torch import nn
+from words import WORDS
+
+from asterism.models import Spec, build, tokeniser_of
+
+TEXTS = ["the cats sat on the mat", "a dog", "", "the dog ran far in the house on a mat", "?"]
+STUDENTS = [
+    "text-static?width=12",
+    "text-static?width=12&weighted=true",
+    "text-transformer?width=16",
+]
+
+
+def student(name, tokenizer, **options):
+    torch.manual_seed(0)
+    return build(
+        name, Spec(options.pop("classes", None), None, tokenizer=tokenizer, **options)
+    ).eval()
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+@torch.no_grad()
+def test_a_texts_embedding_does_not_depend_on_its_batch(name, tokenizer):
+    model = student(name, tokenizer, classes=3).double()
+    if "weighted" in name:
+        nn.init.normal_(model.weights)
+    together = model(TEXTS)
+    assert together.embedding.isfinite().all()
+    for i, text in enumerate(TEXTS):
+        alone = model([text])
+        torch.testing.assert_close(
+            alone.embedding[0], together.embedding[i], rtol=1e-12, atol=1e-14
+        )
+        torch.testing.assert_close(alone.logits[0], together.logits[i], rtol=1e-12, atol=1e-14)
+    assert model([]).embedding.shape == (0, together.embedding.shape[1])
+
+
+@torch.no_grad()
+def test_the_static_student_is_a_weighted_mean(tokenizer):
+    model = student(STUDENTS[1], tokenizer)
+    nn.init.normal_(model.weights)
+    rows = torch.tensor([WORDS.index(w) for w in ("the", "cat", "##s", "ran")])
+    weight = model.weights[rows].exp()
+    expected = (weight[:, None] * model.tokens.weight[rows]).sum(0) / weight.sum()
+    torch.testing.assert_close(model(["The cats ran"]).embedding[0], expected)
+    torch.testing.assert_close(model([""]).embedding[0], torch.zeros(12))
+    plain = student(STUDENTS[0], tokenizer)
+    torch.testing.assert_close(
+        plain(["the cats ran"]).embedding[0], plain.tokens.weight[rows].mean(0)
+    )
+
+
+def test_the_transformer_follows_torchs_own(tokenizer):
+    """The same weights in nn.TransformerEncoderLayer, on unpadded texts."""
+    model = student("text-transformer?layers=1&width=16&heads=2", tokenizer)
+    block, text = model.blocks[0], TEXTS[3]
+    layer = nn.TransformerEncoderLayer(
+        16, 2, 64, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    theirs = {"attend": "self_attn.in_proj_", "join": "self_attn.out_proj.", "widen": "linear1."}
+    theirs |= {"narrow": "linear2.", "norm1": "norm1.", "norm2": "norm2."}
+    state = {
+        f"{theirs[k.split('.')[0]]}{k.split('.')[1]}": v for k, v in block.state_dict().items()
+    }
+    layer.load_state_dict(state)
+    numbers, mask = model.tokeniser.padded([text], torch.device("cpu"))
+    assert mask.all()
+    assert numbers[0, [0, -1]].tolist() == [1, 2]
+    x = model.tokens(numbers) + model.places.weight[: numbers.shape[1]]
+    expected = model.norm(layer(x)).mean(1)
+    torch.testing.assert_close(model([text]).embedding, expected)
+
+
+def test_gradients_reach_every_token_that_occurs_and_no_other(tokenizer):
+    for name in STUDENTS:
+        model = student(name, tokenizer).train()
+        model(["the cat", "the mat"]).embedding.square().sum().backward()
+        touched = model.tokens.weight.grad.abs().sum(1).nonzero().flatten().tolist()
+        words = {WORDS[i] for i in touched} - {"[CLS]", "[SEP]"}
+        assert words == {"the", "cat", "mat"}
+
+
+class Teacher(nn.Module):
+    def __init__(self, tokenizer):
+        super().__init__()
+        self.inner = student("text-static?width=24", tokenizer)
+
+    def forward(self, texts):
+        return self.inner(texts)
+
+
+@torch.no_grad()
+def test_a_student_begins_with_its_teachers_tokens(tokenizer):
+    teacher = Teacher(tokenizer)
+    wide = build("text-static?width=24", Spec(None, None, teacher=teacher))
+    assert tokeniser_of(wide).json == tokenizer
+    gaps = [torch.pdist(m.tokens.weight) for m in (wide, teacher.inner)]
+    # All directions kept: a rotation, a shift and one scale.
+    torch.testing.assert_close(gaps[0] / gaps[0].mean(), gaps[1] / gaps[1].mean())
+    narrow = build("text-static?width=4", Spec(None, None, teacher=teacher)).tokens.weight
+    centred = teacher.inner.tokens.weight - teacher.inner.tokens.weight.mean(0)
+    kept = torch.linalg.svdvals(centred)[:4]
+    torch.testing.assert_close(
+        torch.linalg.svdvals(narrow) / torch.linalg.svdvals(narrow)[0], kept / kept[0]
+    )
+    random = build("text-static?width=24&start=random", Spec(None, None, teacher=teacher))
+    assert not torch.allclose(random.tokens.weight, wide.tokens.weight)
+    with pytest.raises(ValueError, match="start=teacher needs a teacher of texts"):
+        build("text-static?start=teacher", Spec(None, None, tokenizer=tokenizer))
+
+
+def test_a_tokeniser_by_name(tokenizer, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(tokenizer)
+    for path in (tmp_path, tmp_path / "tokenizer.json"):
+        assert build(f"text-static?tokenizer={path}", Spec(None, None))(["a"]).embedding.shape == (
+            1,
+            256,
+        )
+    with pytest.raises(FileNotFoundError, match=r"no tokenizer\.json at"):
+        build(f"text-static?tokenizer={tmp_path / 'nix'}", Spec(None, None))
+    with pytest.raises(ValueError, match="this teacher has none: name one"):
+        build("text-static", Spec(None, None))
+    with pytest.raises(ValueError, match=r"this is no tokenizer\.json"):
+        build("text-static", Spec(None, None, tokenizer="{}"))
+
+
+def test_long_texts_are_cut_and_mistakes_named(tokenizer):
+    model = student("text-transformer?width=16&max_length=5", tokenizer)
+    numbers, _ = model.tokeniser.padded([TEXTS[3]], torch.device("cpu"))
+    assert numbers.shape == (1, 5)
+    with pytest.raises(ValueError, match="takes a list of strings; got str"):
+        model("a cat")
+    with pytest.raises(ValueError, match="width must be a multiple of heads; got 10 and 4"):
+        student("text-transformer?width=10", tokenizer)
+    with pytest.raises(ValueError, match="text-static takes texts, and the data are images"):
+        build("text-static", Spec(None, (3, 8, 8)))
+    with pytest.raises(ValueError, match="resnet20 takes images, and the data are texts"):
+        build("resnet20", Spec(None, None))
