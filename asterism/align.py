@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from asterism.arrays import read_array
 from asterism.assess import outputs_on
 from asterism.data import Data, Source
 from asterism.evaluate import Affine, Compatibility, compatibility, procrustes, ridge
@@ -97,13 +98,8 @@ def _teacher(opened: Reopened, folder: Run) -> Teaching:
 def _file(file: Path, data: Data) -> Teaching:
     if not file.is_file():
         raise FileNotFoundError(f"no embeddings at {file}: align takes `teacher` or an .npy file.")
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"cannot read {file} as an .npy file: {error}.") from error
-    shape = (
-        array.shape if isinstance(array, np.ndarray) and array.dtype.kind == "f" else "no floats"
-    )
+    array = read_array(file)
+    shape = array.shape if array.dtype.kind == "f" else "no floats"
     if len(shape) != 2 or shape[0] != len(data.source) or not np.isfinite(array).all():
         raise ValueError(
             f"{file} must hold one row of finite numbers for each of the {len(data.source)} "

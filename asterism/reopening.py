@@ -10,7 +10,7 @@ from asterism.assess import assess
 from asterism.data import Data, open_data
 from asterism.fitting import open_teacher
 from asterism.result import Result
-from asterism.run import Run
+from asterism.run import Run, RunError
 from asterism.student import Student, load
 
 
@@ -49,6 +49,9 @@ def reopen(
     folder = Run(run)
     config = folder.read_config()
     student = load(run, factory=factory)
+    needed = "data validation_data test_data validation_share split_seed image_size".split()
+    if missing := [key for key in needed if key not in config]:
+        raise RunError(f"{folder.path / 'config.yaml'} is damaged: it lacks {missing[0]}.")
     config["test_data"] = config["test_data"] if data is None else data
     for key in ("data", "validation_data", "test_data"):
         if str(config[key]).startswith("python:"):
@@ -64,6 +67,7 @@ def reopen(
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
+    opened.refuse_useless(use_labels=False, broken=False)
     named = config.get("teacher") or ""
     own = ".py:" in named.partition("?")[0] or named.startswith("python:")
     teacher = open_teacher(named, opened) if named and not own else None

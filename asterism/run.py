@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,8 @@ import numpy.typing as npt
 import yaml
 from filelock import FileLock, Timeout
 
+from asterism.arrays import read_archive
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -24,8 +24,6 @@ FILES = (
     "report.html", "report.json", "report.md", "result.json", "student.json",
     "student.safetensors", "tokenizer.json",
 )  # fmt: skip
-# What numpy raises for a file that holds no plain arrays.
-NOT_ARRAYS = (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class RunError(ValueError):
@@ -123,7 +121,7 @@ class Run:
         """Return the settings of the run."""
         try:
             config = yaml.safe_load(self._read("config.yaml"))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise RunError(f"{self.path / 'config.yaml'} is damaged: {reason}.") from error
         if not isinstance(config, dict):
@@ -141,9 +139,13 @@ class Run:
             return []
         lines = self._read("metrics.jsonl").decode(errors="replace").split("\n")
         try:
-            return [json.loads(line) for line in lines[:-1]]
+            found = [json.loads(line) for line in lines[:-1]]
         except (json.JSONDecodeError, RecursionError) as error:
             raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: {error}.") from error
+        for line in found:
+            if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+                raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: a line has no step.")
+        return found
 
     def cut_metrics(self, step: int) -> None:
         """Forget metrics from after this step: a resumed run will write them again."""
@@ -164,10 +166,9 @@ class Run:
         if not path.exists():
             return {}
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except NOT_ARRAYS as error:
-            raise RunError(f"{path} is damaged: {error}.") from error
+            return read_archive(path)
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}") from error
 
     def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Write a sample of what was measured: embeddings, neighbours, pictures."""

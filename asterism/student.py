@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from asterism.augment import to_float
 from asterism.data.folder import decode
-from asterism.models import Spec, build, load_weights, named, unweighted
+from asterism.models import BUILT_IN, Spec, build, load_weights, named, unweighted
 from asterism.run import Run, RunError
 from asterism.types import Kind, Outputs, Samples
 
@@ -114,11 +115,24 @@ def load(
     arguments = unweighted(name, arguments)  # what it began with is of no importance any more
     if card.get("embedding") is not None:
         arguments["embedding"] = card["embedding"]
+    weights = folder.path / "student.safetensors"
+    if factory is None and name in BUILT_IN and spec.kind == "image":
+        _believe(spec, name, arguments, folder)
     model = build(name if factory is None else factory, spec, arguments)
-    load_weights(model, folder.path / "student.safetensors", name)
+    load_weights(model, weights, name)
     student = Student(model, spec.image_shape)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()
+
+
+def _believe(spec: Spec, name: str, arguments: dict[str, Any], folder: Run) -> None:
+    """Compare what a card claims with the weights, before memory is taken for it."""
+    try:
+        with torch.device("meta"):
+            model = build(name, spec, arguments)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise RunError(f"{folder.path / 'student.json'} is damaged: {error}") from error
+    load_weights(model, folder.path / "student.safetensors", name)
 
 
 def _aligner(folder: Run) -> nn.Linear:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
+from asterism.arrays import read_archive
 from asterism.data import hub
 from asterism.data.folder import FolderSource
 from asterism.data.sources import ArraySource, Source
@@ -77,17 +77,14 @@ def digits() -> tuple[ArraySource, ArraySource]:
 
 
 def _npz(path: Path) -> ArraySource:
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if "x" not in arrays:
-                raise ValueError(
-                    f"{path} must hold the images as `x` (and class numbers as `y`); it holds "
-                    f"{', '.join(arrays) or 'nothing'}."
-                )
-            x, y = arrays["x"], arrays.get("y")
-            names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    except (BadZipFile, EOFError) as error:
-        raise ValueError(f"cannot read {path}: {error}.") from error
+    arrays = read_archive(path)
+    if "x" not in arrays:
+        raise ValueError(
+            f"{path} must hold the images as `x` (and class numbers as `y`); it holds "
+            f"{', '.join(arrays) or 'nothing'}."
+        )
+    x, y = arrays["x"], arrays.get("y")
+    names = [str(name) for name in arrays["names"]] if "names" in arrays else None
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4 or x.dtype != np.uint8:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
+from asterism.arrays import read_archive, read_array
 from asterism.data.sources import Source
 from asterism.data.tables import read_parquet
 from asterism.types import Outputs, Samples
@@ -194,12 +195,7 @@ Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 
 def _npy(path: Path) -> Arrays:
-    return {"embedding": np.load(path, mmap_mode="r", allow_pickle=False)}
-
-
-def _npz(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    return {"embedding": read_array(path)}
 
 
 def _parquet(path: Path) -> Arrays:
@@ -215,5 +211,5 @@ def _column(column: Any) -> "np.ndarray[Any, Any]":
 
 
 READERS: dict[str, Callable[[Path], Arrays]] = {
-    ".npy": _npy, ".npz": _npz, ".safetensors": load_file, ".parquet": _parquet
+    ".npy": _npy, ".npz": read_archive, ".safetensors": load_file, ".parquet": _parquet
 }  # fmt: skip

@@ -182,7 +182,8 @@ class Distiller(lightning.LightningModule):
         embedding, logits = self._of_all_ranks(outputs.embedding), outputs.logits
         logits = None if logits is None else self._of_all_ranks(logits)
         target = self._of_all_ranks(torch.cat(targets)) if targets else None
-        self.scores = self.score(Outputs(embedding, logits), target)
+        found = self.score(Outputs(embedding, logits), target)
+        self.scores = {name: float(value) for name, value in found.items()}
 
     def _of_all_ranks(self, rows: Tensor) -> Tensor:
         return gather_rows(rows.to(self.device)).cpu() if ranks() > 1 else rows

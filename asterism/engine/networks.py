@@ -133,7 +133,7 @@ class Networks:
         begun = time.perf_counter()
         samples = batch.views[0][chunk]
         if self.views is None or isinstance(samples, list):
-            views: tuple[Samples, ...] = (as_input(samples),)
+            views: tuple[Samples, ...] = tuple(as_input(view[chunk]) for view in batch.views)
         else:
             views = self.views(samples, batch.index[chunk], epoch)
         self.seconds += time.perf_counter() - begun

@@ -18,7 +18,7 @@ SHORTEST_ARM = 1e-12
 # Elements of the tensor of all arms up to which it is faster to multiply these.
 FEW_ARMS = 2**16
 # Squared distances that differ by no larger a factor than this may be added in float32: the error
-# of the gradient stays at 2e-7, below that of float32 arms.
+# of the gradient stays at 2e-7, less than with float32 arms.
 EVEN = 100
 
 
@@ -35,7 +35,8 @@ def mean_angle_gap(
     so the cubic part has no factor $d$. It is streamed in blocks of some vertices and some pairs
     of arms, each pair in one order only: $O(n^2)$ memory beside a block. The three squares cancel
     in tight clusters, so they are kept and added in float64 unless all distances of a network are
-    alike; everything after is in the embeddings' precision. Small batches multiply the arms.
+    alike within a factor of 10; everything after is in the embeddings' precision. Small batches
+    multiply the arms.
 
     An arm of length zero has the cosine 0 with every other arm and gets no gradient. The gradient
     is computed together with the value and cannot be differentiated again.

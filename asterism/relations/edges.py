@@ -19,8 +19,11 @@ Form = Literal["huber", "squared", "clipped"]
 # On a CPU, pairs in one tile and elements evaluated at once for pairs without a closed form: small
 # enough for its cache.
 IN_CACHE = 2**18
-# Edges shorter than this have no direction.
+# Edges shorter than this have no direction, nor have those as short as the rounding of their ends:
+# two views of an image that its augmentation left alone differ by that much in a network, and the
+# gradient of such an edge would be noise times a large number.
 SHORTEST_EDGE = 1e-12
+ROUNDING = 2  # in units of the last digit
 # Squared length, relative to its vertices', below which a Gram matrix has lost too many digits.
 CLOSE = 1e-4
 
@@ -59,7 +62,8 @@ def mean_edge_gap(
     r"""Return the mean gap between the unit edges of two graphs.
 
     The edge from vertex $u$ to vertex $v$ is $(u - v) / \lVert u - v \rVert$, or zero, without a
-    gradient, where the two coincide. With $x = u - v$ in the student and $y$ in the teacher,
+    gradient, where the two coincide up to their rounding. With $x = u - v$ in the student and $y$
+    in the teacher,
 
     $$\lVert \hat x - \hat y \rVert^2 = 2 - 2\,\frac{\langle x, y \rangle}
       {\lVert x \rVert \lVert y \rVert},$$
@@ -124,6 +128,7 @@ class _Ends:
 
     def __init__(self, rows: Tensor, rows_to: Tensor) -> None:
         self.rows, self.rows_to = rows.double(), rows_to.double()
+        self.rounding = ROUNDING * torch.finfo(rows.dtype).eps
         # Edges do not change when all vertices move; without a common offset less cancels.
         centre = (self.rows.mean(0) + self.rows_to.mean(0)) / 2
         self.centred, self.centred_to = self.rows - centre, self.rows_to - centre
@@ -138,6 +143,15 @@ class _Ends:
         squares = torch.addmm(both, self.centred[i], self.centred_to[j].T, alpha=-2)
         close = squares <= (CLOSE * both).clamp_(min=SHORTEST_EDGE**2)
         return squares.masked_fill_(close, 1), close
+
+    def units(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+        """Return some edges divided by their lengths, and the inverses of these."""
+        start, end = self.rows[i], self.rows_to[j]
+        edge = start - end
+        length = edge.norm(dim=1, keepdim=True)
+        noise = self.rounding * (start.norm(dim=1, keepdim=True) + end.norm(dim=1, keepdim=True))
+        inverse = torch.where(length > noise.clamp_(min=SHORTEST_EDGE), 1 / length, 0.0)
+        return edge * inverse, inverse
 
     def reach(self, i: slice, j: slice, inverse: Tensor) -> tuple[Tensor, Tensor]:
         """Return bounds for the components of a tile's unit edges, upwards and downwards."""
@@ -193,8 +207,8 @@ class _Sums:
     def _add_direct(self, s: _Ends, t: _Ends, i: Tensor, j: Tensor, times: Tensor) -> None:
         step = max(1, block_elements(s.rows, bytes_each=48, in_cache=IN_CACHE) // s.rows.shape[1])
         for i_, j_, times_ in zip(*(torch.split(x, step) for x in (i, j, times)), strict=True):
-            edge_s, inverse_s = _unit(s.rows[i_] - s.rows_to[j_])
-            edge_t, _ = _unit(t.rows[i_] - t.rows_to[j_])
+            edge_s, inverse_s = s.units(i_, j_)
+            edge_t, _ = t.units(i_, j_)
             gap = edge_s - edge_t
             if self.form == "clipped":
                 gap.masked_fill_(gap.abs() > 1, 0)
@@ -205,9 +219,3 @@ class _Sums:
             slope = (slope - (slope * edge_s).sum(1, keepdim=True) * edge_s) * inverse_s
             self.gradient.index_add_(0, i_, slope)
             self.gradient_to.index_add_(0, j_, slope, alpha=-1)
-
-
-def _unit(edge: Tensor) -> tuple[Tensor, Tensor]:
-    length = edge.norm(dim=1, keepdim=True)
-    inverse = torch.where(length > SHORTEST_EDGE, 1 / length, 0.0)
-    return edge * inverse, inverse

@@ -128,3 +128,19 @@ def test_edges_without_length_are_zero_and_get_no_gradient(form):
     assert value > 0
     assert (one.grad == 0).all()
     assert (other.grad == 0).all()
+
+
+def test_an_edge_as_short_as_the_rounding_of_its_ends_has_no_direction():
+    """Both views of an image that its augmentation left alone: equal up to the last digits."""
+    torch.manual_seed(0)
+    real, teacher, teacher_virtual = torch.randn(3, 6, 5)
+    noise = 6e-8 * real.abs() * torch.randn(6, 5).sign()  # the last digit
+
+    def gradient(virtual):
+        student = real.clone().requires_grad_()
+        vrm_inter_sample_loss(student, virtual, teacher, teacher_virtual, form="squared").backward()
+        return student.grad
+
+    exact = gradient(real.clone())
+    torch.testing.assert_close(gradient(real + noise), exact, rtol=1e-3, atol=1e-4)
+    assert gradient(real + 100 * noise).abs().max() > 10 * exact.abs().max()
