@@ -12,7 +12,7 @@ from asterism.assess import outputs_of
 from asterism.data import StoredTeacher, open_data, open_source, open_stored
 from asterism.fitting import open_teacher
 
-QUICK = {"epochs": 2, "batch_size": 64, "lr": 0.05, "padding": 0, "overwrite": True}
+QUICK = {"epochs": 4, "batch_size": 64, "lr": 0.05, "padding": 0, "overwrite": True}
 STUDENT = "convnet?width=8"
 
 
@@ -46,7 +46,7 @@ def test_it_teaches_what_the_network_itself_teaches(teacher, tmp_path):
     alone = recipe.distill(
         path, STUDENT, "digits", labels=False, out=tmp_path / "e", validation_share=0.2, **QUICK
     )
-    assert alone.recall_at_1 > 0.6
+    assert alone.recall_at_1 > 0.8
     with pytest.raises(ValueError, match="VRM needs augmented views.*only its outputs has one"):
         recipe.distill(str(tmp_path / "all.npz"), STUDENT, "digits", method=VRM(), **QUICK)
     with pytest.raises(ValueError, match="KD compares class scores, and the teacher has none"):
