@@ -1,0 +1,104 @@
+"""What a cache of a teacher's outputs is made of, and whether it fits a training."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from asterism.augment import VERSION, Views
+from asterism.data import CachedTeacher, Source
+from asterism.engine import Settings
+from asterism.models import as_text, tokeniser_of
+from asterism.models.adapt import Adapted
+from asterism.models.hub import Prepared
+from asterism.provenance import weights_fingerprint
+
+
+def describe(name: Any, teacher: nn.Module) -> dict[str, Any]:
+    """Return what a cache keeps of a teacher, as plain values.
+
+    Args:
+        name: How the user named it.
+        teacher: The teacher.
+    """
+    # Statistics of a normalisation may be no weights: all buffers count.
+    buffers = hashlib.sha256()
+    for key, value in sorted(teacher.named_buffers()):
+        buffers.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
+    tokeniser = tokeniser_of(teacher)
+    parts = [str(teacher), buffers.hexdigest(), tokeniser.json if tokeniser else ""]
+    parts += [str(m.embedding) for m in teacher.modules() if isinstance(m, Adapted)]
+    prepared = [m for m in teacher.modules() if isinstance(m, Prepared)]
+    return {
+        "name": as_text(name),
+        "weights": weights_fingerprint(teacher),
+        "architecture": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16],
+        "preprocessing": [
+            {
+                "size": m.size,
+                "mean": m.normalise.mean.flatten().tolist(),
+                "std": m.normalise.std.flatten().tolist(),
+            }
+            for m in prepared
+        ],
+    }
+
+
+def refuse_unrepeatable(source: Source) -> None:
+    """Raise a ValueError if the data augment themselves, so that no view can be repeated."""
+    if source.augmented:
+        raise ValueError(
+            "a teacher cache needs views that can be repeated, and this dataset augments its "
+            "images by itself: give it without transforms, as uint8."
+        )
+
+
+def settle(
+    settings: Settings, teacher: nn.Module | None, views: Views | None, names: Sequence[str]
+) -> tuple[Settings, Views | None]:
+    """Return settings and training views with what was left open as a cache has it.
+
+    Args:
+        settings: How to train.
+        teacher: The teacher; if it is no cache nothing changes.
+        views: The training views by these settings.
+        names: Names of the methods.
+
+    Raises:
+        ValueError: If the training asks for views that the cache does not have.
+    """
+    if not isinstance(teacher, CachedTeacher) or views is None:
+        return settings, views
+    made, place = teacher.cache.manifest, teacher.place
+
+    def unlike(what: str, theirs: Any, ours: Any, way_out: str) -> ValueError:
+        return ValueError(
+            f"{place} was made with {what} {theirs}, and this training has {ours}: {way_out}, or "
+            "make another cache with `asterism embed`."
+        )
+
+    if made.views_version != VERSION:
+        raise unlike("version", made.views_version, f"{VERSION} of the views", "use its asterism")
+    if settings.view_seed != made.view_seed:
+        way_out = f"set --view-seed {made.view_seed}"
+        raise unlike("view seed", made.view_seed, settings.view_seed, way_out)
+    if settings.padding not in (None, made.padding):
+        way_out = f"leave --padding out or set it to {made.padding}"
+        raise unlike("padding", made.padding, settings.padding, way_out)
+    if views.flip != made.flip:
+        raise unlike("flip", made.flip, views.flip, "name the data that it was made of")
+    if (settings.view_count or 0) > made.count:
+        way_out = f"set --view-count {made.count} or less"
+        raise unlike("view count", made.count, settings.view_count, way_out)
+    if views.virtual > made.virtual:
+        asking = f"train_views {settings.train_views}" if settings.train_views else "; ".join(names)
+        raise ValueError(
+            f"{asking} needs virtual views of each sample ({views.virtual}), and {place} has "
+            f"{made.virtual}: make it with `asterism embed --augment vrm`, or use a method of one "
+            "view, as RKD, RRD and RRKD are."
+        )
+    count = settings.view_count or made.count
+    settled = replace(settings, padding=made.padding, view_count=count)
+    return settled, replace(views, padding=made.padding)

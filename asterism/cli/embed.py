@@ -1,0 +1,19 @@
+"""`asterism embed`."""
+
+from collections.abc import Sequence
+
+from asterism.caching import embed
+from asterism.caching.measuring import in_bytes
+from asterism.cli.parser import parse
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Keep a teacher's outputs, and say how to use them."""
+    options = parse(embed, arguments, required=("teacher", "data", "out"))
+    state = embed(**options)
+    print(
+        f"{options['out']}: {state.written} files, {in_bytes(state.bytes)}. `asterism distill "
+        f"--teacher {options['out']} …` needs no teacher."
+    )
+    if options["verify_cache"]:
+        print("Everything in it is as it was written, and as the teacher returns it now.")
