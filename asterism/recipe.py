@@ -40,9 +40,10 @@ def distill(
     """Distil a teacher into a student.
 
     Args:
-        teacher: The teacher: a run folder, a cache of `asterism embed`, a built-in model with weights
+        teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
-            path/to/file.py:factory, a module, or a file of its outputs (docs/models.md).
+            path/to/file.py:factory, a module, a file of its outputs (docs/models.md), or a cache
+            of them (docs/cache.md).
         student: The student, named likewise; a run folder's goes on from its weights. For texts
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz file, a table or a text file, a data set of
