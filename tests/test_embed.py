@@ -267,5 +267,3 @@ def test_texts_have_one_clean_view(tmp_path, tokenizer):
     )
     for key, value in live.student.state_dict().items():
         torch.testing.assert_close(cached.student.state_dict()[key], value, rtol=1e-3, atol=1e-5)
-
-
