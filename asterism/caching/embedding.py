@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from asterism.caching.checking import verify
 from asterism.caching.filling import Filler
 from asterism.caching.making import (
     BATCH_SIZE,
@@ -22,7 +23,6 @@ from asterism.caching.making import (
     prepare,
     sources_of,
 )
-from asterism.caching.verifying import verify
 from asterism.data import Cache, Data, KnownTeacher, open_data
 from asterism.data.cache import CacheState
 from asterism.engine import Settings, training_views
@@ -158,20 +158,25 @@ def _helpers(choices: dict[str, Any]) -> Iterator[None]:
     torch.set_num_threads(each)
     try:
         for helper in helpers:
-            helper.start()
+            _start(helper)
         yield
         for helper in helpers:
             helper.join()
-    except (AttributeError, TypeError, pickle.PicklingError) as error:
-        raise ValueError(
-            "several processes must each open teacher and data: give both by name, not as objects "
-            f"({error})."
-        ) from error
     finally:
         torch.set_num_threads(threads)
         for helper in helpers:
             if helper.pid is not None:
                 helper.terminate()
+
+
+def _start(helper: Any) -> None:
+    try:
+        helper.start()
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        raise ValueError(
+            "several processes must each open teacher and data: give both by name, not as objects "
+            f"({error})."
+        ) from error
 
 
 def _help(choices: dict[str, Any], number: int, threads: int) -> None:

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from asterism.augment import as_input
 from asterism.data import Cache, Loader, Source
 from asterism.data.cache import CLEAN, view_name
-from asterism.data.manifest import DTYPES
+from asterism.data.manifest import DTYPES, PRECISIONS
 from asterism.types import Batch, Outputs, Samples, on_device
-
-PRECISION = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 
 @dataclass
@@ -109,7 +107,13 @@ class Filler:
             read = torch.zeros(end - first, dtype=torch.bool)
             if CLEAN not in views:
                 read = self.cache.read(part, CLEAN, first)["read"].clone()
-            arrays = {view: self._blank(end - first) for view in views}
+            arrays = {
+                view: {
+                    name: torch.zeros(end - first, width, dtype=DTYPES[self.manifest.dtype])
+                    for name, width in self.manifest.columns.items()
+                }
+                for view in views
+            }
             claims.append(Claim(first, end, views, lock, read, arrays))
             step = self.manifest.batch_size
             for begin in range(first, end, step):
@@ -160,15 +164,10 @@ class Filler:
 
     @torch.no_grad()
     def _run(self, samples: Samples) -> Outputs:
-        dtype = PRECISION[self.manifest.precision]
+        dtype = PRECISIONS[self.manifest.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             embedding, logits = self.teacher(samples)
         return Outputs(embedding.float().cpu(), None if logits is None else logits.float().cpu())
-
-    def _blank(self, rows: int) -> dict[str, Tensor]:
-        names, dtype = ("embedding", "logits"), DTYPES[self.manifest.dtype]
-        widths = zip(names, self.manifest.widths, strict=True)
-        return {name: torch.zeros(rows, width, dtype=dtype) for name, width in widths if width}
 
     def _keep(self, claim: Claim, view: str, here: Tensor, outputs: Outputs) -> None:
         for name, kept in claim.arrays[view].items():

@@ -13,23 +13,22 @@ from filelock import FileLock
 from torch import nn
 
 from asterism.augment import Views
+from asterism.caching.checking import describe, refuse_unrepeatable, verify
 from asterism.caching.filling import Filler
 from asterism.caching.measuring import (
     Progress,
-    in_bytes,
     in_time,
     refuse_full_disk,
     remaining,
     samples_per_second,
 )
-from asterism.caching.settling import describe, refuse_unrepeatable
-from asterism.caching.verifying import verify
 from asterism.data import Cache, CachedTeacher, Data, Source, default_workers, open_cache
 from asterism.data.manifest import NAME, Manifest, read_manifest
 from asterism.distributed import is_first
 from asterism.engine import Settings
 from asterism.fitting import try_out
 from asterism.models import as_text
+from asterism.report.words import number
 
 # Samples that go through the teacher together, and rows of a file.
 BATCH_SIZE = 256
@@ -113,6 +112,7 @@ def prepare(folder: Path, wanted: Manifest) -> Manifest:
             wanted = known.joined(wanted)
         if wanted != known:
             unfinished = folder / f".{NAME}"
+            unfinished.unlink(missing_ok=True)  # what a stranger's folder has there may be a link
             unfinished.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
             os.replace(unfinished, file)
     return wanted
@@ -163,10 +163,11 @@ def _announce(filler: Filler, sources: Mapping[str, Source], missing: int, proce
     if cache.state().written:
         verify(filler, sources, rows=COMPARED)
     rate = samples_per_second(filler, sources)
+    each = f" in each of {processes} processes" if processes > 1 else ""
     print(
-        f"cache {cache.folder}: {in_words(cache)}; {in_bytes(needed)} to write, {in_bytes(free)} "
-        f"free; about {in_time(missing / rate / processes)} at {rate:.0f} samples/s"
-        + (f" in each of {processes} processes" if processes > 1 else ""),
+        f"cache {cache.folder}: {in_words(cache)}; {number(needed, 'bytes')} to write, "
+        f"{number(free, 'bytes')} free; about {in_time(missing / rate / processes)} at "
+        f"{rate:.0f} samples/s{each}",
         file=sys.stderr,
         flush=True,
     )

@@ -11,6 +11,7 @@ from asterism.caching.filling import Filler
 from asterism.data import Cache, Source
 from asterism.data.cache import CLEAN
 from asterism.data.manifest import DTYPES
+from asterism.report.words import number
 
 # Time between lines of progress: at least so many seconds, and more the longer it has taken.
 SECONDS = 5.0
@@ -36,8 +37,8 @@ def refuse_full_disk(cache: Cache) -> tuple[int, int]:
     free = shutil.disk_usage(cache.folder).free
     if needed > free:
         raise ValueError(
-            f"{cache.folder} needs {in_bytes(needed)} and has {in_bytes(free)} free: use "
-            "--dtype float16 or fewer --views, or name a folder on another disk."
+            f"{cache.folder} needs {number(needed, 'bytes')} and has {number(free, 'bytes')} free: "
+            "use --dtype float16 or fewer --views, or name a folder on another disk."
         )
     return needed, free
 
@@ -82,20 +83,6 @@ class Progress:
         time_left = f", {in_time(seconds / done * left)} left" if done else ""
         share = 100 * done // self.begun_with
         print(f"cache: {share} %, {in_time(seconds)}{time_left}", file=sys.stderr, flush=True)
-
-
-def in_bytes(count: float) -> str:
-    """Return a number of bytes in words.
-
-    Examples:
-        >>> in_bytes(999), in_bytes(12_345_678)
-        ('999 bytes', '12.3 MB')
-    """
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def in_time(seconds: float) -> str:

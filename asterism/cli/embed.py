@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from asterism.caching import embed
-from asterism.caching.measuring import in_bytes
 from asterism.cli.parser import parse
+from asterism.report.words import number
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -12,8 +12,8 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(embed, arguments, required=("teacher", "data", "out"))
     state = embed(**options)
     print(
-        f"{options['out']}: {state.written} files, {in_bytes(state.bytes)}. `asterism distill "
-        f"--teacher {options['out']} …` needs no teacher."
+        f"{options['out']}: {state.written} files, {number(state.bytes, 'bytes')}. "
+        f"`asterism distill --teacher {options['out']} …` needs no teacher."
     )
     if options["verify_cache"]:
         print("Everything in it is as it was written, and as the teacher returns it now.")

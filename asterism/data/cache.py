@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from asterism.data.manifest import DTYPES, NAME, Manifest, read_manifest
@@ -89,7 +88,14 @@ class Cache:
             FileNotFoundError: If it is not there.
             ValueError: If it is damaged, or another one.
         """
-        return open_shard(self.file(part, view, first), self._identity(part, view, first))
+        file, made = self.file(part, view, first), self.manifest
+        arrays = open_shard(file, self._identity(part, view, first))
+        rows = min(made.shard_rows, made.data[part]["rows"] - first)
+        layout = {name: ((rows, n), DTYPES[made.dtype]) for name, n in made.columns.items()}
+        clean: dict[str, Any] = {"read": ((rows,), torch.bool)} if view == CLEAN else {}
+        if {name: (tuple(x.shape), x.dtype) for name, x in arrays.items()} != {**layout, **clean}:
+            raise ValueError(f"{file} is damaged: its tables are not those that {NAME} describes.")
+        return arrays
 
     def _identity(self, part: str, view: str, first: int) -> dict[str, Any]:
         fingerprint = self.manifest.data[part]["fingerprint"]
@@ -97,14 +103,7 @@ class Cache:
 
     def readable(self, part: str) -> Tensor:
         """Return for each row whether the sample could be read when the cache was made."""
-        found = []
-        for first, _ in self.shards(part):
-            try:
-                with safe_open(self.file(part, CLEAN, first), "pt") as shard:
-                    found.append(shard.get_tensor("read"))
-            except (OSError, SafetensorError):
-                found.append(self.read(part, CLEAN, first)["read"])  # says what is wrong
-        return torch.cat(found)
+        return torch.cat([self.read(part, CLEAN, first)["read"] for first, _ in self.shards(part)])
 
     def check(self) -> None:
         """Read everything once.

@@ -24,10 +24,9 @@ class Table:
 
     def __call__(self, index: Tensor) -> Outputs:
         """Return the outputs on some samples, float32 on the CPU."""
-        widths, step = self.cache.manifest.widths, self.cache.manifest.shard_rows
-        found = {"embedding": torch.empty(len(index), widths[0])}
-        if widths[1]:
-            found["logits"] = torch.empty(len(index), widths[1])
+        made = self.cache.manifest
+        step = made.shard_rows
+        found = {name: torch.empty(len(index), width) for name, width in made.columns.items()}
         first = index // step * step
         for begin in sorted(set(first.tolist())):
             if begin not in self.opened:

@@ -15,6 +15,9 @@ FORMAT = 1
 NAME = "cache.json"
 PARTS = ("training", "validation", "test")
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+# More than any cache has: memory is taken, and files are looked for, by what `cache.json` says.
+MOST = {"bytes": 2**20, "width": 2**20, "side": 2**14, "files": 10**7}
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ class Manifest:
     def views(self) -> Views:
         """Return what makes the augmented views."""
         return Views(self.virtual, self.view_seed, self.padding, self.flip)
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Return the names of a shard's tables, and how wide they are."""
+        widths = zip(("embedding", "logits"), self.widths, strict=True)
+        return {name: width for name, width in widths if width}
 
     def key(self) -> str:
         """Return a short hash of all that each single output depends on."""
@@ -115,6 +124,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is no cache of a teacher's outputs: it has no {NAME}.")
     try:
+        if file.stat().st_size > MOST["bytes"]:
+            raise ValueError("it is too long")
         found = json.loads(file.read_bytes())
         version = found["format"]
         manifest = Manifest(**found) if version == FORMAT else None
@@ -133,15 +144,28 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _possible(found: Manifest) -> bool:
     """Return whether what a file says can be true: paths and sizes are made of it."""
-    sizes = [*found.widths, *(found.image_shape or ()), found.batch_size, found.shard_rows]
-    sizes += [found.count, found.virtual, found.padding, *(x["rows"] for x in found.data.values())]
+    sides = found.image_shape or [1, 1, 1]
+    rows = [part["rows"] for part in found.data.values()]
+    sizes = [*found.widths, *sides, *rows, found.batch_size, found.shard_rows]
+    sizes += [found.count, found.virtual, found.padding]
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        return False
+    views = 1 + found.count * (1 + found.virtual)
     return (
-        all(type(size) is int and size >= 0 for size in sizes)
-        and min(found.batch_size, found.shard_rows, found.widths[0]) > 0
-        and (len(found.widths), len(found.image_shape or (1, 1, 1))) == (2, 3)
+        (len(found.widths), len(sides)) == (2, 3)
+        and min(found.batch_size, found.shard_rows, found.widths[0], *sides) > 0
+        and max(found.widths) <= MOST["width"]
+        and max(*sides, found.padding) <= MOST["side"]
+        and sum(-(-n // found.shard_rows) for n in rows) * views <= MOST["files"]
         and found.dtype in DTYPES
-        and set(found.data) <= set(PARTS)
+        and found.precision in PRECISIONS
+        and type(found.view_seed) is int
         and "training" in found.data
-        and all({"name", "fingerprint", "rows"} <= part.keys() for part in found.data.values())
-        and {"name", "weights", "architecture"} <= found.teacher.keys()
+        and set(found.data) <= set(PARTS)
+        and all(
+            type(part[name]) is str
+            for part in found.data.values()
+            for name in ("name", "fingerprint")
+        )
+        and all(type(found.teacher[name]) is str for name in ("name", "weights", "architecture"))
     )

@@ -26,6 +26,7 @@ def write_shard(file: Path, arrays: Mapping[str, Tensor], identity: Mapping[str,
     kept = {"identity": dict(identity), "sha256": _digest(arrays, identity)}
     content = save(dict(arrays), {KEY: json.dumps(kept, sort_keys=True)})
     unfinished = file.with_name(f".{file.name}")
+    unfinished.unlink(missing_ok=True)  # of a killed process, or a stranger's link
     with open(unfinished, "wb") as opened:
         opened.write(content)
         opened.flush()

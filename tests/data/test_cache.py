@@ -136,6 +136,32 @@ def test_a_damaged_file_is_refused_by_name(copy):
             open_cache(copy)
 
 
+def test_tables_of_other_sizes_are_refused(copy):
+    """The checksum of a stranger's file is the stranger's: what it holds is looked at, too."""
+    cache = open_cache(copy)
+    whole = cache.read("training", "real-0", 4)
+    for arrays in (
+        {"embedding": whole["embedding"]},
+        {**whole, "logits": whole["logits"][:3].clone()},
+        {**whole, "logits": whole["logits"].half()},
+        {**whole, "more": torch.zeros(1)},
+    ):
+        cache.write("training", "real-0", 4, arrays)
+        with pytest.raises(ValueError, match=r"real-0/00001\.safetensors is damaged: its tables"):
+            open_cache(copy)
+
+
+def test_no_link_is_written_through(copy, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    (copy / SHARD).unlink()
+    for link in (copy / ".cache.json", (copy / SHARD).with_name(".00001.safetensors")):
+        link.symlink_to(mine)
+    make(copy, count=3)
+    assert mine.read_text() == "precious"
+    assert open_cache(copy).state().complete
+
+
 def test_large_caches_are_checked_as_they_are_used(copy, monkeypatch):
     monkeypatch.setattr(cache_module, "READ_AT_ONCE", 0)
     content = bytearray((copy / SHARD).read_bytes())
@@ -170,12 +196,20 @@ def test_few_files_stay_open(made):
         ({"data": {"../x": {}}}, "is damaged|no cache has"),
         ({"count": "8"}, "holds values that no cache has"),
         ({"surprise": 1}, "is damaged"),
+        ({"widths": [10**15, 2]}, "holds values that no cache has"),
+        ({"image_shape": [3, 10**9, 10**9]}, "holds values that no cache has"),
+        ({"count": 10**15}, "holds values that no cache has"),
+        ({"shard_rows": 1, "count": 10**6}, "holds values that no cache has"),
+        ({"precision": "64"}, "holds values that no cache has"),
+        ({"teacher": {"name": "t" * 2**20}}, "is too long"),
+        ({"teacher": [[]] * 3}, "is damaged"),
+        ("[" * 10**5, "is damaged"),
     ],
 )
 def test_a_damaged_manifest_is_refused(changes, message, copy):
     file = copy / "cache.json"
     content = json.loads(file.read_text())
-    file.write_text(changes if changes == "not JSON" else json.dumps({**content, **changes}))
+    file.write_text(changes if type(changes) is str else json.dumps({**content, **changes}))
     with pytest.raises(ValueError, match=rf"cache\.json.* {message}"):
         read_manifest(copy)
 

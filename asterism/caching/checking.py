@@ -1,19 +1,27 @@
-"""What a cache of a teacher's outputs is made of, and whether it fits a training."""
+"""Does a cache fit a training, and does its teacher still return what it holds?"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from asterism.augment import VERSION, Views
+from asterism.caching.filling import Filler
 from asterism.data import CachedTeacher, Source
+from asterism.data.cache import CLEAN
+from asterism.data.cached import Table
 from asterism.engine import Settings
 from asterism.models import as_text, tokeniser_of
 from asterism.models.adapt import Adapted
 from asterism.models.hub import Prepared
 from asterism.provenance import weights_fingerprint
+
+# Largest difference, relative to the largest value: other batches round otherwise, and so do the
+# two formats that outputs are kept in.
+TOLERANCE = {"32": 2e-3, "16": 2e-2, "bf16": 5e-2}
 
 
 def describe(name: Any, teacher: nn.Module) -> dict[str, Any]:
@@ -102,3 +110,47 @@ def settle(
     count = settings.view_count or made.count
     settled = replace(settings, padding=made.padding, view_count=count)
     return settled, replace(views, padding=made.padding)
+
+
+def verify(filler: Filler, sources: Mapping[str, Source], *, rows: int) -> None:
+    """Compute some rows of each view again and compare.
+
+    Args:
+        filler: The cache, and the teacher that is said to have made it.
+        sources: The data, by part.
+        rows: How many rows of each part, spread over those whose shards are there.
+
+    Raises:
+        ValueError: If they differ; the message says where.
+    """
+    cache = filler.cache
+    for part, source in sources.items():
+        missing = {first: cache.missing(part, first) for first, _ in cache.shards(part)}
+        ranges = [
+            torch.arange(first, end)
+            for first, end in cache.shards(part)
+            if CLEAN not in missing[first]
+        ]
+        if not ranges:
+            continue
+        there = torch.cat(ranges)
+        there = there[torch.linspace(0, len(there) - 1, min(rows, len(there))).long()]
+        batch = source.__getitems__(there.tolist())
+        if not len(batch.index):
+            continue
+        missed = {view for views in missing.values() for view in views}
+        views = [view for view in cache.views(part) if view not in missed | {CLEAN}]
+        for view, made in filler.outputs(batch.views[0], batch.index, [CLEAN, *views]):
+            kept = Table(cache, part, view)(batch.index)
+            for name, ours, theirs in zip(made._fields, made, kept, strict=True):
+                if ours is None or theirs is None:
+                    continue
+                off = (ours - theirs).abs().amax(1) / ours.abs().max().clamp_min(1e-12)
+                if float(off.max()) > TOLERANCE[cache.manifest.precision]:
+                    row = int(batch.index[int(off.argmax())])
+                    raise ValueError(
+                        f"{cache.folder} does not hold what this teacher returns: its {name} of "
+                        f"row {row} of the {part} data, view {view}, differs by "
+                        f"{100 * float(off.max()):.3g} % of the largest value. It was made with "
+                        "other weights, code or libraries: make a new cache."
+                    )
