@@ -10,7 +10,10 @@ from asterism.report.words import number
 def run(arguments: Sequence[str]) -> None:
     """Keep a teacher's outputs, and say how to use them."""
     options = parse(embed, arguments, required=("teacher", "data", "out"))
-    state = embed(**options)
+    try:
+        state = embed(**options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("The same command goes on.") from None
     print(
         f"{options['out']}: {state.written} files, {number(state.bytes, 'bytes')}. "
         f"`asterism distill --teacher {options['out']} …` needs no teacher."
