@@ -42,7 +42,7 @@ def headline(
     if overlap is not None:
         kept.append(f"{overlap:.0f} % of its ten nearest neighbours")
     if not kept:
-        return _alone(of, missing or "there is no teacher to compare it with")
+        return _alone(of, missing or "no teacher was given to compare it with")
     rest = _saving(of) + _lost(by_key, worst_class) + _no_better(by_key)
     return f"The student keeps {' and '.join(kept)}{rest}."
 
