@@ -1,0 +1,8 @@
+"""Caches of a teacher's outputs: how they are made, and whether they fit a training."""
+
+from asterism.caching.checking import refuse_unrepeatable as refuse_unrepeatable
+from asterism.caching.checking import settle as settle
+from asterism.caching.embedding import embed as embed
+from asterism.caching.making import fill_for as fill_for
+
+__all__ = ["embed", "fill_for", "refuse_unrepeatable", "settle"]
