@@ -21,6 +21,7 @@ from asterism.fitting import (
     open_baseline,
     open_student,
     open_teacher,
+    refuse_ramps,
     refuse_views,
     student_classes,
     try_out,
@@ -129,6 +130,7 @@ def _open(choices: dict[str, Any], settings: Settings) -> Parts:
         taught = try_out(teacher, data, "teacher")
         methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
         refuse_views(methods, settings, data, teacher)
+        refuse_ramps(methods, settings)
         teacher.to(settings.device)
     elif not use_labels:
         raise ValueError(
@@ -185,6 +187,9 @@ def _finish(
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
     }
+    if fitted.balance is not None:
+        weights, norms = fitted.balance.factors, fitted.balance.medians
+        result["loss_weights"] = {"factors": weights, "gradient_norms": norms}
     run.write_result(result)
     return result
 

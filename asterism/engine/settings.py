@@ -27,6 +27,9 @@ class Settings:
         warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
         clip: Largest norm of the gradient; 0 for no clipping.
         task_weight: Factor of the cross-entropy with the labels.
+        loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
+            gradients of the first steps, so that each term's is as long as the task's
+            (docs/methods.md).
         precision: `32`, `bf16` or `16` (mixed; losses always run in 32).
         channels_last: Memory format of images; faster for convolutions.
         compile: Compile the student with torch.compile.
@@ -71,6 +74,7 @@ class Settings:
     warmup_epochs: float = 0.0
     clip: float = 0.0
     task_weight: float = 1.0
+    loss_weights: Literal["given", "auto"] = "given"
     precision: Literal["32", "bf16", "16"] = "32"
     channels_last: bool = True
     compile: bool = False
