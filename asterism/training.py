@@ -10,6 +10,7 @@ from torch import nn
 
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
+from asterism.checkup import Case, warn
 from asterism.configuration import configuration, refuse_changes
 from asterism.data import Data, Loader, open_data
 from asterism.data.loading import Order
@@ -57,6 +58,19 @@ class Parts(NamedTuple):
     card: dict[str, Any]
     use_labels: bool
 
+    def case(self, out: str | Path | None, cache: str | Path | None, settings: Settings) -> Case:
+        """Return what is looked at before the training."""
+        return Case(
+            data=self.data,
+            student=self.student,
+            teacher=self.teacher,
+            methods=self.methods,
+            settings=settings.for_kind(self.data.source.kind),
+            use_labels=self.use_labels,
+            out=None if out is None else Path(out),
+            teacher_cache=None if cache is None else Path(cache),
+        )
+
 
 def by_time() -> Path:
     """Return the run folder of a run that was given no name."""
@@ -76,11 +90,13 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
             "several processes which one they share."
         )
     run = Run(choices["out"] or by_time())
-    parts = _open(choices, settings)
+    parts = open_parts(choices, settings)
     settings = settings.for_kind(parts.data.source.kind)
     baselines = {"untrained": copy.deepcopy(parts.student)}
     if choices["baseline"] is not None:
         baselines["without teacher"] = open_baseline(choices["baseline"], choices["student"])
+    if is_first() and not choices["resume"]:
+        warn(parts.case(run.path, choices["teacher_cache"], settings))
     with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
         config = configuration(choices, parts.methods, settings)
         origin = provenance(parts.data, parts.teacher)
@@ -113,7 +129,9 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
     return Result(run.path, Student(fitted.student.cpu(), shape).eval(), from_first(found))
 
 
-def _open(choices: dict[str, Any], settings: Settings) -> Parts:
+def open_parts(choices: dict[str, Any], settings: Settings) -> Parts:
+    """Open what the arguments of `carry_out` name, and see that it fits together."""
+    device = settings.device  # first: a machine without it is not worth opening anything
     data = open_data(
         choices["data"],
         validation=choices["validation_data"],
@@ -131,7 +149,7 @@ def _open(choices: dict[str, Any], settings: Settings) -> Parts:
         methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
         refuse_views(methods, settings, data, teacher)
         refuse_ramps(methods, settings)
-        teacher.to(settings.device)
+        teacher.to(device)
     elif not use_labels:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."

@@ -12,7 +12,6 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn

@@ -1,5 +1,6 @@
 """What the teacher knows of the labels, and whether its classes are in their order."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from asterism.types import Outputs, Samples, on_device
 GAIN = 0.1
 # A teacher that is right less often is worth a look.
 WEAK = 0.5
+# Of so many classes a shift must hold to be called one.
+REGULAR = 0.8
 
 SUBJECT = "teacher's knowledge"
 REORDER = (
@@ -55,6 +58,7 @@ class Knowledge:
         matched: Accuracy under the best order of the classes: found on one half of the samples,
             measured on the other, so that chance gains nothing. None without scores.
         order: That order, found on all samples: the data's class of each of the network's.
+        classes: Number of the data's classes.
         chance: Accuracy and recall of a guess.
         samples: Number of samples.
     """
@@ -63,6 +67,7 @@ class Knowledge:
     recall: float
     matched: float | None
     order: dict[int, int]
+    classes: int
     chance: float
     samples: int
 
@@ -73,10 +78,12 @@ class Knowledge:
 
     @property
     def shift(self) -> int | None:
-        """Return by how much all classes are off, if by the same number."""
-        shifts = {ours - theirs for theirs, ours in self.order.items()}
-        wrapped = {shift % (1 + max(self.order, default=0)) for shift in shifts}
-        return min(shifts, key=abs) if len(wrapped) == 1 else None
+        """Return by how much the classes are off, if nearly all are by the same number."""
+        shifts = Counter((ours - theirs) % self.classes for theirs, ours in self.order.items())
+        shift, times = shifts.most_common(1)[0]
+        if times < REGULAR * len(self.order):
+            return None
+        return shift if 2 * shift <= self.classes else shift - self.classes
 
 
 def knowledge(outputs: Outputs, target: Tensor, classes: int) -> Knowledge:
@@ -86,20 +93,27 @@ def knowledge(outputs: Outputs, target: Tensor, classes: int) -> Knowledge:
     chance = max(1 / len(present), float((sizes / len(target)).square().sum()))
     recall = float(found or 0)
     if outputs.logits is None:
-        return Knowledge(None, recall, None, {}, chance, len(target))
+        return Knowledge(None, recall, None, {}, classes, chance, len(target))
     accuracy = None
     if outputs.logits.shape[1] == classes:
         accuracy = float(classification(outputs.logits, target).top1 or 0)
     predicted, width = outputs.logits.argmax(1), outputs.logits.shape[1]
     right = 0
-    for learnt, tried in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+    for learnt, tried in (
+        (slice(0, None, 2), slice(1, None, 2)),
+        (slice(1, None, 2), slice(0, None, 2)),
+    ):
         order = _best_order(predicted[learnt], target[learnt], width, classes)
         table = torch.full((width,), -1)
         table[list(order)] = torch.tensor(list(order.values()))
         right += int((table[predicted[tried]] == target[tried]).sum())
     whole = _best_order(predicted, target, width, classes)
-    met = {theirs: ours for theirs, ours in whole.items() if ((predicted == theirs) & (target == ours)).any()}
-    return Knowledge(accuracy, recall, right / len(target), met, chance, len(target))
+    met = {
+        theirs: ours
+        for theirs, ours in whole.items()
+        if ((predicted == theirs) & (target == ours)).any()
+    }
+    return Knowledge(accuracy, recall, right / len(target), met, classes, chance, len(target))
 
 
 def _best_order(predicted: Tensor, target: Tensor, width: int, classes: int) -> dict[int, int]:
@@ -162,9 +176,7 @@ def _judge(known: Knowledge, *, same_classes: bool) -> tuple[str, str]:
     return "ok", ""
 
 
-def _other_preprocessing(
-    teacher: nn.Module, sample: Sample, classes: int, known: Knowledge
-) -> str:
+def _other_preprocessing(teacher: nn.Module, sample: Sample, classes: int, known: Knowledge) -> str:
     """Return what the teacher would rather be given, if it is clear."""
     assert isinstance(sample.shown, Tensor)
     if isinstance(teacher, StoredTeacher) or sample.target is None:

@@ -17,7 +17,7 @@ COPIES = 0.01
 READ, IN_MEMORY = 20_000, 100_000
 
 
-def check_range(sample: Sample, source: Source) -> list[Finding]:
+def check_range(sample: Sample) -> list[Finding]:
     """Look at the values of the pictures: models expect them in [0, 1]."""
     if not isinstance(sample.shown, Tensor):
         return []

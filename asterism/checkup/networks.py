@@ -137,7 +137,11 @@ def _problem(stats: Entering) -> tuple[str, str, str] | None:
             own + "it divides by 255 once more, or has mean and deviation of 0 to 255.",
         )  # fmt: skip
     if max(-stats.low, stats.high) > LARGEST:
-        return "wrong", ": pixels from 0 to 255?", own + "it multiplies them, or does not expect so."
+        return (
+            "wrong",
+            ": pixels from 0 to 255?",
+            own + "it multiplies them, or does not expect so.",
+        )
     if stats.spread > MOST_SPREAD or abs(stats.mean) > FARTHEST:
         return (
             "look", ": normalised twice?",

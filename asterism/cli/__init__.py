@@ -9,6 +9,7 @@ from asterism.cli.mistakes import UsageError, choices
 VERBS = {
     "distill": "Distil a teacher into a student.",
     "train": "Train a model from labels: a teacher, or a baseline.",
+    "doctor": "Look at a training before it begins.",
     "evaluate": "Measure the student of a run again.",
     "report": "Write a page on what the students of runs kept.",
     "compare": "Print runs beside each other.",
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"unknown verb {verb!r}: {choices(verb, VERBS)}")
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
-        command.run(given[1:])
+        code: int | None = command.run(given[1:])
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
     except (ImportError, RuntimeError) as error:
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         print(f"asterism: interrupted. {stopped}", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def _words(error: Exception) -> str:

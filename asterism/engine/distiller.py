@@ -27,7 +27,7 @@ from asterism.engine.objective import Objective, join
 from asterism.engine.optimisation import clip_gradients, make_optimizer, make_schedule
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
-from asterism.types import Batch, Outputs, Samples, on_device
+from asterism.types import Batch, Outputs, Samples, batch_on_device
 
 Score = Callable[[Outputs, Tensor | None], dict[str, float]]
 
@@ -122,9 +122,7 @@ class Distiller(lightning.LightningModule):
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         """Move the tensors of a batch."""
-        target = None if batch.target is None else batch.target.to(device)
-        views = tuple(on_device(view, device) for view in batch.views)
-        return Batch(views, batch.index.to(device), target, batch.anchors, batch.broken)
+        return batch_on_device(batch, device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any] | None:
         """Take one step of the optimiser; return the loss and its terms by name."""

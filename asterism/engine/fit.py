@@ -28,6 +28,7 @@ from asterism.engine.callbacks import Progress, Record
 from asterism.engine.checkpoints import Checkpoints, latest_state, read_state
 from asterism.engine.distiller import Distiller, Score
 from asterism.engine.settings import Settings
+from asterism.engine.views import training_views
 from asterism.methods.base import Method
 from asterism.relations.budget import relation_memory
 from asterism.run import Run
@@ -100,16 +101,7 @@ def fit(
     rest = Order(data.validation, size, seed=None, shard=True)
     train = Loader(source, order, workers=workers)
     validation = Loader(data.validation_source or source, rest, workers=workers)
-    padding = 0 if source.image_shape is None else max(1, min(source.image_shape[1:]) // 8)
-    padding = padding if settings.padding is None else settings.padding
-    asked = (settings.train_views or "real").count("virtual")
-    virtual = max([asked, *(method.views - 1 for method in methods)])
-    if virtual and source.augmented:
-        raise ValueError(
-            "virtual views are made of uint8 images; this dataset gives float images, which are "
-            "taken as they come."
-        )
-    views = Views(virtual, settings.view_seed, padding, source.flip)
+    views = training_views(source, methods, settings)
     distiller = Distiller(
         student,
         teacher,
@@ -186,9 +178,6 @@ def _trainer(settings: Settings, callbacks: list[lightning.Callback]) -> lightni
         nodes = settings.processes // devices
     else:
         devices, nodes = settings.devices, settings.nodes
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
-    if settings.precision == "16" and on_cpu:
-        raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
     return lightning.Trainer(
         accelerator=accelerator,
         devices=devices,

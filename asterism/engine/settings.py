@@ -158,7 +158,7 @@ class Settings:
         """Return where models run outside the training loop.
 
         Raises:
-            ValueError: If there is no such accelerator in this machine.
+            ValueError: If there is no such accelerator in this machine, or it is not precise so.
         """
         for name, kind in (("gpu", torch.cuda), ("mps", torch.backends.mps)):
             if self.accelerator in ("auto", name) and kind.is_available():
@@ -168,4 +168,6 @@ class Settings:
                 f"accelerator {self.accelerator}: torch finds none in this machine. Use auto or "
                 "cpu, or install a build of torch for it."
             )
+        if self.precision == "16":
+            raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
         return torch.device("cpu")
