@@ -67,6 +67,7 @@ def reopen(
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
+    opened.refuse_useless(use_labels=False, broken=False)
     named = config.get("teacher") or ""
     own = ".py:" in named.partition("?")[0] or named.startswith("python:")
     teacher = open_teacher(named, opened) if named and not own else None

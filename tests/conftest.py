@@ -1,6 +1,5 @@
 """Shapes in signatures are checked while the tests run."""
 
-import numpy as np
 import pytest
 import torch
 from jaxtyping import config, install_import_hook
@@ -39,19 +38,3 @@ def tokenizer():
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
     return made.to_str()
-
-
-class Fixture:
-    """The cases of one file of reference values: `fixture["case"]["field"]`."""
-
-    def __init__(self, path):
-        self.arrays = np.load(path)
-        self.cases = sorted({key.split("/")[0] for key in self.arrays})
-
-    def __getitem__(self, case):
-        prefix = f"{case}/"
-        return {
-            key.removeprefix(prefix): self.arrays[key]
-            for key in self.arrays
-            if key.startswith(prefix)
-        }

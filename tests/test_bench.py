@@ -98,7 +98,9 @@ def test_a_finished_cell_with_other_settings_is_refused(file, tmp_path, capsys):
     (result.parent / "config.yaml").write_text(yaml.safe_dump(config))
 
     same = {"class_path": "asterism.RKD", "init_args": {"angle_weight": "5e-1"}}
-    path = file(methods={"RKD": {"method": [same], "lr": 0.05, "workers": 0}}, seeds=[0])
+    path = file(
+        methods={"RKD": {"method": [same], "lr": 0.05, "workers": 0, "report": False}}, seeds=[0]
+    )
     assert main(["bench", str(path)]) == 0
     assert result.stat().st_mtime_ns == made
     capsys.readouterr()

@@ -33,7 +33,8 @@ def workshop(tmp_path_factory):
         train = "train --model convnet --data digits --limit-steps 2 --out runs/teacher"
         assert main(shlex.split(train)) == 0
         for page in PAGES:  # files that a page shows, by the name in their first line
-            for name, text in found(r"^```yaml\n# (\S+)\n(.*?)^```", page):
+            shown = found(r"^```yaml\n# (\S+)\n(.*?)^```", page)
+            for name, text in shown + found(r"^```python (\w+\.py)\n(.*?)^```", page):
                 (folder / name).write_text(text)
         yield folder
 
@@ -42,6 +43,7 @@ def workshop(tmp_path_factory):
 def test_python_blocks_run(page, workshop, monkeypatch):
     """The blocks of a page follow each other, as its reader would type them."""
     monkeypatch.chdir(workshop)
+    monkeypatch.syspath_prepend(workshop)
     names = {"__name__": "docs"}
     for code in found(r"^```python\n(.*?)^```", page):
         exec(compile(code, str(page), "exec"), names)

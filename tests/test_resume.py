@@ -40,7 +40,7 @@ def test_resuming_nothing_in_particular_is_refused():
 def test_ctrl_c_says_how_to_go_on_and_that_works(tmp_path):
     out = tmp_path / "a"
     command = [sys.executable, "-m", "asterism", *COMMAND, "--out", str(out)]
-    process = subprocess.Popen([*command, "--epochs", "300"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, "--epochs", "40"], stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (out / "checkpoints" / "best.ckpt").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -49,4 +49,4 @@ def test_ctrl_c_says_how_to_go_on_and_that_works(tmp_path):
     *_, last = said.strip().split("\n")
     assert last == f"asterism: interrupted. Go on with --out {out} --resume."
     assert "Traceback" not in said
-    assert main([*COMMAND, "--epochs", "300", "--out", str(out), "--resume"]) == 0
+    assert main([*COMMAND, "--epochs", "40", "--out", str(out), "--resume"]) == 0

@@ -1,6 +1,7 @@
 """The command line: one file per verb; parses, calls, prints."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = given[0]
     if verb not in VERBS:
         return _refuse(f"unknown verb {verb!r}: {choices(verb, VERBS)}")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # methods of the user's own, by import path
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
         code: int | None = command.run(given[1:])

@@ -15,7 +15,7 @@ from rich.table import Table
 from asterism.bench import Cell, Grid, as_markdown, read_grid, results, run_grid, write_tables
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser, parse
-from asterism.configuration import FILLED_IN, HARMLESS, described, plain
+from asterism.configuration import FILLED_IN, HARMLESS, NO_SETTING, described, plain
 from asterism.engine import Settings
 from asterism.recipe import distill, train
 
@@ -77,7 +77,7 @@ def check(cell: Cell) -> None:
     except (UsageError, ValueError) as error:
         raise UsageError(f"{cell}: {error}") from error
     open_ones = {name for name in FILLED_IN if asked.get(name) is None}
-    for name in sorted(asked.keys() - HARMLESS - open_ones):
+    for name in sorted(asked.keys() - HARMLESS - {*NO_SETTING} - open_ones):
         if asked[name] != made[name]:
             raise UsageError(
                 f"{cell.run.path} was finished with {name} {made[name]!r}, and the grid now says "

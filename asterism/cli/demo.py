@@ -44,11 +44,13 @@ def run(arguments: Sequence[str]) -> None:
     for way, (method, labels) in ways.items():
         console.print(f"Distilling: {way} …")
         out = folder / way.lower().replace(",", "").replace(" + ", "-").replace(" ", "-")
-        result = distill(name, STUDENT, method=method, labels=labels, out=out, **common)
+        beside: dict[str, Any] = {"baseline": folder / "alone", "out": out}
+        result = distill(name, STUDENT, method=method, labels=labels, **beside, **common)
         rows[way] = row_of(result)
     console.print(table(rows, title=f"500 test digits, {time.perf_counter() - begun:.0f} s"))
     console.print(
         f"Run folders: {folder}/… (config.yaml, metrics.jsonl, result.json, student.safetensors)\n"
+        f"What each student kept, on a page: {folder}/rkd-kd/report.html and beside it\n"
         "Next: distil the same teacher your way,\n"
         f"  asterism distill --teacher {name} --student mlp --data digits --out runs/mine\n"
         "or your own: `asterism list` shows what can be named."

@@ -57,9 +57,10 @@ class Parser(ArgumentParser):
         if found := re.search(r'Parser key "(\w+)": Expected a (.*?)\. Got value: (.*)', text):
             return f"{dashed(within + found[1])} takes {_kind(found[2])}; got {found[3]}."
         if found := re.search(r'Parser key "method".*Given value: (\S+)', text):
-            if wrong := re.search(r"Errors: .*(Problem with given class_path .*?) - Exp", text):
+            cause = r"(Problem with given class_path .*?|(?<=Errors: - )(?!Exp|Imp|Not a).*?) - Exp"
+            if wrong := re.search(cause, text):  # something in a file of the user's own
                 return f"--method: {wrong[1]}."
-            named = re.search(r"(?:dot import path string:|Import path) (\S+)", text)
+            named = re.search(r"(?:dot import path string:|Import path) (?!does)(\S+)", text)
             name = found[1] if named is None else named[1]
             return f"unknown method {name!r}: {choices(name, methods.__all__)}"
         if found := re.search(

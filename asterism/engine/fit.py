@@ -135,7 +135,7 @@ def fit(
         except BaseException as error:
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signal.SIGKILL)  # ranks that would wait for this one
-            if trainer.interrupted and isinstance(error, SystemExit):
+            if type(error) is SystemExit and trainer.interrupted:
                 # What Lightning makes of Ctrl-C, which it also switches off.
                 signal.signal(signal.SIGINT, interrupt)
                 raise KeyboardInterrupt from error

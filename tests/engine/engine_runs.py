@@ -14,7 +14,7 @@ SPEC = Spec(10, (1, 8, 8))
 
 
 def accuracy(outputs, target):
-    return {"accuracy": classification(outputs.logits, target).top1}
+    return {"accuracy": float(classification(outputs.logits, target).top1)}
 
 
 def training(folder, *, teacher=None, methods=(), resume=False, student="mlp", **settings):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Fixture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
+from reference_values import Fixture
 from sklearn.neighbors import KNeighborsClassifier
 
 from asterism.evaluate import Retrieval, knn_accuracy, retrieval

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Fixture
+from reference_values import Fixture
 
 from asterism import KD, Outputs, kd_loss
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Fixture
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_values import Fixture
 
 from asterism import RKD, Outputs, RKDAngleLoss, RKDDistanceLoss, rkd_angle_loss, rkd_distance_loss
 

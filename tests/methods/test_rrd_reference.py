@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Fixture
+from reference_values import Fixture
 
 from asterism import RRD, Outputs, rrd_loss
 from asterism.memory import MemoryBank

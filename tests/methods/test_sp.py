@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Fixture
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_values import Fixture
 
 from asterism import SP, Outputs, sp_loss
 

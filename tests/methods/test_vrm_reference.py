@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Fixture
+from reference_values import Fixture
 
 from asterism import VRM, Batch, Outputs, vrm_inter_class_loss, vrm_inter_sample_loss
 

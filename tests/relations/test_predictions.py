@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Fixture
+from reference_values import Fixture
 
 from asterism import vrm_inter_class_loss, vrm_inter_sample_loss
 from asterism.relations import predictions

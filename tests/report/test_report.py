@@ -207,7 +207,7 @@ def ruin(path, name, content):
         ("result.json", b'{"measures": 3}', "result.json is damaged"),
         ("result.json", b'{"student": 3}', "result.json is damaged"),
         ("result.json", b'{"measures": [], "per_class": [{"class": "a"}]}', "damaged: KeyError"),
-        ("metrics.jsonl", b"[1, 2]\n", "metrics.jsonl is damaged: a line holds no object"),
+        ("metrics.jsonl", b"[1, 2]\n", "metrics.jsonl is damaged: a line has no step"),
         ("metrics.jsonl", b"{\n", "metrics.jsonl is damaged"),
         ("evaluation.npz", b"PK\x03\x04", "evaluation.npz is damaged"),
         ("config.yaml", b"a: [", "config.yaml is damaged"),

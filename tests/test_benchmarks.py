@@ -1,0 +1,37 @@
+"""Scripts of benchmarks/ run: a small piece of each that needs no data of its own."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_mnist_rrkd(tmp_path):
+    mnist_rrkd = script("mnist_rrkd")
+    generator = np.random.default_rng(0)
+    for name in ("train", "test"):
+        y = np.arange(300) % 10
+        # Bars at a height that is the class, in noise.
+        x = generator.integers(0, 100, (300, 28, 28), dtype=np.uint8)
+        x[np.arange(300), 2 * y + 3] = 255
+        np.savez(tmp_path / f"{name}.npz", x=x, y=y)
+    files = [str(tmp_path / f"{name}.npz") for name in ("train", "test")]
+    found = [
+        mnist_rrkd.run(*files, tmp_path, seed=seed, epochs=1, student_dropout=0.0)
+        for seed in (0, 1)
+    ]
+    assert found[0] != found[1]
+    assert found[0]["distilled by RRKD"] != found[0]["untrained"]
+    table = mnist_rrkd.as_markdown(found)
+    assert table.count("52,320") == 3
+    assert "| teacher | 108,736 | " in table
+    assert "The student has 48.1 % of the teacher's parameters." in table
