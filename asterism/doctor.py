@@ -17,7 +17,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine(
-    teacher: Model,
+    teacher: Model | None,
     student: Model,
     data: Any,
     *,

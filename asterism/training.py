@@ -95,8 +95,6 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
     baselines = {"untrained": copy.deepcopy(parts.student)}
     if choices["baseline"] is not None:
         baselines["without teacher"] = open_baseline(choices["baseline"], choices["student"])
-    if is_first() and not choices["resume"]:
-        warn(parts.case(run.path, choices["teacher_cache"], settings))
     with run.writing(resume=choices["resume"], overwrite=choices["overwrite"], first=is_first()):
         config = configuration(choices, parts.methods, settings)
         origin = provenance(parts.data, parts.teacher)
@@ -106,6 +104,8 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
                 return _as_it_is(run, parts)
         if is_first():
             run.write_config(config, origin)
+            if choices["check"] and not choices["resume"]:
+                warn(parts.case(run.path, choices["teacher_cache"], settings))
         fitted = fit(
             parts.student,
             parts.teacher,

@@ -3,61 +3,49 @@
 import sys
 from collections.abc import Callable
 
+import torch
+
 from asterism.augment import Views
-from asterism.checkup.finding import Case as Case
-from asterism.checkup.finding import Finding as Finding
-from asterism.checkup.finding import Severity as Severity
+from asterism.checkup.case import Case as Case
+from asterism.checkup.case import Finding as Finding
+from asterism.checkup.case import Severity as Severity
+from asterism.checkup.case import see
 from asterism.checkup.knowledge import check_knowledge
-from asterism.checkup.labels import check_classes, check_copies, check_range
-from asterism.checkup.networks import (
-    check_embeddings,
-    check_modes,
-    check_preprocessing,
-    check_sizes,
+from asterism.checkup.networks import check_embeddings, check_modes, check_sizes
+from asterism.checkup.preprocessing import check_entering, check_preprocessing
+from asterism.checkup.resources import (
+    check_cache,
+    check_disk,
+    check_memory,
+    check_terms,
+    check_time,
 )
-from asterism.checkup.resources import check_cache, check_disk, check_memory, check_time
-from asterism.checkup.sampling import see
-from asterism.checkup.terms import check_terms
+from asterism.checkup.samples import check_classes, check_copies, check_range
 from asterism.data.cache import TeacherCache
 from asterism.engine.rehearsal import rehearse
 from asterism.types import Outputs, Samples
 
-__all__ = ["Case", "Finding", "Severity", "check", "warn"]
+__all__ = ["Case", "Finding", "Severity", "check", "check_quickly", "warn"]
 
-# What the networks may take of the time before a training.
-SECONDS = 1.0
+# What the networks may take of the time: before a training, and when that is all there is to do.
+QUICKLY, SECONDS = 0.5, 20.0
 
 
+@torch.random.fork_rng(devices=[])
 def check(
     case: Case,
     *,
     cache: Callable[[Views], list[TeacherCache]] | None = None,
     anchors: tuple[Samples, Outputs] | None = None,
-    quickly: bool = False,
 ) -> list[Finding]:
-    """Look at everything.
+    """Look at everything: read many samples, prepare them in other ways, take a few steps.
 
     Args:
         case: The training.
         cache: What gives the outputs of a teacher that is only those.
         anchors: The anchor samples and what the teacher returns for them, for methods that ask.
-        quickly: Leave out what takes long: reading many samples from disk, and taking steps.
     """
-    sample = see(case, seconds=SECONDS if quickly else None)
-    findings = [
-        *check_sizes(case, sample),
-        *check_range(sample),
-        *check_classes(case),
-        *check_copies(case, read=not quickly),
-        *check_modes(case, sample),
-        *check_preprocessing(case, sample),
-        *check_embeddings(case, sample),
-        *check_knowledge(case, sample, thorough=not quickly),
-        *check_disk(case),
-        *check_cache(case),
-    ]
-    if quickly or any(finding.stops for finding in findings):
-        return findings
+    findings = _look(case, seconds=SECONDS, thorough=True)
     rehearsal = rehearse(
         case.student,
         case.teacher,
@@ -68,19 +56,43 @@ def check(
         cache=cache,
         anchors=anchors,
     )
-    found = (check_terms, check_memory, check_time)
-    return [*findings, *(finding for look in found for finding in look(case, rehearsal))]
+    findings += [*check_terms(case, rehearsal), *check_memory(case, rehearsal)]
+    return [*findings, *check_time(case, rehearsal)]
+
+
+@torch.random.fork_rng(devices=[])
+def check_quickly(case: Case) -> list[Finding]:
+    """Look at what takes a moment."""
+    return _look(case, seconds=QUICKLY, thorough=False)
+
+
+def _look(case: Case, *, seconds: float, thorough: bool) -> list[Finding]:
+    findings = [*check_classes(case), *check_copies(case, read=thorough)]
+    if sample := see(case, seconds=seconds):
+        looks = [check_sizes, check_range, check_modes, check_entering]
+        looks += [check_preprocessing] if thorough else []
+        looks += [check_embeddings, check_knowledge, check_cache]
+        findings += [finding for look in looks for finding in look(case, sample)]
+    return [*findings, *check_disk(case)]
 
 
 def warn(case: Case) -> None:
     """Look quickly before a training, and say on standard error what is not in order.
 
-    Raises:
-        ValueError: If no training can work with what was found.
+    Nothing that is found stops the training, nor does a check that fails on models or data that
+    nobody thought of.
     """
-    for finding in check(case, quickly=True):
-        said = f"{finding.subject}: {finding.found}. {finding.advice}".strip()
-        if finding.stops:
-            raise ValueError(f"{said} `asterism doctor` with the same options tells more.")
-        if finding.severity != "ok":
-            print(f"asterism: {finding.severity}: {said}", file=sys.stderr)
+    try:
+        findings = check_quickly(case)
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        print(f"asterism: the check before the training failed ({words})", file=sys.stderr)
+        return
+    told = [finding for finding in findings if finding.severity != "ok"]
+    for finding in told:
+        said = f"{finding.severity}: {finding.subject}: {finding.found}; {finding.advice}"
+        print(f"asterism: {said}", file=sys.stderr)
+    if told:
+        print(
+            "asterism: `asterism doctor` tells more; --no-check leaves this out.", file=sys.stderr
+        )

@@ -1,14 +1,16 @@
-"""Checks of what a training takes: memory, time, disk, and what a cache of the teacher holds."""
+"""Checks of what a training takes and does: disk, cache, memory, time, the pull of its terms."""
 
+import math
 import os
 import shutil
+import statistics
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from asterism.checkup.finding import Case, Finding, count, megabytes, share
+from asterism.checkup.case import Case, Finding, Sample, Severity, count, megabytes, share
 from asterism.engine.rehearsal import Rehearsal
 from asterism.models import weights_of
 from asterism.relations.budget import DEFAULT
@@ -17,23 +19,19 @@ from asterism.relations.budget import DEFAULT
 MOST = 0.8
 # A teacher that takes more than this share of the time is worth a cache.
 SLOW = 0.3
+# A term that pulls so many times harder, or weaker, than the task, and one that nobody can mean.
+HARD, ABSURD = 100.0, 10_000.0
 
 
 def check_disk(case: Case) -> list[Finding]:
     """See whether the run folder can be written, and has room for the checkpoints."""
-    folder = (case.out or Path("runs")).absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = _existing(case.out or Path("runs"))
     try:
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
     except OSError as error:
-        words = error.strerror or str(error)
-        return [
-            Finding(
-                "run folder", "wrong", f"cannot write into {folder}: {words}", "name another, --out."
-            )
-        ]  # fmt: skip
+        found = f"cannot write into {folder}: {error.strerror or error}"
+        return [Finding("run folder", "wrong", found, "name another with --out.")]
     weights = sum(x.nbytes for x in weights_of(case.student).values())
     heads = sum(x.nbytes for method in case.methods for x in method.state_dict().values())
     moments = 2 if case.settings.optimizer == "adamw" else 1
@@ -47,22 +45,47 @@ def check_disk(case: Case) -> list[Finding]:
     return [Finding("run folder", "ok", found, figures=figures)]
 
 
+def _existing(folder: Path) -> Path:
+    """Return the nearest folder above that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def check_cache(case: Case, sample: Sample) -> list[Finding]:
+    """Tell what a named cache of the teacher's outputs holds, and whether it has room to grow."""
+    if case.teacher_cache is None or case.teacher is None:
+        return []
+    source, folder = case.data.source, case.teacher_cache
+    views = 1 + max([0, *(method.views - 1 for method in case.methods)])
+    views *= 1 if source.kind == "text" else case.settings.epochs
+    width = sum(x.shape[1] for x in sample.outputs["teacher"] if x is not None)
+    whole = 4 * width * views * len(source)
+    marks = [np.fromfile(file, np.uint8) for file in sorted(folder.glob("*/view-*.filled"))]
+    known, rows = sum(int(x.sum()) for x in marks), sum(map(len, marks))
+    free = shutil.disk_usage(_existing(folder)).free
+    found = f"this training needs {megabytes(whole)} of {megabytes(free)} free, less what is there"
+    found += f": {count(known)} of {count(rows)} rows of {len(marks)} views" if marks else " (none)"
+    figures = {"need": whole, "free": free, "rows": rows, "known": known, "views": len(marks)}
+    if whole > free and known < rows:
+        advice = "make room, name another folder, or leave --teacher-cache out."
+        return [Finding("teacher cache", "look", found, advice, figures)]
+    return [Finding("teacher cache", "ok", found, figures=figures)]
+
+
 def check_memory(case: Case, rehearsal: Rehearsal) -> list[Finding]:
     """Compare the memory that a step took with what the machine has left."""
     device, parts = case.settings.device, dict(rehearsal.memory)
     peak = parts.pop("peak", 0)
     if device.type == "cuda":
         parts["blocks"] = int((case.settings.relation_memory or DEFAULT / 2**20) * 2**20)
-    need = max(sum(parts.values()), peak)
-    left = _left(device)
+    need, left = max(sum(parts.values()), peak), _left(device)
     listed = ", ".join(f"{name} {megabytes(size)}" for name, size in parts.items())
-    found = f"at least {megabytes(need)} ({listed}) of {megabytes(left)} on this {device.type}"
+    found = f"at least {megabytes(need)} ({listed}) of {megabytes(left)} free on this {device.type}"
     figures = {**parts, "need": need, "left": left}
-    if need > MOST * left:
-        severity = "wrong" if need > left else "look"
-        advice = "lower --batch-size; --relation-batch keeps the relations of the larger batch."
-        return [Finding("memory", severity, found, advice, figures)]  # type: ignore[arg-type]
-    return [Finding("memory", "ok", found, figures=figures)]
+    if need <= MOST * left:
+        return [Finding("memory", "ok", found, figures=figures)]
+    advice = "lower --batch-size; --relation-batch keeps the relations of the larger batch."
+    severity: Severity = "wrong" if need > left else "look"
+    return [Finding("memory", severity, found, advice, figures)]
 
 
 def _left(device: torch.device) -> int:
@@ -87,18 +110,16 @@ def check_time(case: Case, rehearsal: Rehearsal) -> list[Finding]:
     fetching = rehearsal.fetching / max(1, (os.cpu_count() or 1) if workers is None else workers)
     step = rehearsal.seconds + fetching
     taught = rehearsal.teaching / step if step else 0.0
-    figures = {
-        "step": step, "steps": rehearsal.steps, "seconds": rehearsal.steps * step, "teacher": taught
-    }  # fmt: skip
-    found = (
-        f"about {_duration(rehearsal.steps * step)}, validation apart: {rehearsal.steps:,} steps "
-        f"of {1000 * step:.0f} ms, the teacher's share {share(taught)}"
-    )
+    seconds = rehearsal.steps * step
+    figures = {"step": step, "steps": rehearsal.steps, "seconds": seconds, "teacher": taught}
+    found = f"about {_duration(seconds)} for {rehearsal.steps:,} steps of {1000 * step:.0f} ms"
+    found += f", {share(taught)} of it the teacher's" if taught else ""
+    found += "; validation comes on top"
+    advice = ""
     if taught > SLOW and case.teacher_cache is None:
         saved = _duration(rehearsal.steps * rehearsal.teaching)
         advice = f"--teacher-cache FOLDER saves each later run with these views about {saved}."
-        return [Finding("time", "ok", found, advice, figures)]
-    return [Finding("time", "ok", found, figures=figures)]
+    return [Finding("time", "ok", found, advice, figures)]
 
 
 def _duration(seconds: float) -> str:
@@ -107,16 +128,35 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def check_cache(case: Case) -> list[Finding]:
-    """Tell how much of the teacher's outputs a named cache folder holds."""
-    if case.teacher_cache is None or case.teacher is None:
-        return []
-    if not case.teacher_cache.is_dir():
-        return [Finding("teacher cache", "ok", f"{case.teacher_cache} is new: the run fills it")]
-    marks = sorted(case.teacher_cache.glob("*/view-*.filled"))
-    filled = [np.fromfile(file, np.uint8) for file in marks]
-    rows, known = sum(map(len, filled)), sum(int(x.sum()) for x in filled)
-    tables = len({file.parent for file in marks})
-    found = f"{count(known)} of {count(rows)} rows in {len(marks)} views of {tables} tables"
-    figures = {"rows": rows, "known": known, "views": len(marks), "tables": tables}
-    return [Finding("teacher cache", "ok", found, figures=figures)]
+def check_terms(case: Case, rehearsal: Rehearsal) -> list[Finding]:
+    """Compare the gradients of the terms for the student with the task's, or with each other."""
+    norms = rehearsal.norms
+    known = [norm for norm in norms.values() if math.isfinite(norm) and norm > 0]
+    beside, middle = "the task's", norms.get("task", 0.0)
+    if not (math.isfinite(middle) and middle > 0):
+        beside, middle = "the middle of all", statistics.geometric_mean(known) if known else 1.0
+    by_hand = case.settings.loss_weights == "given"
+    findings = []
+    for name, norm in norms.items():
+        value, ratio = rehearsal.terms[name], norm / middle
+        found = f"{value:.3g}, gradient {norm:.3g}"
+        found += "" if name == "task" else f", {count(ratio)} times {beside}"
+        figures = {"value": value, "gradient": norm, "ratio": ratio}
+        severity: Severity = "ok"
+        advice = ""
+        if not (math.isfinite(norm) and math.isfinite(value)):
+            severity, figures = "wrong", {}
+            advice = "find what is not finite: an embedding above says so, or the weight is huge."
+        elif norm == 0:
+            severity = "look"
+            advice = "it teaches nothing in this batch: is its weight 0, or the batch too small?"
+        elif by_hand and ratio > HARD:
+            severity = "wrong" if ratio > ABSURD else "look"
+            advice = "it drowns the others: let --loss-weights auto set its weight, or divide it "
+            advice += f"by about {count(ratio)}."
+        elif by_hand and ratio < 1 / HARD:
+            severity = "look"
+            advice = "it hardly counts: let --loss-weights auto set its weight, or multiply it by "
+            advice += f"about {count(1 / ratio)}."
+        findings.append(Finding(f"term {name}", severity, found, advice, figures))
+    return findings

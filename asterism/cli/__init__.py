@@ -10,7 +10,7 @@ from asterism.cli.mistakes import UsageError, choices
 VERBS = {
     "distill": "Distil a teacher into a student.",
     "train": "Train a model from labels: a teacher, or a baseline.",
-    "doctor": "Look at a training before it begins.",
+    "doctor": "Look at a distillation before it begins.",
     "evaluate": "Measure the student of a run again.",
     "report": "Write a page on what the students of runs kept.",
     "compare": "Print runs beside each other.",

@@ -1,7 +1,6 @@
 """`asterism doctor`."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -11,38 +10,43 @@ from rich.text import Text
 
 from asterism.cli.parser import parse
 from asterism.doctor import Finding, examine
+from asterism.recipe import distill
+
+# Options of distill that change nothing here: its command with the other verb is a command, too.
+IGNORED = ("resume", "overwrite", "check", "report", "baseline", "with_baselines")
 
 STYLES = {"ok": "green", "look": "yellow", "wrong": "bold red"}
 
 
 def run(arguments: Sequence[str]) -> int:
     """Look at a training before it begins; return 1 if something is wrong."""
-    needed = ("teacher", "student", "data")
-    options = parse(examine, arguments, required=needed, verb="doctor", formats=("table", "json"))
+    options = parse(
+        distill, arguments, required=("student", "data"), verb="doctor", formats=("table", "json")
+    )
     form = options.pop("format")
-    findings = examine(**options)
+    findings = examine(**{k: v for k, v in options.items() if k not in IGNORED})
     if form == "json":
-        json.dump([asdict(finding) for finding in findings], sys.stdout, indent=1)
-        print()
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        console = Console(width=None if Console().is_terminal else 160)
+        console = Console(width=None if Console().is_terminal else 120)
         console.print(_table(findings))
         console.print(_verdict(findings), highlight=False)
     return int(any(finding.severity == "wrong" for finding in findings))
 
 
 def _table(findings: Sequence[Finding]) -> Table:
-    table = Table()
-    for head in ("", "what", "found", "what to do"):
-        table.add_column(head, overflow="fold")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in findings:
-        state = Text(finding.severity, STYLES[finding.severity])
-        table.add_row(state, *map(Text, (finding.subject, finding.found, finding.advice)))
+        style = STYLES[finding.severity]
+        found = Text(finding.found)
+        if finding.advice:
+            found.append(f"\n→ {finding.advice}", style)
+        table.add_row(Text(finding.severity, style), Text(finding.subject), found)
     return table
 
 
 def _verdict(findings: Sequence[Finding]) -> str:
     wrong, look = (sum(f.severity == x for f in findings) for x in ("wrong", "look"))
     if not wrong and not look:
-        return "Nothing speaks against this training."
-    return f"{wrong or 'Nothing'} wrong, {look or 'nothing'} to look at."
+        return "\nNothing speaks against this training."
+    return f"\n{wrong or 'Nothing'} wrong, {look or 'nothing'} to look at."

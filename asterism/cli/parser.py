@@ -25,6 +25,8 @@ STRINGS = (
 )
 # Options without a value.
 SWITCHES = ("resume", "overwrite", "with_baselines")
+# Options that are on: --no-report.
+ON = ("check", "report")
 
 
 class Parser(ArgumentParser):
@@ -136,9 +138,9 @@ def parse(
             parser.add_argument(f"--{name}", type=str | None, help=text)
         elif name in SWITCHES:
             parser.add_argument(f"--{name}", action="store_true", help=text)
-        elif name == "report":
-            parser.add_argument("--report", action=ActionYesNo, default=True, help=text)
-    skip: set[str | int] = {*STRINGS, *SWITCHES, "report"}
+        elif name in ON:
+            parser.add_argument(f"--{name}", action=ActionYesNo, default=True, help=text)
+    skip: set[str | int] = {*STRINGS, *SWITCHES, *ON}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
     if isinstance(arguments, Mapping):
         checked = parser.parse_object(dict(arguments))

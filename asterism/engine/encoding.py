@@ -86,7 +86,11 @@ class Encoded:
         with _buffers_as_they_are(self.student) if again else nullcontext():
             for i, part in enumerate(self.outputs):
                 made = self._run(i) if self.kept is None else self.kept
-                rows = [x for x, leaf in zip(made, part, strict=True) if leaf is not None]
+                rows = [
+                    x
+                    for x, leaf in zip(made, part, strict=True)
+                    if x is not None and leaf is not None
+                ]
                 for slope, total in zip(slopes, sums, strict=True):
                     given = [next(slope) for _ in rows]
                     for p, gradient in zip(total, _gradients(rows, parameters, given), strict=True):

@@ -27,8 +27,8 @@ from asterism.engine.balance import Balance
 from asterism.engine.callbacks import Progress, Record
 from asterism.engine.checkpoints import Checkpoints, latest_state, read_state
 from asterism.engine.distiller import Distiller, Score
+from asterism.engine.networks import training_views
 from asterism.engine.settings import Settings
-from asterism.engine.views import training_views
 from asterism.methods.base import Method
 from asterism.relations.budget import relation_memory
 from asterism.run import Run

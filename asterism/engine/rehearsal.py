@@ -18,11 +18,10 @@ from asterism.data.cache import TeacherCache
 from asterism.data.ordering import training_order
 from asterism.engine.encoding import seed_step
 from asterism.engine.held import Held
-from asterism.engine.networks import Networks
+from asterism.engine.networks import Networks, training_views
 from asterism.engine.objective import Objective
 from asterism.engine.optimisation import make_optimizer
 from asterism.engine.settings import Settings
-from asterism.engine.views import training_views
 from asterism.methods.base import Method
 from asterism.relations.budget import relation_memory
 from asterism.types import Batch, Outputs, Samples, batch_on_device
@@ -148,7 +147,7 @@ class _Stage:
         found.norms = dict(zip(terms, norms, strict=True))
         found.terms = {name: float(term.detach()) for name, term in terms.items()}
         self.optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(terms.values())).sum())
         terms.clear()
         held.begin()
         with held.watching(), self.arithmetic:
@@ -176,7 +175,7 @@ class _Stage:
             encoded, made, taught, seen = self.networks.encode(batch, 0, self.key)
             terms = self._terms(made, taught, seen)
             self.optimizer.zero_grad()
-            torch.stack(list(terms.values())).sum().backward()
+            torch.autograd.backward(torch.stack(list(terms.values())).sum())
             encoded.backward()
             self.optimizer.step()
         return fetched - begun, self._now() - fetched, sum(teaching)

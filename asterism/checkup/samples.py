@@ -5,8 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from asterism.checkup.finding import Case, Finding, count, share
-from asterism.checkup.sampling import Sample
+from asterism.checkup.case import Case, Finding, Sample, count, share
 from asterism.data import Source
 
 # The largest class has so many times the samples of the smallest.
@@ -17,7 +16,7 @@ COPIES = 0.01
 READ, IN_MEMORY = 20_000, 100_000
 
 
-def check_range(sample: Sample) -> list[Finding]:
+def check_range(case: Case, sample: Sample) -> list[Finding]:
     """Look at the values of the pictures: models expect them in [0, 1]."""
     if not isinstance(sample.shown, Tensor):
         return []
