@@ -20,7 +20,7 @@ from asterism.checkup.resources import (
     check_terms,
     check_time,
 )
-from asterism.checkup.samples import check_classes, check_copies, check_range
+from asterism.checkup.samples import check_classes, check_contents, check_range
 from asterism.data.cache import TeacherCache
 from asterism.engine.rehearsal import rehearse
 from asterism.types import Outputs, Samples
@@ -67,12 +67,13 @@ def check_quickly(case: Case) -> list[Finding]:
 
 
 def _look(case: Case, *, seconds: float, thorough: bool) -> list[Finding]:
-    findings = [*check_classes(case), *check_copies(case, read=thorough)]
+    findings = [*check_classes(case), *check_contents(case, read=thorough)]
     if sample := see(case, seconds=seconds):
-        looks = [check_sizes, check_range, check_modes, check_entering]
-        looks += [check_preprocessing] if thorough else []
-        looks += [check_embeddings, check_knowledge, check_cache]
-        findings += [finding for look in looks for finding in look(case, sample)]
+        for look in (check_sizes, check_range, check_modes, check_entering):
+            findings += look(case, sample)
+        findings += check_preprocessing(case, sample, thorough=thorough)
+        for look in (check_embeddings, check_knowledge, check_cache):
+            findings += look(case, sample)
     return [*findings, *check_disk(case)]
 
 

@@ -10,8 +10,8 @@ from asterism.types import Outputs
 
 # Outputs of the same samples may differ by so much in other company: rounding, padding of texts.
 SAME = 1e-2
-# Fewer directions than this carry no relations.
-FEWEST = 2.0
+# Fewer directions than this carry no relations; a deep student may begin with little more than one.
+FEWEST, FEWEST_UNTRAINED = 2.0, 1.1
 
 
 def check_sizes(case: Case, sample: Sample) -> list[Finding]:
@@ -88,7 +88,7 @@ def _embedding(name: str, outputs: Outputs) -> Finding:
         severity = "wrong"
         advice = "it has collapsed, and there are no relations to learn from: check its weights, "
         advice += "its input, and which layer the embedding is."
-    elif rank < FEWEST and width > 1:
+    elif rank < FEWEST_UNTRAINED and width > 1:
         severity = "look"
         advice = "it begins collapsed: check its initial weights and which layer the embedding is."
     elif name == "teacher" and (2 * dead > width or 2 * distinct < len(rows)):

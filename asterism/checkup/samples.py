@@ -1,19 +1,20 @@
-"""Checks of the data: range of the pictures, classes, samples that come twice."""
+"""Checks of the data: range of the pictures, classes, samples that cannot be read or repeat."""
 
 import hashlib
+import time
 
 import torch
 from torch import Tensor
 
-from asterism.checkup.case import Case, Finding, Sample, count, share
+from asterism.checkup.case import Case, Finding, Sample, Severity, count, share
 from asterism.data import Source
 
 # The largest class has so many times the samples of the smallest.
 UNEVEN = 10
 # More copies than this share of the samples are too many.
 COPIES = 0.01
-# Samples that are read to look for copies; those in memory are all looked at.
-READ, IN_MEMORY = 20_000, 100_000
+# How many samples of training and of validation are read, and for how long.
+MOST, SECONDS = 100_000, 10.0
 
 
 def check_range(case: Case, sample: Sample) -> list[Finding]:
@@ -21,26 +22,19 @@ def check_range(case: Case, sample: Sample) -> list[Finding]:
     if not isinstance(sample.shown, Tensor):
         return []
     low, high = float(sample.shown.min()), float(sample.shown.max())
-    figures = {"low": low, "high": high}
     found = f"pixels from {low:.3g} to {high:.3g}"
+    severity: Severity = "ok"
+    advice = ""
     if low < -0.01 or high > 1.01:
-        why = "pixels from 0 to 255" if low >= 0 else "a normalisation"
-        return [
-            Finding(
-                "pictures", "wrong", f"{found}: it looks like {why}",
-                "models take pictures in [0, 1] and normalise by themselves: give uint8 pictures, "
-                "or take that transform out of the dataset.", figures,
-            )
-        ]  # fmt: skip
-    if high < 0.1:
-        return [
-            Finding(
-                "pictures", "look", f"{found}: nearly black",
-                "uint8 pictures reach 255: multiply them if theirs end at a smaller number.",
-                figures,
-            )
-        ]  # fmt: skip
-    return [Finding("pictures", "ok", found, figures=figures)]
+        severity = "wrong"
+        found += ": it looks like " + ("pixels from 0 to 255" if low >= 0 else "a normalisation")
+        advice = "models take pictures in [0, 1] and normalise by themselves: give uint8 pictures, "
+        advice += "or take that transform out of the dataset."
+    elif high < 0.1:
+        severity = "look"
+        found += ": nearly black"
+        advice = "uint8 pictures reach 255: multiply them if theirs end at a smaller number."
+    return [Finding("pictures", severity, found, advice, {"low": low, "high": high})]
 
 
 def check_classes(case: Case) -> list[Finding]:
@@ -51,31 +45,25 @@ def check_classes(case: Case) -> list[Finding]:
     sizes = torch.bincount(source.targets[case.data.train], minlength=case.data.classes)
     present = sizes[sizes > 0]
     least, most = int(present.min()), int(present.max())
-    figures = {"classes": len(sizes), "least": least, "most": most}
     found = f"{len(sizes)} classes with {count(least)} to {count(most)} training samples"
-    names = source.names or ()
-    if missing := [names[i] for i in torch.nonzero(sizes == 0).flatten().tolist()]:
-        shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        return [
-            Finding(
-                "labels", "look", f"{found}; {len(missing)} without any: {shown}",
-                "check the numbering (from 0 on) and the names of the classes.",
-                {**figures, "missing": len(missing)},
-            )
-        ]  # fmt: skip
-    if most > UNEVEN * least:
-        return [
-            Finding(
-                "labels", "look", found,
-                "if rare classes matter, compose the batches by class (--samples-per-class).",
-                figures,
-            )
-        ]  # fmt: skip
-    return [Finding("labels", "ok", found, figures=figures)]
+    names = source.names or [str(i) for i in range(len(sizes))]
+    missing = [names[i] for i in torch.nonzero(sizes == 0).flatten().tolist()]
+    severity: Severity = "ok"
+    advice = ""
+    if missing:
+        severity = "look"
+        found += f"; {len(missing)} without any: {', '.join(missing[:3])}"
+        found += ", …" if len(missing) > 3 else ""
+        advice = "check the numbering (from 0 on) and the names of the classes."
+    elif most > UNEVEN * least:
+        severity = "look"
+        advice = "if rare classes matter, compose the batches by class (--samples-per-class)."
+    figures = {"classes": len(sizes), "least": least, "most": most, "missing": len(missing)}
+    return [Finding("labels", severity, found, advice, figures)]
 
 
-def check_copies(case: Case, *, read: bool) -> list[Finding]:
-    """Look for equal samples, above all for validation samples that are training samples.
+def check_contents(case: Case, *, read: bool) -> list[Finding]:
+    """Look for samples that cannot be read, and for equal ones in training and validation.
 
     Args:
         case: The training.
@@ -84,44 +72,49 @@ def check_copies(case: Case, *, read: bool) -> list[Finding]:
     data = case.data
     other = data.validation_source or data.source
     in_memory = all(getattr(s, "images", None) is not None for s in (data.source, other))
-    limit = IN_MEMORY if in_memory or data.source.kind == "text" else READ if read else 0
-    if not limit:
+    if data.source.augmented or not (read or in_memory or data.source.kind == "text"):
         return []
-    train, validation = data.train[:limit], data.validation[:limit]
-    ours, theirs = _digests(data.source, train), _digests(other, validation)
-    if not ours or not theirs:
-        return []
-    copies = len(ours) - len(set(ours.values()))
-    known = set(ours.values())
-    leaked = sum(digest in known for digest in theirs.values())
+    ours, broken = _digests(data.source, data.train[:MOST])
+    theirs, broken_too = _digests(other, data.validation[:MOST])
+    findings = []
+    if broken := (*broken, *broken_too):
+        names = ", ".join(broken[:3]) + (", …" if len(broken) > 3 else "")
+        looked_at = len(ours) + len(theirs) + len(broken)
+        found = f"{count(len(broken))} of {count(looked_at)} samples: {names}"
+        advice = "they are left out and named; --on-broken stop refuses such data."
+        findings.append(Finding("unreadable", "look", found, advice, {"unreadable": len(broken)}))
+    known = set(ours)
+    copies, leaked = len(ours) - len(known), sum(digest in known for digest in theirs)
     figures = {"looked_at": len(ours) + len(theirs), "copies": copies, "leaked": leaked}
     found = (
         f"{count(copies)} of {count(len(ours))} training samples repeat another; "
         f"{count(leaked)} of {count(len(theirs))} validation samples are training samples"
     )
+    severity: Severity = "ok"
+    advice = ""
     if leaked:
-        return [
-            Finding(
-                "copies", "wrong" if leaked >= COPIES * len(theirs) else "look", found,
-                "validation then rewards memory: remove copies before the split.", figures,
-            )
-        ]  # fmt: skip
-    if copies > COPIES * len(ours):
+        severity = "wrong" if leaked >= COPIES * len(theirs) else "look"
+        advice = "validation then rewards memory: remove copies before the split."
+    elif copies > COPIES * len(ours):
+        severity = "look"
         advice = f"{share(copies / len(ours))} of an epoch teach nothing new: remove them."
-        return [Finding("copies", "look", found, advice, figures)]
-    return [Finding("copies", "ok", found, figures=figures)]
+    return [*findings, Finding("copies", severity, found, advice, figures)]
 
 
-def _digests(source: Source, rows: Tensor) -> dict[int, bytes]:
-    """Return a hash of each sample that can be read, by row."""
-    found: dict[int, bytes] = {}
-    for some in torch.split(rows, 1024):
+def _digests(source: Source, rows: Tensor) -> tuple[list[bytes], tuple[str, ...]]:
+    """Return a hash of each sample that can be read, and the names of those that cannot."""
+    found: list[bytes] = []
+    broken: dict[str, None] = {}
+    begun = time.perf_counter()
+    for some in torch.split(rows, 256):
         batch = source.__getitems__(some.tolist())
         view = batch.views[0]
         raw = [x.encode() for x in view] if isinstance(view, list) else map(_bytes, view)
-        digests = (hashlib.blake2b(x, digest_size=16).digest() for x in raw)
-        found |= dict(zip(batch.index.tolist(), digests, strict=True))
-    return found
+        found += [hashlib.blake2b(x, digest_size=16).digest() for x in raw]
+        broken |= dict.fromkeys(batch.broken)
+        if time.perf_counter() - begun > SECONDS:
+            break
+    return found, tuple(broken)
 
 
 def _bytes(picture: Tensor) -> bytes:
