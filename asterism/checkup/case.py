@@ -135,8 +135,9 @@ def seen_by(model: nn.Module, samples: Samples) -> Outputs:
     """Return what a network in eval mode makes of samples, in float32 on the CPU."""
     with evaluating(model):
         made = model(on_device(samples, device_of(model)))
-    logits = None if made.logits is None else made.logits.float().cpu()
-    return Outputs(made.embedding.float().cpu(), logits)
+    embedding, logits = (None if x is None else x.detach().float().cpu() for x in made)
+    assert embedding is not None
+    return Outputs(embedding, logits)
 
 
 def _choose_rows(data: Data) -> Tensor:

@@ -124,7 +124,9 @@ def check_knowledge(case: Case, sample: Sample) -> list[Finding]:
 def _judge(known: Knowledge) -> tuple[Severity, str]:
     """Return severity and advice."""
     if known.accuracy is not None and (known.matched or 0) > known.accuracy + GAIN:
-        theirs, ours = next((pair for pair in known.order.items() if pair[0] != pair[1]), (0, 0))
+        moved = [(theirs, ours) for theirs, ours in known.order.items() if theirs != ours]
+        regular = [pair for pair in moved if pair[1] - pair[0] == known.shift]
+        theirs, ours = (regular or moved)[0]
         example = f"its class {theirs} is the data's {ours}"
         if known.shift:
             by = "one" if abs(known.shift) == 1 else str(abs(known.shift))

@@ -58,17 +58,16 @@ def check_cache(case: Case, sample: Sample) -> list[Finding]:
     views = 1 + max([0, *(method.views - 1 for method in case.methods)])
     views *= 1 if source.kind == "text" else case.settings.epochs
     width = sum(x.shape[1] for x in sample.outputs["teacher"] if x is not None)
-    whole = 4 * width * views * len(source)
     marks = [np.fromfile(file, np.uint8) for file in sorted(folder.glob("*/view-*.filled"))]
     known, rows = sum(int(x.sum()) for x in marks), sum(map(len, marks))
+    need = max(0, 4 * width * (views * len(source) - known))
     free = shutil.disk_usage(_existing(folder)).free
-    found = f"this training needs {megabytes(whole)} of {megabytes(free)} free, less what is there"
-    found += f": {count(known)} of {count(rows)} rows of {len(marks)} views" if marks else " (none)"
-    figures = {"need": whole, "free": free, "rows": rows, "known": known, "views": len(marks)}
-    if whole > free and known < rows:
-        advice = "make room, name another folder, or leave --teacher-cache out."
-        return [Finding("teacher cache", "look", found, advice, figures)]
-    return [Finding("teacher cache", "ok", found, figures=figures)]
+    found = f"{count(known)} of {count(rows)} rows of {len(marks)} views" if marks else "empty"
+    found += f"; this training may add {megabytes(need)}, and {megabytes(free)} are free"
+    figures = {"need": need, "free": free, "rows": rows, "known": known, "views": len(marks)}
+    severity: Severity = "ok" if need <= free else "look"
+    advice = "make room, name another folder, or leave --teacher-cache out." if need > free else ""
+    return [Finding("teacher cache", severity, found, advice, figures)]
 
 
 def check_memory(case: Case, rehearsal: Rehearsal) -> list[Finding]:
