@@ -98,12 +98,9 @@ def _best_order(predicted: Tensor, target: Tensor) -> dict[int, int]:
 def check_knowledge(case: Case, sample: Sample) -> list[Finding]:
     """See whether the teacher knows what the labels say."""
     classes, target = case.data.classes, sample.target
-    if (
-        case.teacher is None
-        or classes is None
-        or target is None
-        or len(target.bincount().nonzero()) < 2
-    ):
+    if case.teacher is None or classes is None or target is None:
+        return []
+    if len(target.bincount().nonzero()) < 2:
         return []
     outputs = sample.outputs["teacher"]
     if not all(x.isfinite().all() for x in outputs if x is not None):
@@ -123,8 +120,10 @@ def check_knowledge(case: Case, sample: Sample) -> list[Finding]:
 
 def _judge(known: Knowledge) -> tuple[Severity, str]:
     """Return severity and advice."""
-    if known.accuracy is not None and (known.matched or 0) > known.accuracy + GAIN:
-        moved = [(theirs, ours) for theirs, ours in known.order.items() if theirs != ours]
+    matched = known.matched or 0
+    moved = [(theirs, ours) for theirs, ours in known.order.items() if theirs != ours]
+    gained = known.accuracy is not None and matched > known.accuracy + GAIN
+    if gained and moved and not known.like_chance(matched):
         regular = [pair for pair in moved if pair[1] - pair[0] == known.shift]
         theirs, ours = (regular or moved)[0]
         example = f"its class {theirs} is the data's {ours}"
@@ -132,7 +131,7 @@ def _judge(known: Knowledge) -> tuple[Severity, str]:
             by = "one" if abs(known.shift) == 1 else str(abs(known.shift))
             return "wrong", f"labels are off by {by} ({example}): {REORDER}"
         return "wrong", f"its classes come in another order than the data's ({example}): {REORDER}"
-    best = max(known.accuracy or 0, known.matched or 0)
+    best = max(known.accuracy or 0, matched)
     has_scores = known.matched is not None
     if known.like_chance(known.recall) and known.like_chance(best):
         return "wrong", f"it knows nothing of these classes: {PREPARE}."
