@@ -15,6 +15,11 @@ def half_nan(rows):
     return torch.where(torch.arange(len(rows))[:, None] % 2 == 0, rows, torch.nan)
 
 
+def often_wrong(outputs):
+    rows = [x.roll(i % 10) if i % 5 < 4 else x for i, x in enumerate(outputs.logits)]
+    return Outputs(outputs.embedding, torch.stack(rows))
+
+
 def of_this_batch(x):
     return (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True)
 
@@ -48,6 +53,11 @@ FAULTS = {
         {"after": lambda o: Outputs(o.embedding, o.embedding.new_ones(len(o.embedding), 10))},
         "teacher's knowledge", "wrong", "its embedding knows the classes and its scores do not",
     ),
+    "blind": (
+        {"before": torch.zeros_like}, "teacher's knowledge", "wrong",
+        "it knows nothing of these classes",
+    ),
+    "weak": ({"after": often_wrong}, "teacher's knowledge", "look", "a weak teacher"),
     "divided twice": (
         {"before": lambda x: x / 255}, "teacher's input", "wrong", "it divides by 255 once more",
     ),
