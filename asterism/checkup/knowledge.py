@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from asterism.checkup.case import Case, Finding, Sample, Severity, share
@@ -35,7 +34,8 @@ class Knowledge:
         recall: Share of samples whose nearest neighbour is of their class.
         matched: Accuracy under the best order of the classes: found on one half of the samples,
             measured on the other, so that chance gains nothing. None without scores.
-        order: That order, found on all samples: the data's class of each of the network's.
+        order: That order, found on all samples: the data's class of each of the network's. Empty
+            where no order could gain much.
         classes: Number of the data's classes.
         chance: Accuracy and recall of a guess.
         samples: Number of samples.
@@ -74,6 +74,8 @@ def knowledge(outputs: Outputs, target: Tensor, classes: int) -> Knowledge:
     accuracy = None
     if outputs.logits.shape[1] == classes:
         accuracy = float(classification(outputs.logits, target).top1 or 0)
+    if accuracy is not None and accuracy > 1 - GAIN:  # no other order could gain enough
+        return Knowledge(accuracy, recall, accuracy, {}, classes, chance, len(target))
     predicted = outputs.logits.argmax(1)
     right = 0
     halves = slice(0, None, 2), slice(1, None, 2)
@@ -87,6 +89,8 @@ def knowledge(outputs: Outputs, target: Tensor, classes: int) -> Knowledge:
 
 def _best_order(predicted: Tensor, target: Tensor) -> dict[int, int]:
     """Return the data's class of each of the network's classes, so that most samples are right."""
+    from scipy.optimize import linear_sum_assignment  # here: it takes long to import
+
     theirs, p = torch.unique(predicted, return_inverse=True)
     ours, t = torch.unique(target, return_inverse=True)
     counts = torch.bincount(p * len(ours) + t, minlength=len(theirs) * len(ours))
