@@ -27,7 +27,12 @@ MAPS: dict[str, Callable[[Tensor, Tensor], Affine]] = {"procrustes": procrustes,
 Teaching = Callable[[Source, Tensor], Tensor]
 
 
-def align(run: str | Path, *, to: str | Path = "teacher") -> dict[str, Any]:
+def align(
+    run: str | Path,
+    *,
+    to: str | Path = "teacher",
+    factory: str | Callable[..., nn.Module] | None = None,
+) -> dict[str, Any]:
     """Fit the map that lets a run's student search an index of its teacher's embeddings.
 
     Two maps are tried, an orthogonal one (with scale and translation) and a ridge regression; the
@@ -37,7 +42,8 @@ def align(run: str | Path, *, to: str | Path = "teacher") -> dict[str, Any]:
     Args:
         run: The run folder of a distillation.
         to: `teacher`, or an .npy file with the embeddings of the run's training data (one row for
-            each sample of the source, in its order).
+            each sample of the source, in its order), or a teacher of your own code, named again.
+        factory: For a student built by your own code, see `asterism.load`.
 
     Returns:
         What `aligner.json` and the key `aligner` of `result.json` hold: the kind of map, what
@@ -48,8 +54,10 @@ def align(run: str | Path, *, to: str | Path = "teacher") -> dict[str, Any]:
         ValueError: If the run has no teacher that can be opened, or the file does not fit.
     """
     begun = time.perf_counter()
-    folder, opened = Run(run), reopen(run)
-    teaching = _teacher(opened, folder) if str(to) == "teacher" else _file(Path(to), opened.data)
+    from_file = Path(to).suffix == ".npy"
+    named = None if from_file or str(to) == "teacher" else str(to)
+    folder, opened = Run(run), reopen(run, factory=factory, teacher=named)
+    teaching = _file(Path(to), opened.data) if from_file else _teacher(opened, folder)
     rows = opened.data.train
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))][:ROWS]
     student, teacher, _, _ = _pair(opened, opened.data.source, rows, teaching)
@@ -64,7 +72,7 @@ def align(run: str | Path, *, to: str | Path = "teacher") -> dict[str, Any]:
         if not chosen or list(held_out[kind].values()) > list(held_out[chosen].values()):
             chosen = kind
     fitted = MAPS[chosen](student, teacher)
-    quality, searched, split = _quality(opened, teaching, fitted, from_file=str(to) != "teacher")
+    quality, searched, split = _quality(opened, teaching, fitted, from_file=from_file)
     card = {
         "to": str(to),
         "kind": chosen,
@@ -89,8 +97,8 @@ def _teacher(opened: Reopened, folder: Run) -> Teaching:
     teacher: nn.Module | None = opened.teacher
     if teacher is None:
         raise ValueError(
-            f"{folder.path} has no teacher that can be opened again: give its embeddings of the "
-            "training data, --to FILE.npy."
+            f"{folder.path} names no teacher that can be opened again: name one of your own code, "
+            "--to FILE.py:FACTORY, or give its embeddings of the training data, --to FILE.npy."
         )
     return lambda source, rows: outputs_on(teacher, source, rows)[0].embedding
 

@@ -20,8 +20,8 @@ class Reopened(NamedTuple):
     Attributes:
         data: Its data.
         student: Its student.
-        teacher: Its teacher; None if it had none, or one of the user's own code: nothing named in
-            a run folder is imported.
+        teacher: Its teacher; None if it had none, or one of the user's own code that was not named
+            again: nothing named in a run folder is imported.
     """
 
     data: Data
@@ -34,6 +34,7 @@ def reopen(
     *,
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
+    teacher: str | nn.Module | None = None,
 ) -> Reopened:
     """Open a run's data and models again.
 
@@ -41,6 +42,8 @@ def reopen(
         run: The run folder.
         data: Other test data, as `distill` takes them; by default the run's own.
         factory: For a student built by your own code, see `asterism.load`.
+        teacher: The teacher, as `distill` takes it; by default the run's own, if it is none of
+            your own code.
 
     Raises:
         FileNotFoundError: If there is no such run.
@@ -68,10 +71,11 @@ def reopen(
         image_size=config["image_size"],
     )
     opened.refuse_useless(use_labels=False, broken=False)
-    named = config.get("teacher") or ""
-    own = ".py:" in named.partition("?")[0] or named.startswith("python:")
-    teacher = open_teacher(named, opened) if named and not own else None
-    return Reopened(opened, student, teacher)
+    if teacher is None:
+        named = config.get("teacher") or ""
+        own = ".py:" in named.partition("?")[0] or named.startswith("python:")
+        teacher = None if own else named or None
+    return Reopened(opened, student, None if teacher is None else open_teacher(teacher, opened))
 
 
 def evaluate(
@@ -79,6 +83,7 @@ def evaluate(
     *,
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
+    teacher: str | nn.Module | None = None,
 ) -> Result:
     """Measure the student of a finished run again, beside its teacher.
 
@@ -86,11 +91,12 @@ def evaluate(
         run: The run folder.
         data: Other data to measure it on, as `distill` takes them; by default the run's own.
         factory: For a student built by your own code, see `asterism.load`.
+        teacher: For a teacher that is your own code: the teacher, as `distill` takes it.
 
     Raises:
         FileNotFoundError: If there is no such run.
         ValueError: If its models or data cannot be opened any more.
     """
-    opened = reopen(run, data=data, factory=factory)
+    opened = reopen(run, data=data, factory=factory, teacher=teacher)
     found, _ = assess(opened.student, opened.teacher, opened.data)
     return Result(Path(run), opened.student, {**found, "broken": opened.data.broken()})

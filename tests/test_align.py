@@ -72,7 +72,7 @@ def test_says_what_it_needs(distilled, tmp_path, capsys):
     run = distilled / "run"
     with pytest.raises(FileNotFoundError, match="is no run folder"):
         align(tmp_path)
-    with pytest.raises(ValueError, match="has no teacher that can be opened again"):
+    with pytest.raises(ValueError, match="names no teacher that can be opened again"):
         align(distilled / "teacher")
     with pytest.raises(FileNotFoundError, match=r"no embeddings at nowhere\.npy"):
         align(run, to="nowhere.npy")

@@ -8,6 +8,7 @@ from torch.utils.data import TensorDataset
 
 import asterism
 from asterism import RKD, recipe
+from asterism.align import align
 from asterism.cli import main
 from asterism.models.own import import_factory
 from asterism.run import RunError
@@ -74,7 +75,16 @@ def test_an_own_student_teaches_and_goes_on(file, trained, tmp_path):
     torch.testing.assert_close(result.student(images), trained.student(images))
     teacher = result.evaluation["teacher"]["classification"]["top1"]
     assert teacher == result.accuracy == trained.accuracy
-    assert recipe.evaluate(result.run, factory=f"{file}:make").accuracy == trained.accuracy
+    # A run folder's word is not taken for code: the teacher is named again, or left out.
+    again = recipe.evaluate(result.run, factory=f"{file}:make")
+    assert again.accuracy == trained.accuracy
+    assert "no teacher was given" in again.evaluation["headline"]
+    again = recipe.evaluate(result.run, factory=f"{file}:make", teacher=name)
+    assert again.evaluation["headline"].startswith("The student keeps 100 % of the teacher's")
+    with pytest.raises(ValueError, match="names no teacher that can be opened again"):
+        align(result.run, factory=f"{file}:make")
+    found = align(result.run, factory=f"{file}:make", to=name)
+    assert found["quality"]["item_recall@1"]["value"] > 0.95
 
 
 def test_a_student_goes_on_from_an_earlier_run(tmp_path):

@@ -52,8 +52,8 @@ def _alone(of: Any) -> str:
         if value is not None:
             what = name if k is None else f"{name}@{k}"
             return (
-                f"The model reaches {value:.1f} % {what} with {parameters:,.0f} parameters; there "
-                "is no teacher to compare it with."
+                f"The model reaches {value:.1f} % {what} with {parameters:,.0f} parameters; no "
+                "teacher was given to compare it with."
             )
     return "There are neither labels nor a teacher to measure the model by."
 

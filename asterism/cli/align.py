@@ -16,10 +16,16 @@ def run(arguments: Sequence[str]) -> None:
         "--to",
         type=str,
         default="teacher",
-        help="teacher, or an .npy file with embeddings of the run's training data.",
+        help="teacher; or an .npy file with embeddings of the run's training data; or a teacher of "
+        "your own code, path/to/file.py:factory.",
+    )
+    parser.add_argument(
+        "--factory",
+        type=str | None,
+        help="For a student of your own: path/to/file.py:factory, which builds it.",
     )
     options = parser.parse_args(list(arguments))
-    found = align(options.run, to=options.to)
+    found = align(options.run, to=options.to, factory=options.factory)
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     console.print(
         f"{options.run}/aligner.safetensors: a {found['kind']} map from {found['student_dim']} to "

@@ -19,5 +19,10 @@ def run(arguments: Sequence[str]) -> None:
         type=str | None,
         help="For a student of your own: path/to/file.py:factory, which builds it.",
     )
+    parser.add_argument(
+        "--teacher",
+        type=str | None,
+        help="The teacher, if it is your own code: nothing that a run folder names is run.",
+    )
     options = parser.parse_args(list(arguments))
-    show(evaluate(options.run, data=options.data, factory=options.factory))
+    show(evaluate(options.run, data=options.data, factory=options.factory, teacher=options.teacher))

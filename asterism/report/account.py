@@ -129,11 +129,7 @@ def read_account(path: Path, name: str) -> Account:
         classes = tuple(_class(c) for c in result.get("per_class") or ())
         rows, drawn = finite(result.get("rows")), result.get("sampling") or {}
         sampling = {key: finite(drawn.get(key)) for key in _SAMPLING}
-        if not all(isinstance(line, dict) for line in metrics):
-            raise RunError(f"{run.path / 'metrics.jsonl'} is damaged: a line holds no object.")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, RunError):
-            raise
         raise RunError(f"{run.path / 'result.json'} is damaged: {error!r}.") from error
     headline = None if headline is None else str(headline)
     order = sorted(measures, key=lambda m: GROUPS.index(m.group))

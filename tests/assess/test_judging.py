@@ -164,8 +164,8 @@ def test_without_a_teacher_or_labels(taught):
     found, by_key = judged(seen(rows, logits), None, costs=costs)
     accuracy = by_key["accuracy", None]["student"]["value"]
     assert found["headline"] == (
-        f"The model reaches {accuracy:.1f} % accuracy with 100 parameters; there is no teacher to "
-        "compare it with."
+        f"The model reaches {accuracy:.1f} % accuracy with 100 parameters; no teacher was given "
+        "to compare it with."
     )
     assert by_key["accuracy", None]["teacher"] is None
     assert "fidelity" not in found

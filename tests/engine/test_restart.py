@@ -22,9 +22,9 @@ from asterism.recipe import train
 
 COMMAND = [sys.executable, "-m", "asterism", "distill", "--data", "digits", "--student", "mlp"]
 # Every kind of state: banks and heads, a ramp, momentum, an average, two views, a schedule.
-OPTIONS = """--method+ RRD --method.bank_size 300 --method.dim 16
-    --method+ VRM --method.ramp_steps 30 --epochs 3 --batch-size 32 --ema 0.9 --clip 5
-    --checkpoint-steps 4 --log-every 3 --keep last""".split()
+STATE = """--method+ RRD --method.bank_size 300 --method.dim 16
+    --method+ VRM --method.ramp_steps 30 --ema 0.9 --clip 5""".split()
+OPTIONS = "--epochs 3 --batch-size 32 --checkpoint-steps 4 --log-every 3 --keep last".split()
 
 
 @pytest.fixture(scope="module")
@@ -65,32 +65,34 @@ def same(one, two):
 
 def test_killed_and_asked_to_end_it_goes_on_to_the_same_bits(teacher, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    finish(start(teacher, whole))
-    code, _ = interrupt(start(teacher, parts), parts, signal.SIGKILL, after=9)
+    finish(start(teacher, whole, *STATE))
+    code, _ = interrupt(start(teacher, parts, *STATE), parts, signal.SIGKILL, after=9)
     assert code == -signal.SIGKILL
     begun = without_speed(parts)
-    code, said = interrupt(
-        start(teacher, parts, "--resume"), parts, signal.SIGTERM, after=len(begun) + 5
-    )
+    again = start(teacher, parts, *STATE, "--resume")
+    code, said = interrupt(again, parts, signal.SIGTERM, after=len(begun) + 5)
     assert code == 128 + signal.SIGTERM
     assert "asked to end (SIGTERM) at step" in said
     assert "--resume goes on" in said
-    finish(start(teacher, parts, "--resume"))
+    finish(start(teacher, parts, *STATE, "--resume"))
     same(whole, parts)
 
 
 @pytest.mark.slow
-def test_twenty_kills(teacher, tmp_path):
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("methods", [[], STATE], ids=["the default", "RRD and VRM"])
+def test_twenty_kills(teacher, tmp_path, methods):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    finish(start(teacher, whole))
+    finish(start(teacher, whole, *methods))
     lines = len(without_speed(whole))
     draw = random.Random(0)
     for kill in range(20):
         after = 1 + kill * (lines - 2) // 20 + draw.randint(0, 1)
         options = ["--resume"] if kill else []
-        code, said = interrupt(start(teacher, parts, *options), parts, signal.SIGKILL, after=after)
+        begun = start(teacher, parts, *methods, *options)
+        code, said = interrupt(begun, parts, signal.SIGKILL, after=after)
         assert code in (0, -signal.SIGKILL), said
-    finish(start(teacher, parts, "--resume"))
+    finish(start(teacher, parts, *methods, "--resume"))
     same(whole, parts)
 
 
