@@ -1,6 +1,7 @@
 """Tests for asterism/checkup/resources.py: terms, memory, disk, time, cache."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from faulty import DIGITS, Changed, by_subject
@@ -8,6 +9,8 @@ from faulty import DIGITS, Changed, by_subject
 from asterism import KD, RKD, recipe
 from asterism.checkup import resources
 from asterism.doctor import examine
+from asterism.engine import Settings
+from asterism.engine.rehearsal import Rehearsal
 
 
 @pytest.mark.parametrize(
@@ -51,9 +54,15 @@ def test_what_the_machine_lacks(run, tmp_path, monkeypatch):
 
 def test_a_slow_teacher_is_worth_a_cache_and_the_cache_is_told_of(run, teacher, tmp_path):
     slow = Changed(teacher, before=lambda x: time.sleep(0.02) or x)
-    found = by_subject(examine(slow, "mlp", "digits", **DIGITS))["time"]
-    assert found.figures["teacher"] > resources.SLOW
-    assert "--teacher-cache FOLDER saves" in found.advice
+    figures = by_subject(examine(slow, "mlp", "digits", **DIGITS))["time"].figures
+    assert figures["teacher"] * figures["step"] >= 0.02
+    case = SimpleNamespace(settings=Settings(workers=0), teacher_cache=None)
+    for teaching, advice in ((0.6, "--teacher-cache FOLDER saves each later run"), (0.2, "")):
+        rehearsal = Rehearsal(steps=7200, seconds=0.75, fetching=0.25, teaching=teaching)
+        (found,) = resources.check_time(case, rehearsal)
+        assert found.found.startswith("about 2.0 h for 7,200 steps of 1000 ms")
+        assert advice in found.advice
+        assert bool(advice) == bool(found.advice)
     options = {**DIGITS, "teacher_cache": tmp_path / "cache"}
     recipe.distill(run, "mlp", "digits", out=tmp_path / "run", report=False, **options)
     found = by_subject(examine(run, "mlp", "digits", **options))
