@@ -24,7 +24,7 @@ NAMED = (
 NO_SETTING = ("settings", "resume", "overwrite", "with_baselines", "report")
 
 # What may change between a run and its resumption without making it another experiment.
-HARMLESS = {"out", "workers", "log_every", "accelerator", "teacher_cache", "baseline"}
+HARMLESS = {"out", "check", "workers", "log_every", "accelerator", "teacher_cache", "baseline"}
 HARMLESS |= {"relation_memory", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
 
 # What a run fills in from models and data where it was left open.

@@ -139,6 +139,16 @@ def refuse_views(
         )
 
 
+def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
+    """Raise a ValueError if weights would be measured while a method still changes its own."""
+    for method in methods:
+        if settings.loss_weights == "auto" and getattr(method, "ramp_steps", None):
+            raise ValueError(
+                f"{type(method).__name__} lets its weights grow over {method.ramp_steps} steps, "
+                "and loss_weights auto would take them for small ones: leave one of the two out."
+            )
+
+
 def choose_methods(
     method: Method | Sequence[Method] | None, data: Data, taught: Outputs, *, use_labels: bool
 ) -> list[Method]:

@@ -32,6 +32,7 @@ def distill(
     labels: bool = True,
     on_broken: Literal["skip", "stop"] = "skip",
     teacher_cache: str | Path | None = None,
+    check: bool = True,
     report: bool = True,
     baseline: str | Path | None = None,
     with_baselines: bool = False,
@@ -63,6 +64,7 @@ def distill(
         teacher_cache: Folder in which the teacher's outputs on the training views are computed
             before training, as far as they are not there yet, and kept for later runs (any
             student, method or seed, the same view seed).
+        check: Look at data and networks before the training, and warn (docs/doctor.md).
         report: Write report.html, report.json and report.md into the run folder.
         baseline: Run folder of the same student trained without the teacher, to be measured
             beside this one.
@@ -100,7 +102,8 @@ def _train_alone(choices: dict[str, Any], settings: Settings) -> Path:
     options = {name: choices[name] for name in (*shared, "on_broken")}
     task_weight = settings.task_weight or 1.0
     plain = asdict(replace(settings, task_weight=task_weight))
-    train(copy.deepcopy(choices["student"]), out=run, resume=True, **options, **plain)
+    student = copy.deepcopy(choices["student"])
+    train(student, out=run, resume=True, check=False, **options, **plain)
     return run
 
 
@@ -117,6 +120,7 @@ def train(
     split_seed: int = 0,
     image_size: int | None = None,
     on_broken: Literal["skip", "stop"] = "skip",
+    check: bool = True,
     **settings: Any,
 ) -> Result:
     """Train a model from labels: a teacher, or a baseline.
@@ -134,6 +138,7 @@ def train(
         split_seed: Seed of that split.
         image_size: Size to which pictures are brought; by default the larger model's own, or 32.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
+        check: Look at data and network before the training, and warn (docs/doctor.md).
         **settings: See `asterism.engine.Settings`.
 
     Returns:

@@ -4,63 +4,28 @@ import copy
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
-from asterism.augment import Views
-from asterism.caching import fill_for, refuse_unrepeatable, settle
+from asterism.caching import fill_for
+from asterism.checkup import warn
 from asterism.configuration import configuration, refuse_changes
-from asterism.data import CachedTeacher, Data, KnownTeacher, Loader, open_data
+from asterism.data import Data, KnownTeacher, Loader
 from asterism.data.loading import Order
 from asterism.data.ordering import left_over, training_order
 from asterism.distributed import from_first, is_first
-from asterism.engine import Fitted, Settings, fit, seed_everything, training_views
-from asterism.fitting import (
-    choose_methods,
-    open_baseline,
-    open_student,
-    open_teacher,
-    refuse_views,
-    student_classes,
-    try_out,
-)
-from asterism.methods.base import Method
-from asterism.models import Spec, load_weights, tokeniser_of, weights_of
+from asterism.engine import Fitted, Settings, fit
+from asterism.fitting import open_baseline
+from asterism.models import load_weights, tokeniser_of, weights_of
+from asterism.parts import Parts, open_parts
 from asterism.provenance import provenance
 from asterism.report import write_report
 from asterism.result import Result
 from asterism.run import Run
 from asterism.student import Student
-from asterism.types import Outputs
-
-
-class Parts(NamedTuple):
-    """What a training is made of, opened and found to fit together.
-
-    Attributes:
-        data: The data.
-        teacher: The teacher, or None.
-        taught: What the teacher returns for two samples, or None.
-        methods: The methods, set up.
-        student: The student, before training.
-        card: From what `asterism.load` builds the student again.
-        use_labels: Whether labels are part of the objective.
-        settings: How to train, with what was left open filled in.
-        views: What makes the training views; None for samples that are taken as they come.
-    """
-
-    data: Data
-    teacher: nn.Module | None
-    taught: Outputs | None
-    methods: list[Method]
-    student: nn.Module
-    card: dict[str, Any]
-    use_labels: bool
-    settings: Settings
-    views: Views | None
 
 
 def by_time() -> Path:
@@ -81,7 +46,7 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
             "several processes which one they share."
         )
     run = Run(choices["out"] or by_time())
-    parts = _open(choices, settings)
+    parts = open_parts(choices, settings)
     settings = parts.settings
     baselines = {"untrained": copy.deepcopy(parts.student)}
     if choices["baseline"] is not None:
@@ -95,6 +60,8 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
                 return _as_it_is(run, parts)
         if is_first():
             run.write_config(config, origin)
+            if choices["check"] and not choices["resume"]:
+                warn(parts.case(run.path))
         parts, known = _known(choices, parts)
         fitted = fit(
             parts.student,
@@ -130,52 +97,6 @@ def _known(choices: dict[str, Any], parts: Parts) -> tuple[Parts, KnownTeacher |
         Path(folder), parts.teacher, choices["teacher"], parts.data, parts.views, settings
     )
     return parts._replace(data=known.without_absent(parts.data)), known
-
-
-def _open(choices: dict[str, Any], settings: Settings) -> Parts:
-    data = open_data(
-        choices["data"],
-        validation=choices["validation_data"],
-        test=choices["test_data"],
-        validation_share=choices["validation_share"],
-        split_seed=choices["split_seed"],
-        image_size=choices["image_size"],
-    )
-    use_labels = choices["labels"] and data.classes is not None and settings.task_weight > 0
-    data.refuse_useless(use_labels=use_labels, broken=choices["on_broken"] == "stop")
-    teacher, taught, methods = None, None, []
-    if choices["teacher"] is not None:
-        teacher = open_teacher(choices["teacher"], data)
-        taught = try_out(teacher, data, "teacher")
-        methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
-        refuse_views(methods, settings, data, teacher)
-        if isinstance(teacher, KnownTeacher) and not use_labels:
-            teacher.on(data.validation_source or data.source)  # it selects the best epoch
-        if isinstance(teacher, CachedTeacher):
-            data = teacher.without_absent(data)
-        elif choices["teacher_cache"] is not None:
-            refuse_unrepeatable(data.source)
-        teacher.to(settings.device)
-    elif not use_labels:
-        raise ValueError(
-            "training without a teacher needs labels: class folders, or class numbers `y`."
-        )
-    settings = settings.for_kind(data.source.kind)
-    views = training_views(data.source, methods, settings)
-    names = [type(method).__name__ for method in methods]
-    settings, views = settle(settings, teacher, views, names)
-    classes = student_classes(
-        methods, data, taught, labels=choices["labels"], use_labels=use_labels
-    )
-    seed_everything(settings.seed, verbose=False)
-    spec = Spec(classes, data.source.image_shape, *data.statistics(), teacher=teacher)
-    student, card = open_student(choices["student"], spec)
-    student_dim = try_out(student, data, "student", classes=classes).embedding.shape[1]
-    card["embedding_dim"] = student_dim
-    teacher_dim = 0 if taught is None else taught.embedding.shape[1]
-    for method in methods:
-        method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
-    return Parts(data, teacher, taught, methods, student, card, use_labels, settings, views)
 
 
 def _as_it_is(run: Run, parts: Parts) -> Result:
@@ -215,6 +136,9 @@ def _finish(
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
     }
+    if fitted.balance is not None:
+        weights, norms = fitted.balance.factors, fitted.balance.medians
+        result["loss_weights"] = {"factors": weights, "gradient_norms": norms}
     run.write_result(result)
     return result
 

@@ -61,3 +61,10 @@ def join_views(views: Sequence[Samples]) -> Samples:
 def on_device(samples: Samples, device: torch.device | str) -> Samples:
     """Return images on a device; texts stay where they are: a model moves their tokens."""
     return samples.to(device, non_blocking=True) if isinstance(samples, Tensor) else samples
+
+
+def batch_on_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch with its tensors on a device."""
+    target = None if batch.target is None else batch.target.to(device)
+    views = tuple(on_device(view, device) for view in batch.views)
+    return Batch(views, batch.index.to(device), target, batch.anchors, batch.broken)

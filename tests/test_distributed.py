@@ -62,7 +62,7 @@ def make(name):
 
 
 def step(name, *, local=False, batch_size=3):
-    """Return all gradients of one step, and the method's state after it."""
+    """Return all gradients of one step, and the method's state and the terms' norms after it."""
     torch.manual_seed(1)
     student, teacher = Net(8), Net(10)
     method = asterism.RRKD(anchors="random") if name == "RRKD, fixed anchors" else make(name)
@@ -89,13 +89,15 @@ def step(name, *, local=False, batch_size=3):
     seed_step(0, 3)
     terms = objective.relations(made, taught, seen, sizes)
     terms["task"] = objective.task(made, seen.target, sum(sizes))
+    norms = encoded.norms(list(terms.values()))
     loss = torch.stack(list(terms.values())).sum()
     loss.backward()
     encoded.backward()
     parameters = [*student.named_parameters(), *method.named_parameters()]
     average_gradients([p for _, p in parameters])
     found = {name: p.grad for name, p in parameters if p.grad is not None}
-    return found, {k: v.clone() for k, v in method.state_dict().items()}
+    state = {k: v.clone() for k, v in method.state_dict().items()}
+    return found, {**state, "norms of the terms": torch.tensor(norms)}
 
 
 def differences(expected, found, tolerance):

@@ -3,6 +3,8 @@
 from asterism.caching.checking import refuse_unrepeatable as refuse_unrepeatable
 from asterism.caching.checking import settle as settle
 from asterism.caching.embedding import embed as embed
+from asterism.caching.making import cache_for as cache_for
 from asterism.caching.making import fill_for as fill_for
+from asterism.caching.measuring import bytes_to_write as bytes_to_write
 
-__all__ = ["embed", "fill_for", "refuse_unrepeatable", "settle"]
+__all__ = ["bytes_to_write", "cache_for", "embed", "fill_for", "refuse_unrepeatable", "settle"]

@@ -185,7 +185,20 @@ def in_words(cache: Cache) -> str:
 def fill_for(
     folder: Path, teacher: nn.Module, name: Any, data: Data, views: Views | None, settings: Settings
 ) -> CachedTeacher:
-    """Fill the cache of a training in a folder for the caches of many, and return its teacher.
+    """Fill the cache of a training and return its teacher; arguments as for `cache_for`."""
+    cache = cache_for(folder, teacher, name, data, views, settings)
+    prepare(cache.folder, cache.manifest)
+    # What others want of the same cache is theirs to compute.
+    training = {"training": data.source}
+    workers = settings.workers
+    fill(cache, teacher, training, device=settings.device, workers=workers, tell=is_first())
+    return CachedTeacher(open_cache(cache.folder, cache.manifest))
+
+
+def cache_for(
+    folder: Path, teacher: nn.Module, name: Any, data: Data, views: Views | None, settings: Settings
+) -> Cache:
+    """Return the cache of a training in a folder for the caches of many; nothing is read or made.
 
     Args:
         folder: Holds a cache for each teacher, data and kind of views, named by their hash.
@@ -207,11 +220,4 @@ def fill_for(
         shard_rows=SHARD_ROWS,
     )
     fingerprint = wanted.data["training"]["fingerprint"]
-    place = folder / f"{wanted.key()}-{fingerprint}"
-    prepare(place, wanted)
-    # What others want of the same cache is theirs to compute.
-    cache = Cache(place, wanted)
-    training = {"training": data.source}
-    workers = settings.workers
-    fill(cache, teacher, training, device=settings.device, workers=workers, tell=is_first())
-    return CachedTeacher(open_cache(place, wanted))
+    return Cache(folder / f"{wanted.key()}-{fingerprint}", wanted)

@@ -26,14 +26,19 @@ def remaining(cache: Cache) -> int:
     )
 
 
+def bytes_to_write(cache: Cache) -> int:
+    """Return what the missing outputs will take on the disk."""
+    manifest = cache.manifest
+    return remaining(cache) * sum(manifest.widths) * DTYPES[manifest.dtype].itemsize
+
+
 def refuse_full_disk(cache: Cache) -> tuple[int, int]:
     """Return the bytes that are still to be written, and those that are free.
 
     Raises:
         ValueError: If they do not fit.
     """
-    manifest = cache.manifest
-    needed = remaining(cache) * sum(manifest.widths) * DTYPES[manifest.dtype].itemsize
+    needed = bytes_to_write(cache)
     free = shutil.disk_usage(cache.folder).free
     if needed > free:
         raise ValueError(

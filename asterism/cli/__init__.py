@@ -10,6 +10,7 @@ from asterism.cli.mistakes import UsageError, choices
 VERBS = {
     "distill": "Distil a teacher into a student.",
     "train": "Train a model from labels: a teacher, or a baseline.",
+    "doctor": "Look at a distillation before it begins.",
     "embed": "Run a teacher once over data and keep its outputs.",
     "evaluate": "Measure the student of a run again.",
     "report": "Write a page on what the students of runs kept.",
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(os.getcwd())  # methods of the user's own, by import path
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
-        command.run(given[1:])
+        code: int | None = command.run(given[1:])
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
     except (ImportError, RuntimeError) as error:
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         print(f"asterism: interrupted. {stopped}", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def _words(error: Exception) -> str:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 from jsonargparse._actions import ActionConfigFile
@@ -25,6 +25,8 @@ STRINGS = (
 )
 # Options without a value.
 SWITCHES = ("resume", "overwrite", "with_baselines")
+# Options that are on: --no-report.
+ON = ("check", "report")
 
 
 class Parser(ArgumentParser):
@@ -111,6 +113,8 @@ def parse(
     arguments: Sequence[str] | Mapping[str, Any],
     *,
     required: Sequence[str],
+    verb: str | None = None,
+    formats: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Parse a verb's options from the signature and docstring of its function.
 
@@ -118,11 +122,17 @@ def parse(
         function: The function behind the verb.
         arguments: What the user typed, or options by name, as a YAML file gives them.
         required: Options without which the verb cannot run.
+        verb: Its name; by default the function's.
+        formats: What `--format` may be, the default first; none for a verb without it.
     """
-    verb = function.__name__
+    verb = verb or function.__name__
     parser = Parser(prog=f"asterism {verb}")
     parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
     parser.add_argument("--provenance", type=dict, help=SUPPRESS)  # config.yaml of a run has it
+    if formats:
+        parser.add_argument(
+            "--format", type=Literal[tuple(formats)], default=formats[0], help="How to print it."
+        )
     for name, text in _documented(function).items():
         if name in STRINGS:
             parser.add_argument(f"--{name}", type=str | None, help=text)
@@ -132,9 +142,9 @@ def parse(
             parser.add_argument(
                 "--verify_cache", type=int, nargs="?", const=64, default=0, help=text
             )
-        elif name == "report":
-            parser.add_argument("--report", action=ActionYesNo, default=True, help=text)
-    skip: set[str | int] = {*STRINGS, *SWITCHES, "report", "verify_cache"}
+        elif name in ON:
+            parser.add_argument(f"--{name}", action=ActionYesNo, default=True, help=text)
+    skip: set[str | int] = {*STRINGS, *SWITCHES, *ON, "verify_cache"}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
     if isinstance(arguments, Mapping):
         checked = parser.parse_object(dict(arguments))

@@ -75,10 +75,12 @@ class Record(lightning.Callback):
         sums = mean_over_ranks(torch.stack(list(self.sums.values()))) / self.steps
         means = dict(zip(self.sums, sums.tolist(), strict=True))
         seconds = time.perf_counter() - self.begun
+        factors = {} if distiller.balance is None else distiller.balance.factors
         line = {
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
             **{f"train/{name}": value for name, value in means.items()},
+            **{f"weight/{name}": factor for name, factor in factors.items()},
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "images_per_second": round(self.samples * ranks() / seconds, 1),
             "data_share": round((self.waited + distiller.networks.seconds) / seconds, 4),

@@ -19,6 +19,7 @@ from asterism.distributed import (
     ranks,
     shard_sizes,
 )
+from asterism.engine.balance import Balance
 from asterism.engine.encoding import seed_step
 from asterism.engine.faults import Faults
 from asterism.engine.networks import Networks
@@ -26,7 +27,7 @@ from asterism.engine.objective import Objective, join
 from asterism.engine.optimisation import clip_gradients, make_optimizer, make_schedule
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
-from asterism.types import Batch, Outputs, Samples, on_device
+from asterism.types import Batch, Outputs, Samples, batch_on_device
 
 Score = Callable[[Outputs, Tensor | None], dict[str, float]]
 
@@ -40,6 +41,7 @@ class Distiller(lightning.LightningModule):
     Attributes:
         student: The network that is trained.
         objective: The task and the methods.
+        balance: What sets the factors of their terms; None for the weights that are given.
         score: What validation measures, from the student's outputs and the labels on the
             validation rows; its first entry, the larger the better, selects the best epoch.
     """
@@ -95,6 +97,7 @@ class Distiller(lightning.LightningModule):
             student, teacher, settings=settings, views=views, known=known, anchors=anchors
         )
         self.settings, self.score, self.order = settings, score, order
+        self.balance = Balance() if settings.loss_weights == "auto" and methods else None
         self.faults = Faults(settings.skip_nonfinite)
         self.broken: dict[str, None] = {}  # unreadable samples by name, in order
         self.last_loss = float("nan")
@@ -119,9 +122,7 @@ class Distiller(lightning.LightningModule):
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         """Move the tensors of a batch."""
-        target = None if batch.target is None else batch.target.to(device)
-        views = tuple(on_device(view, device) for view in batch.views)
-        return Batch(views, batch.index.to(device), target, batch.anchors, batch.broken)
+        return batch_on_device(batch, device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any] | None:
         """Take one step of the optimiser; return the loss and its terms by name."""
@@ -131,7 +132,10 @@ class Distiller(lightning.LightningModule):
             return None
         key = (self.settings.seed, self.current_epoch * len(self.order) + batch_idx)
         self.faults.remember(self.student, self.objective)
-        encoded, student, teacher, batch = self.networks.encode(batch, self.current_epoch, key)
+        measuring = self.balance is not None and self.balance.measuring
+        encoded, student, teacher, batch = self.networks.encode(
+            batch, self.current_epoch, key, eagerly=measuring
+        )
         seed_step(*key)  # what methods draw is the same on all ranks
         terms = self.objective.relations(student, teacher, batch, sizes) if teacher else {}
         task = self.objective.task(student, batch.target, sum(sizes))
@@ -139,6 +143,13 @@ class Distiller(lightning.LightningModule):
             terms = {"task": task, **terms}
         if not terms:
             raise ValueError("nothing to train on: no label is used and no method is given.")
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if self.balance is not None:
+            if measuring:
+                scale = scaler.get_scale() if scaler else 1.0
+                norms = encoded.norms(list(terms.values()), scale=scale)
+                self.balance.observe(dict(zip(terms, norms, strict=True)))
+            terms = self.balance.scaled(terms)
         loss = torch.stack(list(terms.values())).sum()
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
@@ -146,7 +157,6 @@ class Distiller(lightning.LightningModule):
         encoded.backward()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         average_gradients(parameters)
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         norm = clip_gradients(parameters, self.settings.clip, scaler)
         checked = terms if scaler else {**terms, "gradient": norm}  # the scaler watches its own
         if self.faults.passes(checked, self.global_step, batch.index):
@@ -189,12 +199,16 @@ class Distiller(lightning.LightningModule):
         return gather_rows(rows.to(self.device)).cpu() if ranks() > 1 else rows
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add how many steps were left out."""
+        """Add how many steps were left out, and the factors of the terms."""
         checkpoint["skipped"] = self.faults.skipped
+        if self.balance is not None:
+            checkpoint["balance"] = self.balance.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting the steps that were left out."""
+        """Go on counting the steps that were left out, and with the factors of the terms."""
         self.faults.skipped = checkpoint["skipped"]
+        if self.balance is not None:
+            self.balance.load_state_dict(checkpoint["balance"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Train student and methods' heads together."""

@@ -1,11 +1,12 @@
 """The student's outputs for a batch that is larger than what fits with its graph."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from asterism.distributed import rank
+from asterism.distributed import mean_over_ranks, rank
 from asterism.types import Outputs
 
 Part = Callable[[], Outputs]
@@ -40,17 +41,14 @@ class Encoded:
             parts: Each returns the student's outputs for some samples.
             key: From what the random numbers of the step are made, beside rank and part.
         """
-        self.parts, self.key = parts, key
+        self.student, self.parts, self.key = student, parts, key
         self.kept: Outputs | None = None
         if len(parts) == 1:
             self.kept = self._run(0)
             found = [self.kept]
         else:
-            buffers = [(buffer, buffer.clone()) for buffer in student.buffers()]
-            with torch.no_grad():
+            with torch.no_grad(), _buffers_as_they_are(student):
                 found = [self._run(i) for i in range(len(parts))]
-                for buffer, before in buffers:
-                    buffer.copy_(before)
         self.outputs = [_as_leaves(part) for part in found]
 
     def _run(self, i: int) -> Outputs:
@@ -68,6 +66,64 @@ class Encoded:
             ]
             if pairs:
                 torch.autograd.backward([x for x, _ in pairs], [grad for _, grad in pairs])
+
+    def norms(self, terms: Sequence[Tensor], *, scale: float = 1.0) -> list[float]:
+        """Return the norm of each term's gradient for the student's parameters, over all ranks.
+
+        Nothing is added to any `.grad`, and all graphs are kept. A graph that is kept serves all
+        terms; parts are computed once more, as in `backward`.
+
+        Args:
+            terms: Terms of the loss, functions of the outputs.
+            scale: Factor under which half precision neither overflows nor vanishes.
+        """
+        parameters = [p for p in self.student.parameters() if p.requires_grad]
+        leaves = [x for part in self.outputs for x in part if x is not None]
+        # All leaves at once: ranks exchange gradients here, and may have different parts.
+        slopes = [iter(_gradients([scale * term], leaves)) for term in terms]
+        sums = [[torch.zeros_like(p) for p in parameters] for _ in terms]
+        again = self.kept is None
+        with _buffers_as_they_are(self.student) if again else nullcontext():
+            for i, part in enumerate(self.outputs):
+                made = self._run(i) if self.kept is None else self.kept
+                rows = [
+                    x
+                    for x, leaf in zip(made, part, strict=True)
+                    if x is not None and leaf is not None
+                ]
+                for slope, total in zip(slopes, sums, strict=True):
+                    given = [next(slope) for _ in rows]
+                    for p, gradient in zip(total, _gradients(rows, parameters, given), strict=True):
+                        p.add_(0 if gradient is None else gradient)
+        whole = (mean_over_ranks(torch.cat([x.flatten() for x in total])) for total in sums)
+        return [float(torch.linalg.vector_norm(x, dtype=torch.float64)) / scale for x in whole]
+
+
+def _gradients(
+    values: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    slopes: Sequence[Tensor | None] = (None,),
+) -> Sequence[Tensor | None]:
+    """Return the gradient for each input; None for those that the values do not depend on."""
+    pairs = zip(values, slopes, strict=True)
+    used = [(v, s) for v, s in pairs if v.requires_grad and (s is not None or v.ndim == 0)]
+    if not used:
+        return [None] * len(inputs)
+    values, slopes = zip(*used, strict=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad(
+        values, inputs, slopes, retain_graph=True, allow_unused=True
+    )
+    return found
+
+
+@contextmanager
+def _buffers_as_they_are(module: nn.Module) -> Iterator[None]:
+    """Undo what the `with` block does to the buffers, as running statistics."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    yield
+    with torch.no_grad():
+        for buffer, value in before:
+            buffer.copy_(value)
 
 
 def _as_leaves(outputs: Outputs) -> Outputs:

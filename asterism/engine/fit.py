@@ -23,6 +23,7 @@ from asterism.data.known import Lookup
 from asterism.data.loading import Order
 from asterism.data.ordering import training_order
 from asterism.distributed import from_all, is_first
+from asterism.engine.balance import Balance
 from asterism.engine.callbacks import Progress, Record
 from asterism.engine.checkpoints import Checkpoints, latest_state, read_state
 from asterism.engine.distiller import Distiller, Score
@@ -46,6 +47,7 @@ class Fitted:
         seconds_per_step: Duration of a step, validation and checkpoints included.
         seconds: Duration of this process's share of the training.
         broken: Samples that could not be read, by name.
+        balance: Factors of the terms and what they follow from; None for the weights as given.
     """
 
     student: nn.Module
@@ -54,6 +56,7 @@ class Fitted:
     seconds: float
     seconds_per_step: float
     broken: tuple[str, ...]
+    balance: Balance | None
 
 
 def fit(
@@ -158,6 +161,7 @@ def fit(
         seconds=seconds,
         seconds_per_step=seconds / max(1, trainer.global_step - before),
         broken=tuple(broken),
+        balance=distiller.balance,
     )
 
 
@@ -184,9 +188,6 @@ def _trainer(settings: Settings, callbacks: list[lightning.Callback]) -> lightni
         nodes = settings.processes // devices
     else:
         devices, nodes = settings.devices, settings.nodes
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
-    if settings.precision == "16" and on_cpu:
-        raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
     return lightning.Trainer(
         accelerator=accelerator,
         devices=devices,

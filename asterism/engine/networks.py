@@ -89,7 +89,7 @@ class Networks:
             self.anchors = (on_device(samples, device), taught)
 
     def encode(
-        self, batch: Batch, epoch: int, key: tuple[int, ...]
+        self, batch: Batch, epoch: int, key: tuple[int, ...], *, eagerly: bool = False
     ) -> tuple[Encoded, list[Outputs], list[Outputs], Batch]:
         """Return both networks' outputs on each view, and the batch with the anchors' outputs.
 
@@ -97,12 +97,14 @@ class Networks:
             batch: Samples as they come from the source.
             epoch: Number of the epoch, and so of the views.
             key: Seed of the random numbers that the student draws.
+            eagerly: Whether to run the student as it is even if it is compiled: a compiled one's
+                graph serves for a single backward pass.
 
         Returns:
             The student's outputs as they take gradients; on each view of the samples the student's
             and the teacher's (none without a teacher); and what methods may know of the batch.
         """
-        run: Callable[[Samples], Outputs] = self.run_student
+        run: Callable[[Samples], Outputs] = self.student if eagerly else self.run_student
         size = self.batch_size
         chunks = [slice(i, i + size) for i in range(0, len(batch.index), size)]
         taught: list[Outputs] = []

@@ -27,6 +27,9 @@ class Settings:
         warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
         clip: Largest norm of the gradient; 0 for no clipping.
         task_weight: Factor of the cross-entropy with the labels.
+        loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
+            gradients of the first steps, so that each term's is as long as the task's
+            (docs/methods.md).
         precision: `32`, `bf16` or `16` (mixed; losses always run in 32).
         channels_last: Memory format of images; faster for convolutions.
         compile: Compile the student with torch.compile.
@@ -74,6 +77,7 @@ class Settings:
     warmup_epochs: float = 0.0
     clip: float = 0.0
     task_weight: float = 1.0
+    loss_weights: Literal["given", "auto"] = "given"
     precision: Literal["32", "bf16", "16"] = "32"
     channels_last: bool = True
     compile: bool = False
@@ -158,7 +162,7 @@ class Settings:
         """Return where models run outside the training loop.
 
         Raises:
-            ValueError: If there is no such accelerator in this machine.
+            ValueError: If there is no such accelerator in this machine, or it is not precise so.
         """
         for name, kind in (("gpu", torch.cuda), ("mps", torch.backends.mps)):
             if self.accelerator in ("auto", name) and kind.is_available():
@@ -168,4 +172,6 @@ class Settings:
                 f"accelerator {self.accelerator}: torch finds none in this machine. Use auto or "
                 "cpu, or install a build of torch for it."
             )
+        if self.precision == "16":
+            raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
         return torch.device("cpu")

@@ -24,6 +24,7 @@ from asterism.evaluate.retrieval import Retrieval as Retrieval
 from asterism.evaluate.retrieval import knn_accuracy as knn_accuracy
 from asterism.evaluate.retrieval import retrieval as retrieval
 from asterism.evaluate.spectrum import Health as Health
+from asterism.evaluate.spectrum import effective_rank as effective_rank
 from asterism.evaluate.spectrum import health as health
 from asterism.evaluate.spectrum import linear_cka as linear_cka
 
@@ -41,6 +42,7 @@ __all__ = [
     "collect",
     "compatibility",
     "cost",
+    "effective_rank",
     "fidelity",
     "health",
     "knn_accuracy",

@@ -94,6 +94,12 @@ def health(rows: Float[Tensor, "n d"]) -> Health:
     return Health(rank, _anisotropy(rows), int((deviation <= floor).sum()), rows.shape[1])
 
 
+def effective_rank(rows: Float[Tensor, "n d"]) -> float:
+    """Return the effective rank alone, see `health`; 0 if all rows coincide."""
+    compact = _compact(rows)
+    return 0.0 if compact is None else float(_rank(compact.T @ compact))
+
+
 def _anisotropy(rows: Tensor) -> Estimate | None:
     units = rows[rows.any(1)].double()
     units /= torch.linalg.vector_norm(units, dim=1, keepdim=True)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from asterism.data import open_data
-from asterism.engine import Settings, fit, seed_everything
+from asterism.engine import Settings, fit, seed_everything, training_views
 from asterism.evaluate import classification
 from asterism.models import Spec, build
 from asterism.run import Run
@@ -19,22 +19,23 @@ def accuracy(outputs, target):
 
 def training(folder, *, teacher=None, methods=(), resume=False, student="mlp", **settings):
     """Fit a student on the digits and return it with its run."""
-    settings = {"epochs": 3, "lr": 0.05, "batch_size": 64} | settings
-    seed_everything(settings.get("seed", 0), verbose=False)
+    settings = Settings(**{"epochs": 3, "lr": 0.05, "batch_size": 64} | settings)
+    seed_everything(settings.seed, verbose=False)
+    data = open_data("digits")
     model = build(student, SPEC) if isinstance(student, str) else student
     folder.mkdir(exist_ok=True)
-    fitted = fit(
+    return fit(
         model,
         teacher,
         list(methods),
-        open_data("digits"),
+        data,
         Run(folder),
-        settings=Settings(**settings),
+        settings=settings,
         score=accuracy,
         use_labels=True,
         resume=resume,
+        views=training_views(data.source, methods, settings),
     )
-    return fitted
 
 
 def weights(fitted):

@@ -1,0 +1,52 @@
+"""`asterism doctor`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asterism.cli.parser import parse
+from asterism.doctor import Finding, examine
+from asterism.recipe import distill
+
+# Options of distill that change nothing here: its command with the other verb is a command, too.
+IGNORED = ("resume", "overwrite", "check", "report", "baseline", "with_baselines")
+
+STYLES = {"ok": "green", "look": "yellow", "wrong": "bold red"}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Look at a training before it begins; return 1 if something is wrong."""
+    options = parse(
+        distill, arguments, required=("student", "data"), verb="doctor", formats=("table", "json")
+    )
+    form = options.pop("format")
+    findings = examine(**{k: v for k, v in options.items() if k not in IGNORED})
+    if form == "json":
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        console = Console(width=None if Console().is_terminal else 120)
+        console.print(_table(findings))
+        console.print(_verdict(findings), highlight=False)
+    return int(any(finding.severity == "wrong" for finding in findings))
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for finding in findings:
+        style = STYLES[finding.severity]
+        found = Text(finding.found)
+        if finding.advice:
+            found.append(f"\n→ {finding.advice}", style)
+        table.add_row(Text(finding.severity, style), Text(finding.subject), found)
+    return table
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    wrong, look = (sum(f.severity == x for f in findings) for x in ("wrong", "look"))
+    if not wrong and not look:
+        return "\nNothing speaks against this training."
+    return f"\n{wrong or 'Nothing'} wrong, {look or 'nothing'} to look at."

@@ -1,0 +1,27 @@
+"""A teacher that knows the digits, and some of its pictures."""
+
+import pytest
+
+import asterism
+from asterism import recipe
+from asterism.data import open_data
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """The run folder of a teacher that knows the digits."""
+    out = tmp_path_factory.mktemp("doctor") / "teacher"
+    recipe.train("convnet", "digits", epochs=4, out=out)
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def teacher(run):
+    return asterism.load(run).model
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Some pictures of digits and their classes, as an .npz file has them."""
+    batch = open_data("digits").source.__getitems__(list(range(600)))
+    return {"x": batch.views[0].permute(0, 2, 3, 1).numpy(), "y": batch.target.numpy()}
