@@ -13,6 +13,10 @@ from torch import Tensor
 from asterism.randaugment import rand_augment
 from asterism.types import Samples
 
+# Version of what the functions here and RandAugment return. A change in what any view looks like
+# raises it: outputs of teachers that saw other pictures are then refused.
+VERSION = 1
+
 
 def draws(seed: int, index: Tensor, view: int, count: int) -> Tensor:
     """Return `count` uniform numbers in [0, 1) for each sample, shape `(n, count)`, float64.

@@ -28,7 +28,7 @@ HARMLESS = {"out", "check", "workers", "log_every", "accelerator", "teacher_cach
 HARMLESS |= {"relation_memory", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
 
 # What a run fills in from models and data where it was left open.
-FILLED_IN = {"image_size", "method", "optimizer"}
+FILLED_IN = {"image_size", "method", "optimizer", "padding", "view_count"}
 
 
 def configuration(

@@ -1,16 +1,17 @@
 """`examine()`: look at a training before an hour is spent on it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from asterism.anchors import choose_anchors
+from asterism.caching import cache_for
 from asterism.checkup import Finding as Finding
 from asterism.checkup import check
-from asterism.data import StoredTeacher
+from asterism.data import KnownTeacher
 from asterism.engine import Settings
 from asterism.fitting import Model, common_size
 from asterism.methods.base import Method
-from asterism.provenance import teacher_cache as open_cache
 from asterism.training import open_parts
 
 __all__ = ["Finding", "examine"]
@@ -63,11 +64,9 @@ def examine(
     choices = dict(locals())
     choices["image_size"] = image_size or common_size(student, teacher)
     parts = open_parts(choices, Settings(**settings))
-    case = parts.case(out, teacher_cache, Settings(**settings))
-    stored = isinstance(parts.teacher, StoredTeacher)
-    asked = (None, parts.teacher, parts.taught, parts.data, case.settings)
-    return check(
-        case,
-        cache=open_cache(*asked) if stored else None,
-        anchors=choose_anchors(parts.methods, parts.teacher, parts.data, seed=case.settings.seed),
-    )
+    case = parts.case(out)
+    if teacher_cache is not None and case.teacher and not isinstance(case.teacher, KnownTeacher):
+        folder, how = Path(teacher_cache), (parts.views, parts.settings)
+        case = replace(case, cache=cache_for(folder, case.teacher, teacher, parts.data, *how))
+    seed = parts.settings.seed
+    return check(case, anchors=choose_anchors(parts.methods, parts.teacher, parts.data, seed=seed))

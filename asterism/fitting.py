@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 from torch import nn
 
-from asterism.data import Data, StoredTeacher, is_stored, open_stored
+from asterism.data import Data, KnownTeacher, StoredTeacher, is_cache, is_stored, open_stored
+from asterism.data.cached import cached_size, open_cached
 from asterism.engine import Settings
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
@@ -78,12 +79,14 @@ def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def open_teacher(name: Model, data: Data) -> nn.Module:
-    """Return the teacher: the student of an earlier run, a file of outputs, or a model by name.
+    """Return the teacher: the student of an earlier run, a file or cache of outputs, or a model.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If there is no such model, or it is a built-in one without weights.
     """
+    if is_cache(name):
+        return open_cached(Path(str(name)), data.source)
     if earlier := student_of_run(name):
         return earlier[0]
     base, _, query = name.partition("?") if isinstance(name, str) else ("", "", "")
@@ -104,9 +107,14 @@ def open_baseline(run: str | Path, student: Model) -> nn.Module:
 
 
 def common_size(*models: Model | None) -> int:
-    """Return the height and width that the larger of some models was made for, or 32."""
+    """Return the height and width that the larger of some models was made for, or 32.
+
+    A cache of a teacher's outputs has the only one at which they are right.
+    """
     sizes = []
     for model in models:
+        if is_cache(model):
+            return cached_size(Path(str(model)))
         if isinstance(model, str) and (Path(model) / "student.json").is_file():
             shape = Run(model).read_card().get("image_shape")
             size = shape and shape[1]
@@ -158,7 +166,7 @@ def choose_methods(
 def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = None) -> Outputs:
     """Run two samples through a model, to see what it returns before an hour is spent.
 
-    A teacher that is only its outputs is asked for those of two samples.
+    Of a teacher whose outputs are known already only the widths are looked at.
 
     Args:
         model: The model.
@@ -169,8 +177,9 @@ def try_out(model: nn.Module, data: Data, role: str, *, classes: int | None = No
     Raises:
         ValueError: If it cannot take the samples, or returns something else.
     """
-    if isinstance(model, StoredTeacher):
-        return model.on(data.source).of(torch.arange(2))
+    if isinstance(model, KnownTeacher):
+        embedding, logits = (torch.zeros(2, width) for width in model.widths)
+        return Outputs(embedding, logits if model.widths[1] else None)
     shape = data.source.image_shape
     if shape is not None and tokeniser_of(model) is not None:
         raise ValueError(f"the {role} takes texts, and the data are images.")

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from asterism.caching import embed as embed
 from asterism.engine import Settings
 from asterism.fitting import Model, common_size
 from asterism.methods.base import Method
@@ -42,7 +43,8 @@ def distill(
     Args:
         teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
-            path/to/file.py:factory, a module, or a file of its outputs (docs/models.md).
+            path/to/file.py:factory, a module, a file of its outputs (docs/models.md), or a cache
+            of them (docs/cache.md).
         student: The student, named likewise; a run folder's goes on from its weights. For texts
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz file, a table or a text file, a data set of
@@ -59,8 +61,9 @@ def distill(
         image_size: Size to which pictures are brought; by default the larger model's own, or 32.
         labels: Use labels, where the data have them, for training and for model selection.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
-        teacher_cache: Folder in which the teacher's outputs on the training views are kept for
-            later runs (any student, method or seed, the same view seed).
+        teacher_cache: Folder in which the teacher's outputs on the training views are computed
+            before training, as far as they are not there yet, and kept for later runs (any
+            student, method or seed, the same view seed).
         check: Look at data and networks before the training, and warn (docs/doctor.md).
         report: Write report.html, report.json and report.md into the run folder.
         baseline: Run folder of the same student trained without the teacher, to be measured

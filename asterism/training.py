@@ -10,13 +10,15 @@ from torch import nn
 
 from asterism.anchors import choose_anchors
 from asterism.assess import assess, selection
+from asterism.augment import Views
+from asterism.caching import fill_for, refuse_unrepeatable, settle
 from asterism.checkup import Case, warn
 from asterism.configuration import configuration, refuse_changes
-from asterism.data import Data, Loader, open_data
+from asterism.data import CachedTeacher, Data, KnownTeacher, Loader, open_data
 from asterism.data.loading import Order
 from asterism.data.ordering import left_over, training_order
 from asterism.distributed import from_first, is_first
-from asterism.engine import Fitted, Settings, fit, seed_everything
+from asterism.engine import Fitted, Settings, fit, seed_everything, training_views
 from asterism.fitting import (
     choose_methods,
     open_baseline,
@@ -29,7 +31,7 @@ from asterism.fitting import (
 )
 from asterism.methods.base import Method
 from asterism.models import Spec, load_weights, tokeniser_of, weights_of
-from asterism.provenance import provenance, teacher_cache
+from asterism.provenance import provenance
 from asterism.report import write_report
 from asterism.result import Result
 from asterism.run import Run
@@ -48,6 +50,8 @@ class Parts(NamedTuple):
         student: The student, before training.
         card: From what `asterism.load` builds the student again.
         use_labels: Whether labels are part of the objective.
+        settings: How to train, with what was left open filled in.
+        views: What makes the training views; None for samples that are taken as they come.
     """
 
     data: Data
@@ -57,19 +61,14 @@ class Parts(NamedTuple):
     student: nn.Module
     card: dict[str, Any]
     use_labels: bool
+    settings: Settings
+    views: Views | None
 
-    def case(self, out: str | Path | None, cache: str | Path | None, settings: Settings) -> Case:
+    def case(self, out: str | Path | None) -> Case:
         """Return what is looked at before the training."""
-        return Case(
-            data=self.data,
-            student=self.student,
-            teacher=self.teacher,
-            methods=self.methods,
-            settings=settings.for_kind(self.data.source.kind),
-            use_labels=self.use_labels,
-            out=None if out is None else Path(out),
-            teacher_cache=None if cache is None else Path(cache),
-        )
+        named = None if out is None else Path(out)
+        how = (self.settings, self.views, self.use_labels, named)
+        return Case(self.data, self.student, self.teacher, self.methods, *how)
 
 
 def by_time() -> Path:
@@ -91,7 +90,7 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
         )
     run = Run(choices["out"] or by_time())
     parts = open_parts(choices, settings)
-    settings = settings.for_kind(parts.data.source.kind)
+    settings = parts.settings
     baselines = {"untrained": copy.deepcopy(parts.student)}
     if choices["baseline"] is not None:
         baselines["without teacher"] = open_baseline(choices["baseline"], choices["student"])
@@ -105,7 +104,8 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
         if is_first():
             run.write_config(config, origin)
             if choices["check"] and not choices["resume"]:
-                warn(parts.case(run.path, choices["teacher_cache"], settings))
+                warn(parts.case(run.path))
+        parts, known = _known(choices, parts)
         fitted = fit(
             parts.student,
             parts.teacher,
@@ -116,10 +116,9 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
             score=selection(parts.teacher, parts.data, use_labels=parts.use_labels),
             use_labels=parts.use_labels,
             resume=choices["resume"],
+            views=parts.views,
+            known=None if known is None else known.on(parts.data.source),
             anchors=choose_anchors(parts.methods, parts.teacher, parts.data, seed=settings.seed),
-            cache=teacher_cache(
-                choices["teacher_cache"], parts.teacher, parts.taught, parts.data, settings
-            ),
         )
         # The first process measures and writes; the others wait for what it found.
         found = _finish(run, parts, fitted, baselines, settings) if is_first() else None
@@ -127,6 +126,20 @@ def carry_out(choices: dict[str, Any], settings: Settings) -> Result:
             write_report([run.path], run.path / "report.html")
     shape = parts.data.source.image_shape
     return Result(run.path, Student(fitted.student.cpu(), shape).eval(), from_first(found))
+
+
+def _known(choices: dict[str, Any], parts: Parts) -> tuple[Parts, KnownTeacher | None]:
+    """Return where the teacher's outputs are known from, if they are; fill the cache, if asked."""
+    if isinstance(parts.teacher, KnownTeacher):
+        return parts, parts.teacher
+    folder, settings = choices["teacher_cache"], parts.settings
+    # A dry run does not run the teacher over all of the data.
+    if folder is None or parts.teacher is None or settings.limit_steps:
+        return parts, None
+    known = fill_for(
+        Path(folder), parts.teacher, choices["teacher"], parts.data, parts.views, settings
+    )
+    return parts._replace(data=known.without_absent(parts.data)), known
 
 
 def open_parts(choices: dict[str, Any], settings: Settings) -> Parts:
@@ -149,11 +162,21 @@ def open_parts(choices: dict[str, Any], settings: Settings) -> Parts:
         methods = choose_methods(choices["method"], data, taught, use_labels=use_labels)
         refuse_views(methods, settings, data, teacher)
         refuse_ramps(methods, settings)
+        if isinstance(teacher, KnownTeacher) and not use_labels:
+            teacher.on(data.validation_source or data.source)  # it selects the best epoch
+        if isinstance(teacher, CachedTeacher):
+            data = teacher.without_absent(data)
+        elif choices["teacher_cache"] is not None:
+            refuse_unrepeatable(data.source)
         teacher.to(device)
     elif not use_labels:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
         )
+    settings = settings.for_kind(data.source.kind)
+    views = training_views(data.source, methods, settings)
+    names = [type(method).__name__ for method in methods]
+    settings, views = settle(settings, teacher, views, names)
     classes = student_classes(
         methods, data, taught, labels=choices["labels"], use_labels=use_labels
     )
@@ -165,7 +188,7 @@ def open_parts(choices: dict[str, Any], settings: Settings) -> Parts:
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
         method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
-    return Parts(data, teacher, taught, methods, student, card, use_labels)
+    return Parts(data, teacher, taught, methods, student, card, use_labels, settings, views)
 
 
 def _as_it_is(run: Run, parts: Parts) -> Result:

@@ -19,7 +19,7 @@ from torch import nn
 from asterism import DIST, KD, RKD, RRD, VRM, Method
 from asterism.assess import outputs_of, selection
 from asterism.data import Data, open_data
-from asterism.engine import Settings, balance, fit, seed_everything
+from asterism.engine import Settings, balance, fit, seed_everything, training_views
 from asterism.evaluate import classification
 from asterism.models import Spec, build
 from asterism.run import Run
@@ -58,18 +58,20 @@ def train(
     if method is not None:
         dims = [x.embedding.shape[1] for x in widths]
         method.setup(student_dim=dims[0], teacher_dim=dims[1], rows=len(data.source))
+    methods = [] if method is None else [method]
+    settings = Settings(
+        epochs=epochs, batch_size=64, lr=0.05, seed=seed, keep="last", loss_weights=weights
+    )
     with tempfile.TemporaryDirectory() as folder:
         try:
             fitted = fit(
                 trained,
                 teacher,
-                [] if method is None else [method],
+                methods,
                 data,
                 Run(folder),
-                settings=Settings(
-                    epochs=epochs, batch_size=64, lr=0.05, seed=seed, keep="last",
-                    loss_weights=weights,
-                ),
+                settings=settings,
+                views=training_views(data.source, methods, settings),
                 score=selection(teacher, data, use_labels=True),
                 use_labels=True,
             )  # fmt: skip

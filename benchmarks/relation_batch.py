@@ -56,7 +56,7 @@ def measure(samples: int, chunk: int, steps: int) -> dict[str, Any]:
         None,
         settings=Settings(batch_size=chunk, channels_last=False),
         views=None,
-        caches=(),
+        known=None,
         anchors=None,
     )
     objective = Objective([RKD()], task_weight=0.0, train_views=False, local=False)

@@ -51,7 +51,7 @@ def stepper(method: Method | None, batch: Batch, *, both: bool = False) -> Calla
         Known() if methods else None,
         settings=settings,
         views=Views(virtual=views - 1),
-        caches=(),
+        known=None,
         anchors=None,
     )
     networks.to(torch.device("cpu"))

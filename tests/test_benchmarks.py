@@ -1,9 +1,13 @@
 """Scripts of benchmarks/ run: a small piece of each that needs no data of its own."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import save_file
+
+from asterism.models import Spec, build, weights_of
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -35,3 +39,16 @@ def test_mnist_rrkd(tmp_path):
     assert table.count("52,320") == 3
     assert "| teacher | 108,736 | " in table
     assert "The student has 48.1 % of the teacher's parameters." in table
+
+
+def test_throughput(tmp_path, capsys):
+    y = np.arange(512) % 10
+    x = np.random.default_rng(0).integers(0, 256, (512, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "train.npz", x=x, y=y)
+    save_file(weights_of(build("convnet?width=4", Spec(10, (3, 32, 32)))), tmp_path / "teacher")
+    words = [str(tmp_path / "train.npz"), f"convnet?width=4&weights={tmp_path / 'teacher'}"]
+    words += ["--student", "convnet?width=2", "--rounds", "1", "--threads", "1", "--workers", "0"]
+    script("throughput").main(words)
+    table = capsys.readouterr().out
+    assert "| plain loop | " in table
+    assert re.search(r"\| ours, without a teacher \| .* \| 1.00 / 1.00 \|", table)

@@ -81,7 +81,7 @@ def step(name, *, local=False, batch_size=3):
         teacher,
         settings=Settings(batch_size=batch_size, channels_last=False),
         views=None,
-        caches=(),
+        known=None,
         anchors=anchors,
     )
     objective = Objective([method], task_weight=1.0, train_views=False, local=local)

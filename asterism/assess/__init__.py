@@ -10,7 +10,7 @@ from asterism.assess.sampling import Arrays, changed_most, sample
 from asterism.assess.seeing import device_of, outputs_of, outputs_on, reductions, see
 from asterism.assess.selecting import selection
 from asterism.augment import as_input
-from asterism.data import Data, StoredTeacher
+from asterism.data import Data, KnownTeacher
 from asterism.evaluate import Cost, cost
 from asterism.types import on_device
 
@@ -37,16 +37,18 @@ def assess(
         The contents of `result.json` and of `evaluation.npz` (docs/measures.md).
     """
     source, _, split = data.evaluation()
-    if isinstance(teacher, StoredTeacher) and not teacher.knows(source):
-        teacher = None  # it has outputs for the training data only
+    missing = None
+    if isinstance(teacher, KnownTeacher) and not teacher.knows(source):
+        missing = f"{teacher.place} has no outputs of the teacher on the {split} data"
+        teacher = None
     ours, theirs = see(student, data), None if teacher is None else see(teacher, data)
     others = {name: see(model, data) for name, model in (baselines or {}).items()}
     costs = {"student": _cost(student, data)}
     if theirs is not None and teacher is not None:
-        if not isinstance(teacher, StoredTeacher):
+        if not isinstance(teacher, KnownTeacher):
             costs["teacher"] = _cost(teacher, data)
         others |= reductions(theirs, ours.outputs.embedding.shape[1])
-    found = judge(ours, theirs, others, names=source.names, costs=costs)
+    found = judge(ours, theirs, others, names=source.names, costs=costs, missing=missing)
     arrays = sample(source, ours, theirs)
     return {**found, "split": split, "changed_most": changed_most(arrays)}, arrays
 

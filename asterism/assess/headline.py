@@ -13,12 +13,15 @@ RIVALS = {
 }
 
 
-def headline(measures: Sequence[Mapping[str, Any]], *, worst_class: str | None) -> str:
+def headline(
+    measures: Sequence[Mapping[str, Any]], *, worst_class: str | None, missing: str | None = None
+) -> str:
     """Compose the sentence from the records of a result.
 
     Args:
         measures: The records.
         worst_class: Name of the class that the record of the worst class is of.
+        missing: Why there is no teacher to compare with, where the run had one.
     """
     by_key = {(m["name"], m["k"]): m for m in measures}
 
@@ -39,23 +42,24 @@ def headline(measures: Sequence[Mapping[str, Any]], *, worst_class: str | None) 
     if overlap is not None:
         kept.append(f"{overlap:.0f} % of its ten nearest neighbours")
     if not kept:
-        return _alone(of)
+        return _alone(of, missing)
     rest = _saving(of) + _lost(by_key, worst_class) + _no_better(by_key)
     return f"The student keeps {' and '.join(kept)}{rest}."
 
 
-def _alone(of: Any) -> str:
-    """Return the sentence for a model without a teacher."""
+def _alone(of: Any, missing: str | None) -> str:
+    """Return the sentence for a model without a teacher to compare it with."""
     parameters = of("student", "parameters")
     for name, k in TASKS:
         value = of("student", name, k)
         if value is not None:
             what = name if k is None else f"{name}@{k}"
+            why = missing or "no teacher was given to compare it with"
             return (
-                f"The model reaches {value:.1f} % {what} with {parameters:,.0f} parameters; no "
-                "teacher was given to compare it with."
+                f"The model reaches {value:.1f} % {what} with {parameters:,.0f} parameters; {why}."
             )
-    return "There are neither labels nor a teacher to measure the model by."
+    why = f": {missing}" if missing else ""
+    return f"There are neither labels nor a teacher to measure the model by{why}."
 
 
 def _saving(of: Any) -> str:

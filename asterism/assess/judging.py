@@ -37,6 +37,7 @@ def judge(
     *,
     names: Sequence[str] | None,
     costs: Mapping[str, Cost],
+    missing: str | None = None,
 ) -> dict[str, Any]:
     """Measure, compare and put into words.
 
@@ -46,6 +47,7 @@ def judge(
         baselines: What the baselines make of them, by name.
         names: Names of the classes; None without labels.
         costs: Costs of `student` and `teacher`; none of a teacher that is only its outputs.
+        missing: Why there is no teacher to compare with, where the run had one.
 
     Returns:
         Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
@@ -84,7 +86,7 @@ def judge(
     others = {who: figures[who] for who in baselines}
     measures = records(figures["student"], figures.get("teacher", {}), others, notes)
     return {
-        "headline": headline(measures, worst_class=classes.worst_name),
+        "headline": headline(measures, worst_class=classes.worst_name, missing=missing),
         **found,
         "per_class": classes.table,
         "worst_class": classes.worst_name,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.augment import as_input
-from asterism.data import Data, Loader, Source, StoredTeacher
+from asterism.data import Data, KnownTeacher, Loader, Source
 from asterism.data.loading import Order
 from asterism.evaluate import Affine, collect, principal_components, random_projection
 from asterism.evaluate.estimate import SEED
@@ -40,7 +40,7 @@ def outputs_on(
                 read.append(batch.index)
                 yield Batch((as_input(batch.views[0]),), batch.index)
 
-    if isinstance(model, StoredTeacher):
+    if isinstance(model, KnownTeacher):
         for _ in clean():
             pass  # it has rows for samples that cannot be read, too
         outputs = model.on(source).of(torch.cat(read))

@@ -71,8 +71,6 @@ class Grid:
         for cell in self.cells:
             changes: dict[str, Any] = {"out": str(folder / cell.run.path.name)}
             changes["limit_steps"] = steps
-            if cell.settings.get("teacher_cache"):
-                changes["teacher_cache"] = str(folder / "teacher-cache")
             cells.append(replace(cell, settings={**cell.settings, **changes}))
         return replace(self, cells=tuple(cells), out=folder)
 

@@ -1,11 +1,9 @@
 """What can be known of a training before it begins (docs/doctor.md)."""
 
 import sys
-from collections.abc import Callable
 
 import torch
 
-from asterism.augment import Views
 from asterism.checkup.case import Case as Case
 from asterism.checkup.case import Finding as Finding
 from asterism.checkup.case import Severity as Severity
@@ -21,7 +19,7 @@ from asterism.checkup.resources import (
     check_time,
 )
 from asterism.checkup.samples import check_classes, check_contents, check_range
-from asterism.data.cache import TeacherCache
+from asterism.data import KnownTeacher
 from asterism.engine.rehearsal import rehearse
 from asterism.types import Outputs, Samples
 
@@ -35,17 +33,15 @@ QUICKLY, SECONDS = 0.5, 20.0
 def check(
     case: Case,
     *,
-    cache: Callable[[Views], list[TeacherCache]] | None = None,
     anchors: tuple[Samples, Outputs] | None = None,
 ) -> list[Finding]:
     """Look at everything: read many samples, prepare them in other ways, take a few steps.
 
     Args:
         case: The training.
-        cache: What gives the outputs of a teacher that is only those.
         anchors: The anchor samples and what the teacher returns for them, for methods that ask.
     """
-    findings = _look(case, seconds=SECONDS, thorough=True)
+    findings, teacher = _look(case, seconds=SECONDS, thorough=True), case.teacher
     rehearsal = rehearse(
         case.student,
         case.teacher,
@@ -53,7 +49,8 @@ def check(
         case.data,
         settings=case.settings,
         use_labels=case.use_labels,
-        cache=cache,
+        views=case.views,
+        known=teacher.on(case.data.source) if isinstance(teacher, KnownTeacher) else None,
         anchors=anchors,
     )
     findings += [*check_terms(case, rehearsal), *check_memory(case, rehearsal)]
@@ -72,9 +69,9 @@ def _look(case: Case, *, seconds: float, thorough: bool) -> list[Finding]:
         for look in (check_sizes, check_range, check_modes, check_entering):
             findings += look(case, sample)
         findings += check_preprocessing(case, sample, thorough=thorough)
-        for look in (check_embeddings, check_knowledge, check_cache):
+        for look in (check_embeddings, check_knowledge):
             findings += look(case, sample)
-    return [*findings, *check_disk(case)]
+    return [*findings, *check_cache(case), *check_disk(case)]
 
 
 def warn(case: Case) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from asterism.assess.seeing import device_of
-from asterism.augment import as_input
-from asterism.data import Data, StoredTeacher
+from asterism.augment import Views, as_input
+from asterism.data import Data, KnownTeacher
+from asterism.data.cache import Cache
 from asterism.engine import Settings
 from asterism.engine.objective import join
 from asterism.methods.base import Method
@@ -56,9 +57,10 @@ class Case:
         teacher: The teacher, or None.
         methods: The methods, set up.
         settings: How to train.
+        views: What makes the training views; None for samples that are taken as they come.
         use_labels: Whether labels are part of the objective.
         out: The run folder, if it is known.
-        teacher_cache: Folder of the teacher's outputs, if one is named.
+        cache: The cache of the teacher's outputs, if one is meant.
     """
 
     data: Data
@@ -66,9 +68,10 @@ class Case:
     teacher: nn.Module | None
     methods: Sequence[Method]
     settings: Settings
+    views: Views | None
     use_labels: bool
     out: Path | None = None
-    teacher_cache: Path | None = None
+    cache: Cache | None = None
 
     @property
     def models(self) -> dict[str, nn.Module]:
@@ -116,7 +119,7 @@ def see(case: Case, *, seconds: float) -> Sample | None:
         shown += [samples] if len(shown) * CHUNK < SHOWN else []
         read.append(batch.index)
         for name, model in models.items():
-            if isinstance(model, StoredTeacher):
+            if isinstance(model, KnownTeacher):
                 outputs = model.on(source).of(batch.index)
             else:
                 outputs = seen_by(model, samples)

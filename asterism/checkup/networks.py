@@ -3,7 +3,7 @@
 import torch
 
 from asterism.checkup.case import Case, Finding, Sample, Severity, count, seen_by, share
-from asterism.data import StoredTeacher
+from asterism.data import KnownTeacher
 from asterism.evaluate import effective_rank
 from asterism.evaluate.spectrum import DEAD
 from asterism.types import Outputs
@@ -23,7 +23,7 @@ def check_sizes(case: Case, sample: Sample) -> list[Finding]:
         parameters = list(model.parameters())
         types = sorted({str(p.dtype).removeprefix("torch.") for p in parameters})
         width, size = outputs.embedding.shape[1], sum(p.numel() for p in parameters)
-        found = "a file of outputs" if isinstance(model, StoredTeacher) else f"{size:,} parameters"
+        found = "a file of outputs" if isinstance(model, KnownTeacher) else f"{size:,} parameters"
         found += f" in {' and '.join(types)}" if types else ""
         found += f", embedding {width} wide, " + (f"{classes} classes" if classes else "no scores")
         figures = {"parameters": size, "width": width, "classes": classes}
@@ -40,7 +40,7 @@ def check_sizes(case: Case, sample: Sample) -> list[Finding]:
 def check_modes(case: Case, sample: Sample) -> list[Finding]:
     """See whether the teacher, in eval mode, gives one sample one answer."""
     teacher = case.teacher
-    if teacher is None or isinstance(teacher, StoredTeacher) or len(sample.index) < 4:
+    if teacher is None or isinstance(teacher, KnownTeacher) or len(sample.index) < 4:
         return []
     some = sample.shown[:16]
     half = len(some) // 2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.checkup.case import CHUNK, Case, Finding, Sample, Severity, seen_by, share
-from asterism.data import StoredTeacher
+from asterism.data import KnownTeacher
 from asterism.engine.objective import join
 from asterism.evaluate.neighbours import nearest
 from asterism.types import Outputs
@@ -82,7 +82,7 @@ def check_entering(case: Case, sample: Sample) -> list[Finding]:
     """Tell what enters both networks, of the same pictures."""
     findings = []
     for name, model in case.models.items():
-        if not isinstance(sample.shown, Tensor) or isinstance(model, StoredTeacher):
+        if not isinstance(sample.shown, Tensor) or isinstance(model, KnownTeacher):
             continue
         if (stats := entering(model, sample.shown[:CHUNK])) is None:
             continue
@@ -152,7 +152,7 @@ def check_preprocessing(case: Case, sample: Sample, *, thorough: bool) -> list[F
         thorough: Whether to try all ways, or the most likely on a teacher that is often wrong.
     """
     teacher, target, shown = case.teacher, sample.target, sample.shown
-    if teacher is None or isinstance(teacher, StoredTeacher) or target is None:
+    if teacher is None or isinstance(teacher, KnownTeacher) or target is None:
         return []
     if (
         not isinstance(shown, Tensor)

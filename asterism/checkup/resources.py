@@ -7,10 +7,11 @@ import statistics
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from asterism.checkup.case import Case, Finding, Sample, Severity, count, megabytes, share
+from asterism.caching import remaining
+from asterism.checkup.case import Case, Finding, Severity, count, megabytes, share
+from asterism.data import KnownTeacher
 from asterism.engine.rehearsal import Rehearsal
 from asterism.models import weights_of
 from asterism.relations.budget import DEFAULT
@@ -50,24 +51,19 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
-def check_cache(case: Case, sample: Sample) -> list[Finding]:
-    """Tell what a named cache of the teacher's outputs holds, and whether it has room to grow."""
-    if case.teacher_cache is None or case.teacher is None:
+def check_cache(case: Case) -> list[Finding]:
+    """Tell what the cache that is meant holds already, and whether it has room to grow."""
+    if case.cache is None:
         return []
-    source, folder = case.data.source, case.teacher_cache
-    views = 1 + max([0, *(method.views - 1 for method in case.methods)])
-    views *= 1 if source.kind == "text" else case.settings.epochs
-    width = sum(x.shape[1] for x in sample.outputs["teacher"] if x is not None)
-    marks = [np.fromfile(file, np.uint8) for file in sorted(folder.glob("*/view-*.filled"))]
-    known, rows = sum(int(x.sum()) for x in marks), sum(map(len, marks))
-    need = max(0, 4 * width * (views * len(source) - known))
-    free = shutil.disk_usage(_existing(folder)).free
-    found = f"{count(known)} of {count(rows)} rows of {len(marks)} views" if marks else "empty"
-    found += f"; this training may add {megabytes(need)}, and {megabytes(free)} are free"
-    figures = {"need": need, "free": free, "rows": rows, "known": known, "views": len(marks)}
-    severity: Severity = "ok" if need <= free else "look"
-    advice = "make room, name another folder, or leave --teacher-cache out." if need > free else ""
-    return [Finding("teacher cache", severity, found, advice, figures)]
+    state, need = case.cache.state(), remaining(case.cache)
+    free = shutil.disk_usage(_existing(case.cache.folder)).free
+    found = f"{count(state.written)} of {count(state.shards)} files are there; "
+    found += f"{megabytes(need)} to come, {megabytes(free)} free"
+    figures = {"written": state.written, "files": state.shards, "need": need, "free": free}
+    if need <= free:
+        return [Finding("teacher cache", "ok", found, figures=figures)]
+    advice = "make room, name another folder, or leave --teacher-cache out."
+    return [Finding("teacher cache", "wrong", found, advice, figures)]
 
 
 def check_memory(case: Case, rehearsal: Rehearsal) -> list[Finding]:
@@ -115,7 +111,7 @@ def check_time(case: Case, rehearsal: Rehearsal) -> list[Finding]:
     found += f", {share(taught)} of it the teacher's" if taught else ""
     found += "; validation comes on top"
     advice = ""
-    if taught > SLOW and case.teacher_cache is None:
+    if taught > SLOW and case.cache is None and not isinstance(case.teacher, KnownTeacher):
         saved = _duration(rehearsal.steps * rehearsal.teaching)
         advice = f"--teacher-cache FOLDER saves each later run with these views about {saved}."
     return [Finding("time", "ok", found, advice, figures)]

@@ -138,9 +138,13 @@ def parse(
             parser.add_argument(f"--{name}", type=str | None, help=text)
         elif name in SWITCHES:
             parser.add_argument(f"--{name}", action="store_true", help=text)
+        elif name == "verify_cache":
+            parser.add_argument(
+                "--verify_cache", type=int, nargs="?", const=64, default=0, help=text
+            )
         elif name in ON:
             parser.add_argument(f"--{name}", action=ActionYesNo, default=True, help=text)
-    skip: set[str | int] = {*STRINGS, *SWITCHES, *ON}
+    skip: set[str | int] = {*STRINGS, *SWITCHES, *ON, "verify_cache"}
     parser.add_function_arguments(function, skip=skip, as_positional=False)
     if isinstance(arguments, Mapping):
         checked = parser.parse_object(dict(arguments))

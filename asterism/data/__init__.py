@@ -1,7 +1,13 @@
 """Data: sources of samples, and batches of them."""
 
+from asterism.data.cache import Cache as Cache
+from asterism.data.cache import is_cache as is_cache
+from asterism.data.cache import open_cache as open_cache
+from asterism.data.cached import CachedTeacher as CachedTeacher
 from asterism.data.folder import FolderSource as FolderSource
+from asterism.data.known import KnownTeacher as KnownTeacher
 from asterism.data.loading import Loader as Loader
+from asterism.data.loading import default_workers as default_workers
 from asterism.data.naming import open_source as open_source
 from asterism.data.opening import Data as Data
 from asterism.data.opening import open_data as open_data
@@ -15,14 +21,20 @@ from asterism.data.texts import TextSource as TextSource
 
 __all__ = [
     "ArraySource",
+    "Cache",
+    "CachedTeacher",
     "Data",
     "DatasetSource",
     "FolderSource",
+    "KnownTeacher",
     "Loader",
     "Source",
     "StoredTeacher",
     "TextSource",
+    "default_workers",
+    "is_cache",
     "is_stored",
+    "open_cache",
     "open_data",
     "open_source",
     "open_stored",

@@ -1,90 +1,166 @@
-"""The teacher's outputs on the training views, kept on disk and computed once."""
+"""A teacher's outputs on disk: one clean view of each sample, and numbered augmented ones."""
 
-import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.types import Outputs, Samples
+from asterism.data.manifest import DTYPES, NAME, Manifest, read_manifest
+from asterism.data.shards import open_shard, write_shard
+
+CLEAN = "clean"
+# A cache up to this size is read once before training; the shards of a larger one at first use.
+READ_AT_ONCE = 2**30
 
 
-class TeacherCache:
-    """A table of outputs by view number and sample, filled as they are asked for.
-
-    Views are pure functions of (view seed, sample, view number), so what a teacher returns on
-    them is one too: the second run over the same views, with any student, method or seed, never
-    runs the teacher. The folder holds one table per key; the key hashes all that the outputs
-    depend on, so a cache is never wrong, only new.
+@dataclass(frozen=True)
+class CacheState:
+    """What a cache holds.
 
     Attributes:
-        computed: Rows that the teacher had to compute in this process.
-        found: Rows that were there.
+        rows: Samples by part: `training`, `validation`, `test`.
+        count: Augmented views of each training sample, beside the clean one.
+        virtual: Virtual views that belong to each of them.
+        shards: Files when it is complete.
+        written: Files that are there.
+        bytes: Its size when it is complete, but for the heads of the files.
     """
 
-    def __init__(self, folder: Path, key: dict[str, Any], *, rows: int, like: Outputs) -> None:
-        """Open the table, or make it.
+    rows: dict[str, int]
+    count: int
+    virtual: int
+    shards: int
+    written: int
+    bytes: int
 
-        Args:
-            folder: Where tables are kept.
-            key: All that the outputs depend on (teacher, data, views), as plain values.
-            rows: Number of samples of the source.
-            like: Outputs of the teacher on any samples, for their widths.
+    @property
+    def complete(self) -> bool:
+        """Return whether all files are there."""
+        return self.written == self.shards
+
+
+class Cache:
+    """The folder of a cache.
+
+    Attributes:
+        folder: The folder.
+        manifest: What is, or will be, in it.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Point at a folder; nothing is read or made."""
+        self.folder, self.manifest, self.key = folder, manifest, manifest.key()
+
+    def views(self, part: str) -> list[str]:
+        """Return the names of the views of a part, the clean one first."""
+        augmented = part == "training" and self.manifest.image_shape is not None
+        numbers = range(self.manifest.count if augmented else 0)
+        kinds = range(1 + self.manifest.virtual)
+        return [CLEAN, *(view_name(kind, number) for number in numbers for kind in kinds)]
+
+    def shards(self, part: str) -> Iterator[tuple[int, int]]:
+        """Yield the first row of each shard and the one after its last."""
+        rows, step = self.manifest.data[part]["rows"], self.manifest.shard_rows
+        yield from ((first, min(first + step, rows)) for first in range(0, rows, step))
+
+    def file(self, part: str, view: str, first: int) -> Path:
+        """Return where the shard of a view is that begins with this row."""
+        number = first // self.manifest.shard_rows
+        return self.folder / part / view / f"{number:05}.safetensors"
+
+    def missing(self, part: str, first: int) -> list[str]:
+        """Return the views whose shard of these rows is not there yet."""
+        return [view for view in self.views(part) if not self.file(part, view, first).exists()]
+
+    def write(self, part: str, view: str, first: int, arrays: dict[str, Tensor]) -> None:
+        """Write a shard: `embedding`, `logits` if there are any, for the clean view also `read`."""
+        file = self.file(part, view, first)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_shard(file, arrays, self._identity(part, view, first))
+
+    def read(self, part: str, view: str, first: int) -> dict[str, Tensor]:
+        """Return the arrays of a shard after checking that it is the right one, and whole.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            ValueError: If it is damaged, or another one.
         """
-        text = json.dumps(key, sort_keys=True)
-        self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "key.json").write_text(text + "\n")
-        self.rows, self.dim = rows, like.embedding.shape[1]
-        self.classes = 0 if like.logits is None else like.logits.shape[1]
-        self.view = -1
-        self.computed = self.found = 0
+        file, made = self.file(part, view, first), self.manifest
+        arrays = open_shard(file, self._identity(part, view, first))
+        rows = min(made.shard_rows, made.data[part]["rows"] - first)
+        layout = {name: ((rows, n), DTYPES[made.dtype]) for name, n in made.columns.items()}
+        clean: dict[str, Any] = {"read": ((rows,), torch.bool)} if view == CLEAN else {}
+        if {name: (tuple(x.shape), x.dtype) for name, x in arrays.items()} != {**layout, **clean}:
+            raise ValueError(f"{file} is damaged: its tables are not those that {NAME} describes.")
+        return arrays
 
-    def outputs(
-        self, view: int, index: Tensor, compute: Callable[[Samples], Outputs], samples: Samples
-    ) -> Outputs:
-        """Return the teacher's outputs on one view of some samples, computing what is missing.
+    def _identity(self, part: str, view: str, first: int) -> dict[str, Any]:
+        fingerprint = self.manifest.data[part]["fingerprint"]
+        return {"cache": self.key, "data": fingerprint, "view": view, "first row": first}
 
-        Args:
-            view: Number of the view.
-            index: Rows of the samples, shape `(n,)`.
-            compute: The teacher.
-            samples: The views themselves.
+    def readable(self, part: str) -> Tensor:
+        """Return for each row whether the sample could be read when the cache was made."""
+        return torch.cat([self.read(part, CLEAN, first)["read"] for first, _ in self.shards(part)])
+
+    def check(self) -> None:
+        """Read everything once.
+
+        Raises:
+            FileNotFoundError: If a shard is not there.
+            ValueError: If one is damaged, or not the one that its name says.
         """
-        rows = index.cpu().numpy()
-        if view != self.view:
-            self._open(view)
-        missing = np.flatnonzero(self.filled[rows] == 0)
-        if len(missing):
-            if isinstance(samples, Tensor):
-                made = compute(samples[torch.from_numpy(missing).to(samples.device)])
-            else:
-                made = compute([samples[i] for i in missing])
-            parts = [made.embedding] if made.logits is None else [made.embedding, made.logits]
-            self.table[rows[missing]] = torch.cat(parts, 1).float().cpu().numpy()
-            # Marked only after the row is there: an interruption costs work, never correctness.
-            self.filled[rows[missing]] = 1
-        self.computed += len(missing)
-        self.found += len(rows) - len(missing)
-        known = torch.from_numpy(self.table[rows]).to(index.device)
-        return Outputs(known[:, : self.dim], known[:, self.dim :] if self.classes else None)
+        for part in self.manifest.data:
+            for first, _ in self.shards(part):
+                for view in self.views(part):
+                    self.read(part, view, first)
 
-    def _open(self, view: int) -> None:
-        """Open the files of one view number; those of the last one are closed."""
-        # One pair per view number: runs of different length share them. Sparse until filled.
-        shape = (self.rows, self.dim + self.classes)
-        self.table = _mapped(self.folder / f"view-{view}.f32", np.float32, shape)
-        self.filled = _mapped(self.folder / f"view-{view}.filled", np.uint8, shape[:1])
-        self.view = view
+    def state(self) -> CacheState:
+        """Return how much of the cache is there."""
+        rows = {part: int(found["rows"]) for part, found in self.manifest.data.items()}
+        units = [(part, first) for part in rows for first, _ in self.shards(part)]
+        shards = sum(len(self.views(part)) for part, _ in units)
+        row = sum(self.manifest.widths) * DTYPES[self.manifest.dtype].itemsize
+        return CacheState(
+            rows=rows,
+            count=self.manifest.count,
+            virtual=self.manifest.virtual,
+            shards=shards,
+            written=shards - sum(len(self.missing(part, first)) for part, first in units),
+            bytes=row * sum(n * len(self.views(part)) for part, n in rows.items()),
+        )
 
 
-def _mapped(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    with open(path, "ab") as file:
-        if file.tell() < size:
-            file.truncate(size)
-    return np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+def view_name(kind: int, number: int) -> str:
+    """Return the name of a view: `real-3`, or `virtual1-3` for the first virtual one of it."""
+    return f"virtual{kind}-{number}" if kind else f"real-{number}"
+
+
+def is_cache(name: Any) -> bool:
+    """Return whether a name is that of a cache's folder."""
+    return isinstance(name, str | Path) and (Path(name) / NAME).is_file()
+
+
+def open_cache(folder: Path, manifest: Manifest | None = None) -> Cache:
+    """Open a complete cache.
+
+    Args:
+        folder: The folder.
+        manifest: What of it is needed; by default all.
+
+    Raises:
+        FileNotFoundError: If there is none, or it is not complete.
+        ValueError: If it is damaged.
+    """
+    cache = Cache(folder, manifest or read_manifest(folder))
+    state = cache.state()
+    if not state.complete:
+        raise FileNotFoundError(
+            f"{folder} is not complete, {state.written} of {state.shards} files are there: the "
+            "same `asterism embed` command goes on."
+        )
+    if state.bytes <= READ_AT_ONCE:
+        cache.check()
+    return cache

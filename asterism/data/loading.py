@@ -1,5 +1,6 @@
 """Batches: which samples come together, and in what order."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -81,8 +82,10 @@ class Order(Sampler[list[int]]):
 class Loader(DataLoader[Batch]):
     """Batches of a source; decoding runs in worker processes if asked."""
 
-    def __init__(self, source: Source, order: Order, *, workers: int = 0) -> None:
-        """Join a source and an order."""
+    def __init__(
+        self, source: Source, order: Order | Iterator[list[int]], *, workers: int = 0
+    ) -> None:
+        """Join a source and an order, or rows of batches that are named as they are needed."""
         super().__init__(
             source,
             batch_sampler=order,
@@ -104,6 +107,20 @@ class Loader(DataLoader[Batch]):
                 known = (*self.source.broken, *batch.broken)
                 self.source.broken = tuple(dict.fromkeys(known))
             yield batch
+
+
+def default_workers(source: Source, asked: int | None = None, sharing: int = 1) -> int:
+    """Return how many processes decode pictures: as many as asked, or none for data in memory.
+
+    Args:
+        source: The data.
+        asked: What the user wants; None for the default.
+        sharing: How many processes share the cores.
+    """
+    if asked is not None:
+        return asked
+    in_memory = source.kind == "text" or getattr(source, "images", None) is not None
+    return 0 if in_memory else max(1, min(8, (os.cpu_count() or 1) // sharing))
 
 
 def _as_is(batch: Any) -> Any:

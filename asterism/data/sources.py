@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,38 @@ class ArraySource(Source):
         if self.targets is not None:
             digest.update(self.targets.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+class LeftOut(Source):
+    """Another source without some of its samples; all rows keep their numbers."""
+
+    def __init__(self, source: Source, rows: Sequence[int], reason: str) -> None:
+        """Leave out these rows, for a reason that is told with each."""
+        self.source, self.rows, self.reason = source, frozenset(rows), reason
+        self.image_shape, self.targets, self.names = (
+            source.image_shape,
+            source.targets,
+            source.names,
+        )
+        self.flip, self.augmented, self.ids = source.flip, source.augmented, source.ids
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.source)
+
+    def __getitems__(self, rows: Sequence[int]) -> Batch:
+        """Return the samples of these rows; those left out are named."""
+        batch = self.source.__getitems__([row for row in rows if row not in self.rows])
+        named = tuple(
+            f"{self.ids[row] if self.ids else f'row {row + 1}'} ({self.reason})"
+            for row in rows
+            if row in self.rows
+        )
+        return replace(batch, broken=(*batch.broken, *named))
+
+    def fingerprint(self) -> str:
+        """Return the other source's."""
+        return self.source.fingerprint()
 
 
 class DatasetSource(Source):

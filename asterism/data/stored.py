@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from asterism.arrays import read_archive, read_array
+from asterism.data.known import KnownTeacher, moved
 from asterism.data.sources import Source
 from asterism.data.tables import read_parquet
-from asterism.types import Outputs, Samples
+from asterism.types import Outputs
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 
 
-class StoredTeacher(nn.Module):
+class StoredTeacher(KnownTeacher):
     """Looks outputs up by sample instead of computing them.
 
     Rows are matched with the data by id where the file has ids and by number where it has none.
@@ -47,8 +48,8 @@ class StoredTeacher(nn.Module):
         Raises:
             ValueError: If the tables do not fit together or hold what is no number.
         """
-        super().__init__()
-        self.place, self.table, self.logits = place, embedding, logits
+        super().__init__(place)
+        self.table, self.logits = embedding, logits
         self.rows = None if ids is None else {name: row for row, name in enumerate(ids)}
         tables = [embedding] if logits is None else [embedding, logits]
         for table in tables:
@@ -63,27 +64,9 @@ class StoredTeacher(nn.Module):
                     raise ValueError(f"{place}: row {begin + int(finite.argmin())} is not finite.")
         if ids is not None and (len(ids) != len(embedding) or len(self.rows or ()) != len(ids)):
             raise ValueError(f"{place} must hold one id per row, each once.")
-        self.at: dict[Source, Tensor] = {}
+        self.widths = embedding.shape[1], 0 if logits is None else logits.shape[1]
 
-    def knows(self, source: Source) -> bool:
-        """Return whether its rows can be matched with a source."""
-        try:
-            self.on(source)
-        except ValueError:
-            return False
-        return True
-
-    def on(self, source: Source) -> "Lookup":
-        """Return what gives the outputs on samples of a source; of the training data first.
-
-        Raises:
-            ValueError: If some samples have no row; the message names them.
-        """
-        if source not in self.at:
-            self.at[source] = self._matched(source)
-        return Lookup(self, self.at[source])
-
-    def _matched(self, source: Source) -> Tensor:
+    def _matched(self, source: Source) -> "Rows":
         if self.rows is None:
             if len(source) != len(self.table):
                 raise ValueError(
@@ -95,7 +78,7 @@ class StoredTeacher(nn.Module):
                     f"{self.place} is matched with the training data by row, and has none for "
                     "other data: give it ids."
                 )
-            return torch.arange(len(source))
+            return Rows(self, torch.arange(len(source)))
         names = source.ids or [str(row) for row in range(len(source))]
         missing = [name for name in names if name not in self.rows]
         if missing:
@@ -103,15 +86,7 @@ class StoredTeacher(nn.Module):
                 f"{len(missing)} of {len(names)} samples have no row in {self.place}: "
                 f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
             )
-        return torch.tensor([self.rows[name] for name in names])
-
-    def forward(self, samples: Samples) -> Outputs:
-        """Refuse: there is no network.
-
-        Raises:
-            RuntimeError: Always.
-        """
-        raise RuntimeError(f"{self.place} has outputs for known samples only: it is no network.")
+        return Rows(self, torch.tensor([self.rows[name] for name in names]))
 
     def fingerprint(self) -> str:
         """Return a short hash of the tables."""
@@ -122,7 +97,7 @@ class StoredTeacher(nn.Module):
         return digest.hexdigest()[:16]
 
 
-class Lookup:
+class Rows:
     """A stored teacher's outputs on the samples of one source."""
 
     def __init__(self, teacher: StoredTeacher, position: Tensor) -> None:
@@ -137,20 +112,9 @@ class Lookup:
             return Outputs(embedding)
         return Outputs(embedding, torch.from_numpy(self.teacher.logits[rows].astype(np.float32)))
 
-    def outputs(
-        self, view: int, index: Tensor, compute: Callable[[Samples], Outputs], samples: Samples
-    ) -> Outputs:
-        """Return what the teacher made of these samples; the signature is that of a cache.
-
-        Args:
-            view: Of no importance: there is one view.
-            index: Rows of the samples, shape `(n,)`.
-            compute: Never called.
-            samples: Never looked at.
-        """
-        found = self.of(index)
-        logits = None if found.logits is None else found.logits.to(index.device)
-        return Outputs(found.embedding.to(index.device), logits)
+    def view(self, kind: int, number: int, index: Tensor) -> Outputs:
+        """Return what the teacher made of these samples; there is one view, whatever is asked."""
+        return moved(self.of(index), index)
 
 
 def is_stored(path: Path) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from asterism.augment import Views, as_input
-from asterism.data.cache import TeacherCache
+from asterism.data.known import Lookup
 from asterism.data.loading import Order
 from asterism.distributed import (
     average_buffers,
@@ -57,7 +57,7 @@ class Distiller(lightning.LightningModule):
         score: Score,
         use_labels: bool,
         order: Order,
-        caches: Sequence[TeacherCache] = (),
+        known: Lookup | None = None,
         anchors: tuple[Samples, Outputs] | None = None,
     ) -> None:
         """Put the parts together.
@@ -71,7 +71,7 @@ class Distiller(lightning.LightningModule):
             score: See above.
             use_labels: Whether the task loss is part of the objective.
             order: The order of the training batches, for the schedule.
-            caches: The teacher's outputs on each view; none to run it every step.
+            known: The teacher's outputs where they need not be computed: no teacher is run then.
             anchors: The anchor samples, clean, and what the teacher returns for them.
         """
         super().__init__()
@@ -94,7 +94,7 @@ class Distiller(lightning.LightningModule):
             else None
         )
         self.networks = Networks(
-            student, teacher, settings=settings, views=views, caches=caches, anchors=anchors
+            student, teacher, settings=settings, views=views, known=known, anchors=anchors
         )
         self.settings, self.score, self.order = settings, score, order
         self.balance = Balance() if settings.loss_weights == "auto" and methods else None

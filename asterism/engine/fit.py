@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from asterism.augment import Views
-from asterism.data import Data, Loader
-from asterism.data.cache import TeacherCache
+from asterism.data import Data, Loader, default_workers
+from asterism.data.known import Lookup
 from asterism.data.loading import Order
 from asterism.data.ordering import training_order
 from asterism.distributed import from_all, is_first
@@ -27,7 +27,6 @@ from asterism.engine.balance import Balance
 from asterism.engine.callbacks import Progress, Record
 from asterism.engine.checkpoints import Checkpoints, latest_state, read_state
 from asterism.engine.distiller import Distiller, Score
-from asterism.engine.networks import training_views
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
 from asterism.relations.budget import relation_memory
@@ -71,19 +70,31 @@ def fit(
     score: Score,
     use_labels: bool,
     resume: bool = False,
-    cache: Callable[[Views], list[TeacherCache]] | None = None,
+    views: Views | None,
+    known: Lookup | None = None,
     anchors: tuple[Samples, Outputs] | None = None,
 ) -> Fitted:
     """Train the student and keep its checkpoints and metrics in the run folder.
+
+    Args:
+        student: The network that is trained.
+        teacher: Its teacher, or None.
+        methods: The methods, set up.
+        data: The data.
+        run: The run folder, locked.
+        settings: How to train.
+        score: What validation measures, see `Distiller`.
+        use_labels: Whether the task loss is part of the objective.
+        resume: Go on from the latest checkpoint, if there is one.
+        views: What makes the training views; None leaves samples as they come.
+        known: The teacher's outputs where they need not be computed: no teacher is run then.
+        anchors: The anchor samples, clean, and what the teacher returns for them.
 
     Raises:
         ValueError: If the settings do not fit the machine.
     """
     source = data.source
-    workers = settings.workers
-    if workers is None:
-        in_memory = source.kind == "text" or getattr(source, "images", None) is not None
-        workers = 0 if in_memory else min(8, os.cpu_count() or 1)
+    workers = default_workers(source, settings.workers)
     if min(len(data.train), len(data.validation)) < settings.processes:
         raise ValueError(
             f"{len(data.train)} training and {len(data.validation)} validation samples are too few "
@@ -101,17 +112,16 @@ def fit(
     rest = Order(data.validation, size, seed=None, shard=True)
     train = Loader(source, order, workers=workers)
     validation = Loader(data.validation_source or source, rest, workers=workers)
-    views = training_views(source, methods, settings)
     distiller = Distiller(
         student,
         teacher,
         methods,
         settings=settings,
-        views=None if source.augmented or source.kind == "text" else views,
+        views=views,
         score=score,
         use_labels=use_labels,
         order=order,
-        caches=() if cache is None else cache(views),
+        known=known,
         anchors=anchors,
     )
     begun = time.perf_counter()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asterism.augment import Views, as_input
 from asterism.data import Source
-from asterism.data.cache import TeacherCache
+from asterism.data.known import Lookup
 from asterism.engine.encoding import Encoded
 from asterism.engine.objective import by_view, join
 from asterism.engine.settings import Settings
@@ -18,14 +18,12 @@ from asterism.models.modes import evaluating
 from asterism.types import Batch, Outputs, Samples, join_views, on_device
 
 
-def training_views(source: Source, methods: Sequence[Method], settings: Settings) -> Views:
-    """Return the views that methods and settings ask for.
+def training_views(source: Source, methods: Sequence[Method], settings: Settings) -> Views | None:
+    """Return what makes the training views; None for samples that are taken as they come.
 
     Raises:
-        ValueError: If virtual ones are asked for of data that come augmented.
+        ValueError: If virtual views are asked for of images that come augmented.
     """
-    padding = 0 if source.image_shape is None else max(1, min(source.image_shape[1:]) // 8)
-    padding = padding if settings.padding is None else settings.padding
     asked = (settings.train_views or "real").count("virtual")
     virtual = max([asked, *(method.views - 1 for method in methods)])
     if virtual and source.augmented:
@@ -33,6 +31,10 @@ def training_views(source: Source, methods: Sequence[Method], settings: Settings
             "virtual views are made of uint8 images; this dataset gives float images, which are "
             "taken as they come."
         )
+    if source.image_shape is None or source.augmented:
+        return None
+    eighth = max(1, min(source.image_shape[1:]) // 8)
+    padding = eighth if settings.padding is None else settings.padding
     return Views(virtual, settings.view_seed, padding, source.flip)
 
 
@@ -52,7 +54,7 @@ class Networks:
         *,
         settings: Settings,
         views: Views | None,
-        caches: Sequence[TeacherCache],
+        known: Lookup | None,
         anchors: tuple[Samples, Outputs] | None,
     ) -> None:
         """Put the parts together.
@@ -62,14 +64,16 @@ class Networks:
             teacher: Its teacher, or None.
             settings: How to train.
             views: What makes the training views; None leaves samples as they come.
-            caches: The teacher's outputs on each view; none to run it every step.
+            known: The teacher's outputs where they need not be computed: no teacher is run then.
             anchors: The anchor samples, clean, and what the teacher returns for them.
         """
         self.student = student
         self.run_student = torch.compile(student) if settings.compile else student
-        self.teacher = [teacher.eval().requires_grad_(False)] if teacher else []
+        live = teacher is not None and known is None
+        self.teacher = [teacher.eval().requires_grad_(False)] if live else []  # type: ignore[union-attr]
         self.batch_size, self.channels_last = settings.batch_size, settings.channels_last
-        self.views, self.caches, self.anchors = views, caches, anchors
+        self.views, self.known, self.anchors = views, known, anchors
+        self.view_count = settings.view_count
         self.seconds = 0.0
 
     def to(self, device: torch.device) -> None:
@@ -91,7 +95,7 @@ class Networks:
 
         Args:
             batch: Samples as they come from the source.
-            epoch: Number of the views.
+            epoch: Number of the epoch, and so of the views.
             key: Seed of the random numbers that the student draws.
             eagerly: Whether to run the student as it is even if it is compiled: a compiled one's
                 graph serves for a single backward pass.
@@ -104,12 +108,13 @@ class Networks:
         size = self.batch_size
         chunks = [slice(i, i + size) for i in range(0, len(batch.index), size)]
         taught: list[Outputs] = []
+        number = epoch % self.view_count if self.view_count else epoch
 
         def encode(chunk: slice) -> Outputs:
-            views = self._views(batch, chunk, epoch)
+            views = self._views(batch, chunk, number)
             outputs = run(join_views(views))
-            if self.teacher and len(taught) < len(chunks):  # not when it is computed again
-                taught.append(self._taught(views, batch.index[chunk], epoch))
+            if len(taught) < len(chunks):  # not when it is computed again
+                taught.extend(self._taught(views, batch.index[chunk], number))
             return outputs
 
         def encode_nobody() -> Outputs:
@@ -117,11 +122,7 @@ class Networks:
             view = batch.views[0]
             none = view.new_zeros(1, *view.shape[1:]) if isinstance(view, Tensor) else ["a"]
             stranger = as_input(none)
-            if self.caches:
-                strangers = (stranger,) * len(self.caches)
-                taught.append(self._taught(strangers, batch.index[:0], epoch))
-            elif self.teacher:
-                taught.append(_no_rows(self.teacher[0](stranger)))
+            taught.extend(map(_no_rows, self._taught((stranger,), batch.index[:0], number)))
             with evaluating(self.student):
                 return _no_rows(self.student(stranger))
 
@@ -139,25 +140,20 @@ class Networks:
         return encoded, student, teacher, Batch((), batch.index, batch.target, described)
 
     @torch.no_grad()
-    def _taught(self, views: tuple[Samples, ...], index: Tensor, epoch: int) -> Outputs:
-        teacher: Callable[[Samples], Outputs] = self.teacher[0]
-        if not self.caches:
-            return teacher(join_views(views))
-        number = 0 if self.views is None else epoch  # clean samples are the same in every epoch
-        return join(
-            [
-                cache.outputs(number, index, teacher, view)
-                for cache, view in zip(self.caches, views, strict=True)
-            ]
-        )
+    def _taught(self, views: tuple[Samples, ...], index: Tensor, number: int) -> Sequence[Outputs]:
+        """Return the teacher's outputs, one view after the other; nothing without a teacher."""
+        if self.known is not None:
+            kinds = range(len(views))
+            return [join([self.known.view(kind, number, index) for kind in kinds])]
+        return [teacher(join_views(views)) for teacher in self.teacher]
 
-    def _views(self, batch: Batch, chunk: slice, epoch: int) -> tuple[Samples, ...]:
+    def _views(self, batch: Batch, chunk: slice, number: int) -> tuple[Samples, ...]:
         begun = time.perf_counter()
         samples = batch.views[0][chunk]
         if self.views is None or isinstance(samples, list):
             views: tuple[Samples, ...] = tuple(as_input(view[chunk]) for view in batch.views)
         else:
-            views = self.views(samples, batch.index[chunk], epoch)
+            views = self.views(samples, batch.index[chunk], number)
         self.seconds += time.perf_counter() - begun
         return views
 

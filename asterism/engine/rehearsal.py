@@ -4,7 +4,7 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from asterism.augment import Views
 from asterism.data import Data, Loader
-from asterism.data.cache import TeacherCache
+from asterism.data.known import Lookup
 from asterism.data.ordering import training_order
 from asterism.engine.encoding import seed_step
 from asterism.engine.held import Held
-from asterism.engine.networks import Networks, training_views
+from asterism.engine.networks import Networks
 from asterism.engine.objective import Objective
 from asterism.engine.optimisation import make_optimizer
 from asterism.engine.settings import Settings
@@ -64,7 +64,8 @@ def rehearse(
     *,
     settings: Settings,
     use_labels: bool,
-    cache: Callable[[Views], list[TeacherCache]] | None = None,
+    views: Views | None,
+    known: Lookup | None = None,
     anchors: tuple[Samples, Outputs] | None = None,
 ) -> Rehearsal:
     """Take a few steps on copies of student and methods; of several devices, one's share of them.
@@ -76,7 +77,8 @@ def rehearse(
         data: The data.
         settings: How to train.
         use_labels: Whether the task loss is part of the objective.
-        cache: What gives the teacher's outputs, as for `fit`.
+        views: What makes the training views, as for `fit`.
+        known: The teacher's outputs, as for `fit`.
         anchors: As for `fit`.
     """
     source, device = data.source, settings.device
@@ -87,13 +89,12 @@ def rehearse(
         train_views=settings.train_views is not None,
         local=settings.relation_scope == "local",
     ).to(device)
-    views = training_views(source, methods, settings)
     networks = Networks(
         student,
         teacher,
         settings=settings,
-        views=None if source.augmented or source.kind == "text" else views,
-        caches=() if cache is None else cache(views),
+        views=views,
+        known=known,
         anchors=anchors,
     )
     networks.to(device)

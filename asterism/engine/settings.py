@@ -42,6 +42,9 @@ class Settings:
         train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
             view too, as more samples. By default each method gets the views that it asks for, and
             the task the real one.
+        view_count: How many different views of a sample training goes through, over and over: epoch
+            e has view e mod view_count. By default each epoch has a new one, or with a teacher
+            that is a cache as many as the cache has.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
         relation_batch: Samples whose relations a step sees, over all devices; by default what they
@@ -83,6 +86,7 @@ class Settings:
     seed: int = 0
     view_seed: int = 0
     train_views: str | None = None
+    view_count: int | None = None
     padding: int | None = None
     workers: int | None = None
     relation_batch: int | None = None
@@ -102,7 +106,7 @@ class Settings:
         """Refuse what cannot be trained, before anything is built."""
         at_least_one = (
             "epochs batch_size samples_per_class devices nodes log_every limit_steps "
-            "relation_batch checkpoint_steps checkpoints_kept"
+            "relation_batch checkpoint_steps checkpoints_kept view_count"
         )
         for name in at_least_one.split():
             value = getattr(self, name)

@@ -116,13 +116,18 @@ def load_weights(model: nn.Module, file: Path, name: str) -> None:
     problems += [
         f"{key} has the shape {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
         for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+        if key in state and not _fits(state[key], wanted[key])
     ]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ValueError(f"{file} does not fit {name}: {'; '.join(problems[:3])}{more}.")
     if all(x.device.type != "meta" for x in wanted.values()):
         inner.load_state_dict(state)
+
+
+def _fits(given: Tensor, wanted: Tensor) -> bool:
+    # Old checkpoints keep single numbers, as counters, in one-element lists; torch takes them.
+    return given.shape == wanted.shape or (wanted.ndim == 0 and given.shape == (1,))
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -117,8 +117,9 @@ def test_before_a_training_the_check_takes_a_moment(teacher):
     choices = {"teacher": weak, "student": "mlp", "data": "digits", "method": KD(), "labels": True}
     choices |= dict.fromkeys(("validation_data", "test_data"))
     choices |= {"validation_share": 0.1, "split_seed": 0, "image_size": 8, "on_broken": "skip"}
+    choices |= {"teacher_cache": None}
     parts = open_parts(choices, Settings())
     seen.clear()
-    found = by_subject(checkup.check_quickly(parts.case(None, None, Settings())))
+    found = by_subject(checkup.check_quickly(parts.case(None)))
     assert "teacher's preprocessing" in found
     assert sum(seen) < 200

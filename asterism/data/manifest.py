@@ -1,0 +1,171 @@
+"""`cache.json`: what a cache of a teacher's outputs was made of, and what it holds."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asterism.augment import VERSION, Views
+
+FORMAT = 1
+NAME = "cache.json"
+PARTS = ("training", "validation", "test")
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+# More than any cache has: memory is taken, and files are looked for, by what `cache.json` says.
+MOST = {"bytes": 2**20, "width": 2**20, "side": 2**14, "files": 10**7}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the outputs in a cache depend on, and how they are laid out.
+
+    Attributes:
+        teacher: `name` for readers; `weights`, `architecture` and `preprocessing` as fingerprints
+            or plain values.
+        data: By part (`training`, `validation`, `test`): `name` for readers, `fingerprint` and
+            number of `rows`.
+        image_shape: Channels, height and width of the images; None for texts.
+        widths: Columns of the embedding and of the logits, 0 for no logits.
+        dtype: How numbers are kept, `float16` or `float32`.
+        precision: What the teacher computed in.
+        batch_size: Samples that went through the teacher together.
+        shard_rows: Rows of a file.
+        count: How many augmented views there are of each training sample, numbers 0 to count - 1.
+        virtual: How many virtual views belong to each of them.
+        view_seed: Seed of the views.
+        padding: Largest shift of a view in pixels.
+        flip: Whether views may be mirrored.
+        views_version: Version of the code that makes views.
+        format: Version of this layout.
+    """
+
+    teacher: dict[str, Any]
+    data: dict[str, dict[str, Any]]
+    image_shape: list[int] | None
+    widths: list[int]
+    dtype: str
+    precision: str
+    batch_size: int
+    shard_rows: int
+    count: int
+    virtual: int
+    view_seed: int
+    padding: int
+    flip: bool
+    views_version: int = VERSION
+    format: int = FORMAT
+
+    @property
+    def views(self) -> Views:
+        """Return what makes the augmented views."""
+        return Views(self.virtual, self.view_seed, self.padding, self.flip)
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Return the names of a shard's tables, and how wide they are."""
+        widths = zip(("embedding", "logits"), self.widths, strict=True)
+        return {name: width for name, width in widths if width}
+
+    def key(self) -> str:
+        """Return a short hash of all that each single output depends on."""
+        kept = dict(self.decisive())
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+    def decisive(self) -> Iterator[tuple[str, Any]]:
+        """Yield by name what must not change; a cache may get more views and parts."""
+        for name, value in asdict(self).items():
+            if name == "teacher":
+                yield from ((f"teacher's {k}", v) for k, v in value.items() if k != "name")
+            elif name not in ("data", "count", "virtual"):
+                yield name, value
+
+    def refuse_changes(self, other: "Manifest", place: Path) -> None:
+        """Raise a ValueError, naming both values, if another manifest is of another cache."""
+        theirs = dict(other.decisive())
+        for name, value in self.decisive():
+            if theirs.get(name) != value:
+                raise ValueError(
+                    f"{place} was made with {name} {value!r}, and this is with "
+                    f"{theirs.get(name)!r}: go on with the same, or name another folder."
+                )
+        for part in self.data.keys() & other.data.keys():
+            ours, new = self.data[part], other.data[part]
+            if ours["fingerprint"] != new["fingerprint"]:
+                raise ValueError(
+                    f"{place} was made with other {part} data: {ours['name']}, {ours['rows']} "
+                    f"rows, fingerprint {ours['fingerprint']}; now {new['name']}, {new['rows']} "
+                    f"rows, fingerprint {new['fingerprint']}. Go on with the same, or name another "
+                    "folder."
+                )
+
+    def joined(self, other: "Manifest") -> "Manifest":
+        """Return the manifest of a cache that holds what either of two promises."""
+        return replace(
+            self,
+            data={**other.data, **self.data},
+            count=max(self.count, other.count),
+            virtual=max(self.virtual, other.virtual),
+        )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what a cache's `cache.json` says.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is damaged, or of a version that this code does not know.
+    """
+    file = folder / NAME
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is no cache of a teacher's outputs: it has no {NAME}.")
+    try:
+        if file.stat().st_size > MOST["bytes"]:
+            raise ValueError("it is too long")
+        found = json.loads(file.read_bytes())
+        version = found["format"]
+        manifest = Manifest(**found) if version == FORMAT else None
+        possible = manifest is None or _possible(manifest)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is damaged: {error!r}.") from error
+    if manifest is None:
+        raise ValueError(
+            f"{file} has format {version!r}, and this asterism reads {FORMAT}: make the cache anew "
+            "with `asterism embed`."
+        )
+    if not possible:
+        raise ValueError(f"{file} is damaged: it holds values that no cache has.")
+    return manifest
+
+
+def _possible(found: Manifest) -> bool:
+    """Return whether what a file says can be true: paths and sizes are made of it."""
+    sides = found.image_shape or [1, 1, 1]
+    rows = [part["rows"] for part in found.data.values()]
+    sizes = [*found.widths, *sides, *rows, found.batch_size, found.shard_rows]
+    sizes += [found.count, found.virtual, found.padding]
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        return False
+    views = 1 + found.count * (1 + found.virtual)
+    return (
+        (len(found.widths), len(sides)) == (2, 3)
+        and min(found.batch_size, found.shard_rows, found.widths[0], *sides) > 0
+        and max(found.widths) <= MOST["width"]
+        and max(*sides, found.padding) <= MOST["side"]
+        and sum(-(-n // found.shard_rows) for n in rows) * views <= MOST["files"]
+        and found.dtype in DTYPES
+        and found.precision in PRECISIONS
+        and type(found.view_seed) is int
+        and "training" in found.data
+        and set(found.data) <= set(PARTS)
+        and all(
+            type(part[name]) is str
+            for part in found.data.values()
+            for name in ("name", "fingerprint")
+        )
+        and all(type(found.teacher[name]) is str for name in ("name", "weights", "architecture"))
+    )
