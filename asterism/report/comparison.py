@@ -14,8 +14,9 @@ from asterism.report.words import MISSING, named_unit, number, readable
 
 # What a seed may change without making it another row, and what changes no number.
 _NO_SETTING = {
-    "seed", "out", "provenance", "baseline", "teacher_cache", "workers", "log_every", "devices",
-    "accelerator",
+    "seed", "out", "provenance", "baseline", "check", "teacher_cache", "workers", "log_every",
+    "devices", "nodes", "accelerator", "relation_memory", "checkpoint_minutes", "checkpoint_steps",
+    "checkpoints_kept",
 }  # fmt: skip
 
 # The measures of a table that a screen can hold.
