@@ -8,6 +8,9 @@ from words import WORDS
 # Restricted to the mathematics: on the whole package the checker slows Lightning's import down.
 install_import_hook(["asterism.methods", "asterism.relations"], "shapes.check")
 
+# Searched for doctests, it would be imported a second time, by a name that other folders' have too.
+collect_ignore = ["conftest.py"]
+
 
 @pytest.fixture
 def unchecked_shapes(monkeypatch):

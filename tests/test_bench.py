@@ -38,7 +38,7 @@ def test_two_processes_share_a_grid_and_nothing_is_run_twice(file, tmp_path, cap
     path = file(paper={"to itself": {"RKD": 71.9}})
     command = [sys.executable, "-m", "asterism", "bench", str(path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    shown = [process.communicate(timeout=200)[0] for process in both]
+    shown = [process.communicate(timeout=280)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert shown[0] == shown[1]
     folders = sorted(p.name for p in (tmp_path / "grid").iterdir() if p.is_dir())

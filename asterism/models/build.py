@@ -73,7 +73,8 @@ def build(
             f"run folder{hint}."
         )
     if weights is not None:
-        load_weights(model, Path(weights), base)
+        place = Path(weights)
+        load_weights(model, place / "student.safetensors" if place.is_dir() else place, base)
     return model
 
 
