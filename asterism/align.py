@@ -1,7 +1,7 @@
 """The map from a student's embedding into its teacher's space (`asterism align`)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from asterism.data import Data, Source
 from asterism.evaluate import Affine, Compatibility, compatibility, procrustes, ridge
 from asterism.evaluate.estimate import CONFIDENCE, SEED
 from asterism.reopening import Reopened, reopen
+from asterism.report import write_report
 from asterism.run import Run
 
 # Training rows that the map is fitted on; a fifth of them chooses between the kinds of map.
@@ -22,6 +23,8 @@ ROWS = 20_000
 HELD_OUT = 5
 # Queries that its quality is measured with.
 QUERIES = 5_000
+# What the names of its measures end with.
+STORED = ", stored map"
 MAPS: dict[str, Callable[[Tensor, Tensor], Affine]] = {"procrustes": procrustes, "ridge": ridge}
 
 Teaching = Callable[[Source, Tensor], Tensor]
@@ -37,7 +40,8 @@ def align(
 
     Two maps are tried, an orthogonal one (with scale and translation) and a ridge regression; the
     one with the higher recall of the own item on held-out training rows is fitted again on all and
-    stored with the student, for `load(run, aligned=True)`.
+    stored with the student, for `load(run, aligned=True)`. Its quality joins the run's measures
+    and, where there is one, its page.
 
     Args:
         run: The run folder of a distillation.
@@ -89,8 +93,31 @@ def align(
     with folder.writing(resume=True):
         weight = fitted.weight.T.float().contiguous()
         folder.write_aligner({"weight": weight, "bias": fitted.bias.float()}, card)
-        folder.write_result({**folder.read_result(), "aligner": card})
+        result = folder.read_result()
+        kept = [m for m in result.get("measures", []) if not str(m["name"]).endswith(STORED)]
+        folder.write_result({**result, "measures": kept + _records(card), "aligner": card})
+        if (page := folder.path / "report.html").exists():
+            write_report([folder.path], page)
     return card
+
+
+def _records(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the quality as the report has measures (docs/measures.md), the first with a note."""
+    names = {"item_recall": "own item", "class_recall": "same class"}
+    note: str | None = (
+        f"`asterism align` stored a {card['kind']} map from {card['student_dim']} to "
+        f"{card['teacher_dim']} columns, {card['parameters']:,} numbers, fitted on "
+        f"{card['rows']:,} training rows; {card['searched']:,} {card['split']} rows were searched."
+    )
+    records = []
+    for key, found in card["quality"].items():
+        what, k = key.split("@")
+        student = {end: 100 * found[end] for end in ("value", "low", "high")}
+        record = {"group": "compatibility", "name": names[what] + STORED, "k": int(k), "unit": "%"}
+        sides = {"better": "higher", "student": student, "teacher": None, "baselines": {}}
+        records.append({**record, **sides, "note": note})
+        note = None
+    return records
 
 
 def _teacher(opened: Reopened, folder: Run) -> Teaching:

@@ -12,6 +12,7 @@ from asterism.align import align
 from asterism.assess import outputs_of
 from asterism.cli import main
 from asterism.data import open_data
+from asterism.report import read_accounts
 from asterism.run import RunError
 
 QUICK = {"epochs": 6, "batch_size": 64, "lr": 0.05}
@@ -48,7 +49,18 @@ def test_the_aligned_student_searches_the_teachers_index(distilled):
     assert found["rows"] == len(data.train)
     assert found["parameters"] == 32 * 128 + 128
     assert json.loads((run / "aligner.json").read_text()) == found
-    assert json.loads((run / "result.json").read_text())["aligner"] == found
+    result = json.loads((run / "result.json").read_text())
+    assert result["aligner"] == found
+    align(run)  # once more: its measures are replaced
+    (account,) = read_accounts([run])
+    shown = {m.label: m for m in account.measures if m.name.endswith("stored map")}
+    assert len(shown) == len(found["quality"]) == 4
+    share = shown["own item, stored map@10"].student.value
+    assert share == pytest.approx(100 * found["quality"]["item_recall@10"]["value"])
+    page = (run / "report.html").read_text()
+    assert "a ridge map from 32 to 128 columns, 4,224 numbers" in page.replace(
+        "procrustes", "ridge"
+    )
     plain = asterism.load(run)(torch.rand(2, 1, 8, 8))
     assert plain.embedding.shape == (2, 32)
 
