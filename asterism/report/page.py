@@ -146,7 +146,7 @@ def _settings(account: Account) -> list[list[str]]:
     config = {k: v for k, v in account.config.items() if k != "provenance"}
     provenance = account.config.get("provenance")
     config |= provenance if isinstance(provenance, dict) else {}
-    return [["run folder", readable(account.path, 200)]] + [
+    return [["run folder", account.name]] + [
         [
             readable(key),
             readable(
