@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from asterism import KD, RKD
@@ -19,6 +20,8 @@ def run(arguments: Sequence[str]) -> None:
     """Train a teacher on handwritten digits and distil it in three ways."""
     if arguments:
         raise UsageError(f"asterism demo takes no arguments; got {' '.join(arguments)}.")
+    # Networks this small gain nothing from a second core, and lose much if others want it too.
+    torch.set_num_threads(1)
     begun = time.perf_counter()
     folder = Path("runs/demo")
     common: dict[str, Any] = {
