@@ -63,6 +63,12 @@ def on_device(samples: Samples, device: torch.device | str) -> Samples:
     return samples.to(device, non_blocking=True) if isinstance(samples, Tensor) else samples
 
 
+def outputs_on_device(outputs: Outputs, device: torch.device) -> Outputs:
+    """Return outputs on a device."""
+    logits = None if outputs.logits is None else outputs.logits.to(device)
+    return Outputs(outputs.embedding.to(device), logits)
+
+
 def batch_on_device(batch: Batch, device: torch.device) -> Batch:
     """Return a batch with its tensors on a device."""
     target = None if batch.target is None else batch.target.to(device)

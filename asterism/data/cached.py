@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from asterism.data.cache import CLEAN, Cache, open_cache, view_name
-from asterism.data.known import KnownTeacher, moved
+from asterism.data.known import KnownTeacher
 from asterism.data.manifest import read_manifest
 from asterism.data.opening import Data
 from asterism.data.sources import LeftOut, Source
-from asterism.types import Outputs
+from asterism.types import Outputs, outputs_on_device
 
 
 class Table:
@@ -53,13 +53,13 @@ class Tables:
     def view(self, kind: int, number: int, index: Tensor) -> Outputs:
         """Return the outputs on the views of this number; of texts on the texts themselves."""
         if self.cache.manifest.image_shape is None:
-            return moved(self.of(index), index)
+            return outputs_on_device(self.of(index), index.device)
         if number != self.number:  # those of the last one are closed
             self.number, self.tables = number, {}
         name = view_name(kind, number)
         if name not in self.tables:
             self.tables[name] = Table(self.cache, self.part, name)
-        return moved(self.tables[name](index.cpu()), index)
+        return outputs_on_device(self.tables[name](index.cpu()), index.device)
 
 
 class CachedTeacher(KnownTeacher):

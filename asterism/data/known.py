@@ -72,11 +72,3 @@ class KnownTeacher(nn.Module):
             RuntimeError: Always.
         """
         raise RuntimeError(f"{self.place} has outputs for known samples only: it is no network.")
-
-
-def moved(outputs: Outputs, like: Tensor) -> Outputs:
-    """Return outputs on the device of another tensor."""
-    logits = outputs.logits
-    return Outputs(
-        outputs.embedding.to(like.device), None if logits is None else logits.to(like.device)
-    )

@@ -13,10 +13,10 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from asterism.arrays import read_archive, read_array
-from asterism.data.known import KnownTeacher, moved
+from asterism.data.known import KnownTeacher
 from asterism.data.sources import Source
 from asterism.data.tables import read_parquet
-from asterism.types import Outputs
+from asterism.types import Outputs, outputs_on_device
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 
@@ -114,7 +114,7 @@ class Rows:
 
     def view(self, kind: int, number: int, index: Tensor) -> Outputs:
         """Return what the teacher made of these samples; there is one view, whatever is asked."""
-        return moved(self.of(index), index)
+        return outputs_on_device(self.of(index), index.device)
 
 
 def is_stored(path: Path) -> bool:

@@ -15,7 +15,7 @@ from asterism.engine.objective import by_view, join
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
 from asterism.models.modes import evaluating
-from asterism.types import Batch, Outputs, Samples, join_views, on_device
+from asterism.types import Batch, Outputs, Samples, join_views, on_device, outputs_on_device
 
 
 def training_views(source: Source, methods: Sequence[Method], settings: Settings) -> Views | None:
@@ -84,9 +84,7 @@ class Networks:
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.anchors is not None:
             samples, taught = self.anchors
-            logits = None if taught.logits is None else taught.logits.to(device)
-            taught = Outputs(taught.embedding.to(device), logits)
-            self.anchors = (on_device(samples, device), taught)
+            self.anchors = (on_device(samples, device), outputs_on_device(taught, device))
 
     def encode(
         self, batch: Batch, epoch: int, key: tuple[int, ...], *, eagerly: bool = False
