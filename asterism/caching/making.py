@@ -57,7 +57,8 @@ def manifest_of(
     Args:
         teacher: The teacher.
         data: The data; all their parts.
-        names: What the user calls `teacher`, `training`, `validation` and `test`.
+        names: What the user calls `teacher`, `training`, `validation` and `test`; a part without a
+            name has its fingerprint for one.
         views: What makes the augmented views; None for texts.
         count: How many augmented views there are to be.
         made: Other fields of the manifest.
@@ -72,11 +73,12 @@ def manifest_of(
         teacher=describe(names["teacher"], teacher),
         data={
             part: {
-                "name": as_text(names[part]),
-                "fingerprint": source.fingerprint(),
+                "name": as_text(names.get(part, fingerprint)),
+                "fingerprint": fingerprint,
                 "rows": len(source),
             }
             for part, source in sources_of(data).items()
+            for fingerprint in [source.fingerprint()]
         },
         image_shape=data.source.image_shape and list(data.source.image_shape),
         widths=[taught.embedding.shape[1], 0 if taught.logits is None else taught.logits.shape[1]],
@@ -211,7 +213,7 @@ def cache_for(
     wanted = manifest_of(
         teacher,
         replace(data, validation_source=None, test=None),
-        names={"teacher": name, "training": data.source.fingerprint()},
+        names={"teacher": name},
         views=views,
         count=settings.view_count or settings.epochs,
         dtype="float32",
