@@ -4,7 +4,6 @@ import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 import torch
 from torch import nn
@@ -23,10 +22,10 @@ from asterism.models import (
     card_of,
     in_words,
     input_size,
-    named,
     tokeniser_of,
 )
 from asterism.models.adapt import Adapted
+from asterism.names import joined_name, split_name
 from asterism.run import Run
 from asterism.student import Student, load
 from asterism.types import Outputs, Samples
@@ -48,12 +47,11 @@ def student_of_run(name: Model) -> tuple[Student, Path] | None:
         path = path.parent
     if path.is_dir():
         return load(path), path
-    base, _, query = name.partition("?")
-    folder = Path(str(named(name)[1].get("weights")))
-    if not folder.is_dir():
+    base, given = split_name(name)
+    folder = given.pop("weights", None)
+    if folder is None or not Path(folder).is_dir():
         return None
-    others = urlencode([(key, value) for key, value in parse_qsl(query) if key != "weights"])
-    return load(folder, factory=f"{base}?{others}"), folder
+    return load(folder, factory=joined_name(base, given)), Path(folder)
 
 
 def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
@@ -89,12 +87,12 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
         return open_cached(Path(str(name)), data.source)
     if earlier := student_of_run(name):
         return earlier[0]
-    base, _, query = name.partition("?") if isinstance(name, str) else ("", "", "")
+    base, given = split_name(name) if isinstance(name, str) else ("", {})
     if is_stored(Path(base)):
-        stored = open_stored(Path(base), dict(parse_qsl(query)))
+        stored = open_stored(Path(base), given)
         stored.on(data.source)  # the training data come first: rows without ids are theirs
         return stored
-    if isinstance(name, str) and name.partition("?")[0] in BUILT_IN and "weights=" not in name:
+    if base in BUILT_IN and "weights" not in given:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     spec = Spec(data.classes, data.source.image_shape, own_classifier=True)
     return build(name, spec).eval()

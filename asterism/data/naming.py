@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from asterism.data.folder import FolderSource
 from asterism.data.sources import ArraySource, Source
 from asterism.data.tables import READERS, open_table
 from asterism.data.texts import open_users_own, read_lines
+from asterism.names import split_name
 
 KINDS = (
     "`digits`, a folder of pictures, an .npz file with x (and y), a .csv, .tsv, .jsonl or .parquet "
@@ -40,8 +40,8 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
         return open_users_own(data)
     if data == "digits":
         return digits()[0]
-    base, _, query = str(data).partition("?")
-    named, path = dict(parse_qsl(query)), Path(base)
+    base, named = split_name(str(data))
+    path = Path(base)
     if path.is_dir() and hub.is_saved(path):
         return hub.open_saved(path, named, image_size=image_size, class_names=names)
     if path.suffix.lower() in READERS and path.is_file():
@@ -50,7 +50,7 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
         name = base.removeprefix("hf/")
         return hub.open_named(name, named, image_size=image_size, class_names=names)
     if named:
-        raise ValueError(f"{base} takes no arguments; got ?{query}.")
+        raise ValueError(f"{base} takes no arguments; got {next(iter(named))}.")
     if path.is_dir():
         return FolderSource(path, image_size=image_size, names=names)
     if not path.exists():

@@ -3,9 +3,9 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import yaml
 from safetensors import SafetensorError
@@ -18,17 +18,29 @@ from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub
 from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
 from asterism.models.tokens import read_tokeniser, tokeniser_of
+from asterism.names import split_name
 
 IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
     resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
 )
 BUILT_IN = IMAGE_MODELS | text.MODELS
+# Arguments that are names of files or modules, even where they look like numbers.
+NAMES = ("weights", "tokenizer", "embedding")
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
     """Return the model's name and its arguments, of `NAME?key=value&…`."""
-    base, _, query = text.partition("?")
-    return base, {key: yaml.safe_load(value) for key, value in parse_qsl(query)}
+    base, given = split_name(text)
+    return base, {key: value if key in NAMES else _value(value) for key, value in given.items()}
+
+
+def _value(text: str) -> Any:
+    """Return what YAML makes of a text; of what it takes for a date, or cannot read, the text."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return text if isinstance(found, date) else found
 
 
 def build(
