@@ -62,7 +62,7 @@ def examine(
         ValueError: If something does not fit, as `distill` would say.
     """
     choices = dict(locals())
-    choices["image_size"] = image_size or common_size(student, teacher)
+    choices["image_size"] = common_size(image_size, student, teacher)
     parts = open_parts(choices, Settings(**settings))
     case = parts.case(out)
     if teacher_cache is not None and case.teacher and not isinstance(case.teacher, KnownTeacher):

@@ -25,33 +25,13 @@ from asterism.models import (
     tokeniser_of,
 )
 from asterism.models.adapt import Adapted
-from asterism.names import joined_name, split_name
+from asterism.names import split_name
 from asterism.run import Run
-from asterism.student import Student, load
+from asterism.student import Student, load, run_of, student_of_run
 from asterism.types import Outputs, Samples
 
 # A name, a module, or what makes one.
-Model = str | nn.Module | Callable[..., nn.Module]
-
-
-def student_of_run(name: Model) -> tuple[Student, Path] | None:
-    """Return the student of the run that a name means, and the run; None for other models.
-
-    A run is named by its folder, or, where the student was built by a user's own file, by
-    path/to/file.py:factory?weights=FOLDER.
-    """
-    if not isinstance(name, str):
-        return None
-    path = Path(name)
-    if path.name == "student.safetensors" and (path.parent / "student.json").is_file():
-        path = path.parent
-    if path.is_dir():
-        return load(path), path
-    base, given = split_name(name)
-    folder = given.pop("weights", None)
-    if folder is None or not Path(folder).is_dir():
-        return None
-    return load(folder, factory=joined_name(base, given)), Path(folder)
+Model = str | Path | nn.Module | Callable[..., nn.Module]
 
 
 def open_student(name: Model, spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
@@ -87,7 +67,7 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
         return open_cached(Path(str(name)), data.source)
     if earlier := student_of_run(name):
         return earlier[0]
-    base, given = split_name(name) if isinstance(name, str) else ("", {})
+    base, given = split_name(str(name)) if isinstance(name, str | Path) else ("", {})
     if is_stored(Path(base)):
         stored = open_stored(Path(base), given)
         stored.on(data.source)  # the training data come first: rows without ids are theirs
@@ -100,24 +80,33 @@ def open_teacher(name: Model, data: Data) -> nn.Module:
 
 def open_baseline(run: str | Path, student: Model) -> nn.Module:
     """Return the student of a run without the teacher, built as the present student is."""
-    own_code = not isinstance(student, str) or ".py:" in student.partition("?")[0]
+    student = str(student) if isinstance(student, Path) else student
+    own_code = not isinstance(student, str) or ".py:" in split_name(student)[0]
     return load(run, factory=copy.deepcopy(student) if own_code else None)
 
 
-def common_size(*models: Model | None) -> int:
-    """Return the height and width that the larger of some models was made for, or 32.
+def common_size(asked: int | None, *models: Model | None) -> int:
+    """Return the size of images that is asked for, or the larger that some models were made for.
 
-    A cache of a teacher's outputs has the only one at which they are right.
+    A cache of a teacher's outputs has the only one at which they are right; 32 if any will do.
+
+    Raises:
+        ValueError: If no picture has the size that is asked for.
     """
+    if asked is not None:
+        if asked < 1:
+            raise ValueError(f"image_size must be at least 1; got {asked}.")
+        return asked
     sizes = []
     for model in models:
         if is_cache(model):
             return cached_size(Path(str(model)))
-        if isinstance(model, str) and (Path(model) / "student.json").is_file():
-            shape = Run(model).read_card().get("image_shape")
-            size = shape and shape[1]
+        run = run_of(model)
+        if run is not None and (run / "student.json").is_file():
+            shape = Run(run).read_card().get("image_shape")
         else:
-            size = input_size(model)
+            shape = model.image_shape if isinstance(model, Student) else None
+        size = shape[1] if shape else input_size(model)
         sizes += [size] if size else []
     return int(max(sizes, default=32))
 

@@ -80,7 +80,7 @@ def distill(
         ValueError: If something does not fit; the message says what, and the way out.
     """
     choices = dict(locals())
-    choices["image_size"] = image_size or common_size(student, teacher)
+    choices["image_size"] = common_size(image_size, student, teacher)
     if with_baselines:
         choices["out"] = out or by_time()
         choices["baseline"] = _train_alone(choices, Settings(**settings))
@@ -150,7 +150,7 @@ def train(
     """
     choices = dict(locals())
     choices["student"] = choices.pop("model")
-    choices["image_size"] = image_size or common_size(model)
+    choices["image_size"] = common_size(image_size, model)
     fixed: dict[str, Any] = {"teacher": None, "method": [], "labels": True, "teacher_cache": None}
     fixed |= {"baseline": None, "report": False}
     return carry_out({**choices, **fixed}, Settings(**settings))

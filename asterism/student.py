@@ -11,6 +11,7 @@ from torch import nn
 from asterism.augment import to_float
 from asterism.data.folder import decode
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, unweighted
+from asterism.names import joined_name, split_name
 from asterism.run import Run, RunError
 from asterism.types import Kind, Outputs, Samples
 
@@ -123,6 +124,34 @@ def load(
     student = Student(model, spec.image_shape)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()
+
+
+def run_of(name: Any) -> Path | None:
+    """Return the folder of the run whose student a name means; None for other models.
+
+    A run is named by its folder or the weights in it, or, where the student was built by a user's
+    own file, by path/to/file.py:factory?weights=FOLDER.
+    """
+    if not isinstance(name, str | Path):
+        return None
+    path = Path(name)
+    if path.name == "student.safetensors" and (path.parent / "student.json").is_file():
+        path = path.parent
+    if path.is_dir():
+        return path
+    folder = split_name(str(name))[1].get("weights")
+    return Path(folder) if folder is not None and Path(folder).is_dir() else None
+
+
+def student_of_run(name: Any) -> tuple[Student, Path] | None:
+    """Return the student of the run that a name means, and the run; None for other models."""
+    folder = run_of(name)
+    if folder is None:
+        return None
+    base, given = split_name(str(name))
+    if given.pop("weights", None) is None:
+        return load(folder), folder
+    return load(folder, factory=joined_name(base, given)), folder
 
 
 def _believe(spec: Spec, name: str, arguments: dict[str, Any], folder: Run) -> None:

@@ -1,4 +1,4 @@
-"""Tests for asterism/names.py: what stands behind the `?` arrives as it was typed, or is refused."""
+"""Tests for asterism/names.py: what stands behind the `?` arrives as typed, or is refused."""
 
 import pytest
 from torch import nn

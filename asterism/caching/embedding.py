@@ -134,7 +134,7 @@ def _open(choices: dict[str, Any]) -> tuple[Data, nn.Module]:
         choices["data"],
         validation=choices["validation_data"],
         test=choices["test_data"],
-        image_size=choices["image_size"] or common_size(choices["teacher"]),
+        image_size=common_size(choices["image_size"], choices["teacher"]),
     )
     teacher = open_teacher(choices["teacher"], data)
     if isinstance(teacher, KnownTeacher):

@@ -44,7 +44,7 @@ def _value(text: str) -> Any:
 
 
 def build(
-    name: str | nn.Module | Callable[..., nn.Module],
+    name: str | Path | nn.Module | Callable[..., nn.Module],
     spec: Spec,
     arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
@@ -65,6 +65,7 @@ def build(
     """
     if isinstance(name, nn.Module):
         return name if _is_native(name) else Adapted(name, classes=spec.classes)
+    name = str(name) if isinstance(name, Path) else name
     base, given = named(name) if isinstance(name, str) else ("the factory", {})
     arguments = dict(arguments or {}) | given
     weights, embedding = arguments.pop("weights", None), arguments.pop("embedding", None)
@@ -101,7 +102,7 @@ def input_size(model: Any) -> int | None:
     """Return the height and width that a model, or one of this name, works at; None if any."""
     if isinstance(model, nn.Module):
         return next((m.size for m in model.modules() if isinstance(m, Prepared)), None)
-    base, arguments = named(model) if isinstance(model, str) else ("", {})
+    base, arguments = named(str(model)) if isinstance(model, str | Path) else ("", {})
     return hub_size(base, arguments) if is_hub_name(base) else None
 
 
