@@ -189,9 +189,22 @@ def test_another_teacher_is_found_out(teacher, tmp_path):
     other = r"does not hold what this teacher returns: its embedding of row \d+ .* differs by 50 %"
     with pytest.raises(ValueError, match=other):
         embed(Scaled(2.0), "digits", out=out, views=1, shard_rows=512, verify_cache=20)
+    before = contents(out)
+    with pytest.raises(ValueError, match=other):  # more views would leave it incomplete
+        embed(Scaled(2.0), "digits", out=out, views=2, shard_rows=512)
+    assert contents(out) == before
     (out / "training/real-0/00001.safetensors").unlink()
     with pytest.raises(ValueError, match=other):
         embed(Scaled(2.0), "digits", out=out, views=1, shard_rows=512)
+
+
+def test_a_training_fills_its_cache_with_its_own_teacher(tmp_path):
+    """Of a complete one, too, rows are compared: a repaired normalisation changes no weight."""
+    options = {**QUICK, "labels": False, "teacher_cache": tmp_path / "caches", "check": False}
+    recipe.distill(Scaled(1.0), STUDENT, "digits", out=tmp_path / "a", **options)
+    recipe.distill(Scaled(1.0), STUDENT, "digits", out=tmp_path / "b", **options)
+    with pytest.raises(ValueError, match="does not hold what this teacher returns"):
+        recipe.distill(Scaled(2.0), STUDENT, "digits", out=tmp_path / "c", **options)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +217,8 @@ def test_another_teacher_is_found_out(teacher, tmp_path):
         ),
         (float("nan"), {"dtype": "float32"}, r"of row 0, view clean, is not finite"),
         (1.0, {"views": 0}, "views must be at least 1; got 0"),
+        (1.0, {"verify_cache": -1}, "verify_cache must not be negative; got -1"),
+        (1.0, {"workers": -1}, "workers must not be negative; got -1"),
         (1.0, {"image_size": 8, "data": "FLOAT"}, "views that can be repeated"),
     ],
 )
@@ -227,6 +242,7 @@ def test_disk_and_folder_are_looked_at_first(cache, teacher, tmp_path, monkeypat
     assert main([*command, str(tmp_path / "a"), "--views", "2"]) == 2
     error = capsys.readouterr().err
     assert "needs 1.2 MB and has 1.0 kB free: use --dtype float16 or fewer --views" in error
+    assert not (tmp_path / "a/cache.json").exists()  # with other options it begins anew
     monkeypatch.undo()
     assert main([*command, str(tmp_path / "a"), "--views", "1", "--verify-cache"]) == 0
     said = capsys.readouterr()

@@ -112,13 +112,16 @@ def settle(
     return settled, replace(views, padding=made.padding)
 
 
-def verify(filler: Filler, sources: Mapping[str, Source], *, rows: int) -> None:
+def verify(
+    filler: Filler, sources: Mapping[str, Source], *, rows: int, most: int | None = None
+) -> None:
     """Compute some rows of each view again and compare.
 
     Args:
         filler: The cache, and the teacher that is said to have made it.
         sources: The data, by part.
         rows: How many rows of each part, spread over those whose shards are there.
+        most: How many augmented views to compare beside the clean one; by default all.
 
     Raises:
         ValueError: If they differ; the message says where.
@@ -139,7 +142,7 @@ def verify(filler: Filler, sources: Mapping[str, Source], *, rows: int) -> None:
         if not len(batch.index):
             continue
         missed = {view for views in missing.values() for view in views}
-        views = [view for view in cache.views(part) if view not in missed | {CLEAN}]
+        views = [view for view in cache.views(part) if view not in missed | {CLEAN}][:most]
         for view, made in filler.outputs(batch.views[0], batch.index, [CLEAN, *views]):
             kept = Table(cache, part, view)(batch.index)
             for name, ours, theirs in zip(made._fields, made, kept, strict=True):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from asterism.caching.beginning import begin
 from asterism.caching.checking import verify
 from asterism.caching.filling import Filler
 from asterism.caching.making import (
@@ -20,10 +21,9 @@ from asterism.caching.making import (
     SHARD_ROWS,
     fill,
     manifest_of,
-    prepare,
     sources_of,
 )
-from asterism.data import Cache, Data, KnownTeacher, open_data
+from asterism.data import Data, KnownTeacher, open_data
 from asterism.data.cache import CacheState
 from asterism.engine import Settings, training_views
 from asterism.fitting import Model, common_size, open_teacher
@@ -89,6 +89,8 @@ def embed(
     for name in ("views", "batch_size", "shard_rows", "processes"):
         if choices[name] < 1:
             raise ValueError(f"{name} must be at least 1; got {choices[name]}.")
+    if verify_cache < 0:
+        raise ValueError(f"verify_cache must not be negative; got {verify_cache}.")
     if processes == 1:
         return _work(choices)
     with _helpers(choices):
@@ -107,6 +109,7 @@ def _work(choices: dict[str, Any], number: int = 0) -> CacheState:
     settings = Settings(
         view_seed=choices["view_seed"],
         padding=choices["padding"],
+        workers=choices["workers"],
         accelerator=choices["accelerator"],
     )
     views = training_views(data.source, [], settings)
@@ -115,12 +118,11 @@ def _work(choices: dict[str, Any], number: int = 0) -> CacheState:
     names = {"teacher": choices["teacher"], "training": choices["data"]}
     names |= {"validation": choices["validation_data"], "test": choices["test_data"] or "digits"}
     wanted = manifest_of(teacher, data, names=names, views=views, count=choices["views"], **made)
-    out = Path(choices["out"])
-    cache = Cache(out, replace(prepare(out, wanted), data=wanted.data))
     device = settings.device
     if device.type == "cuda":
         device = torch.device("cuda", number % torch.cuda.device_count())
     sources = sources_of(data)
+    cache = begin(Path(choices["out"]), wanted, teacher, sources, device)
     options = {"device": device, "workers": choices["workers"], "processes": choices["processes"]}
     fill(cache, teacher, sources, **options, tell=not number, after=_stop_without_parent)
     if choices["verify_cache"] and not number:

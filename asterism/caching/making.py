@@ -1,29 +1,28 @@
 """Making a cache: what it will be of, its folder, and the outputs that are missing."""
 
-import json
-import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import nn
 
 from asterism.augment import Views
-from asterism.caching.checking import describe, refuse_unrepeatable, verify
+from asterism.caching.beginning import begin
+from asterism.caching.checking import describe, refuse_unrepeatable
 from asterism.caching.filling import Filler
 from asterism.caching.measuring import (
     Progress,
+    bytes_to_write,
+    free_bytes,
     in_time,
-    refuse_full_disk,
     remaining,
     samples_per_second,
 )
 from asterism.data import Cache, CachedTeacher, Data, Source, default_workers, open_cache
-from asterism.data.manifest import NAME, Manifest, read_manifest
+from asterism.data.manifest import Manifest
 from asterism.distributed import is_first
 from asterism.engine import Settings
 from asterism.fitting import try_out
@@ -33,8 +32,6 @@ from asterism.report.words import number
 # Samples that go through the teacher together, and rows of a file.
 BATCH_SIZE = 256
 SHARD_ROWS = 2048
-# Rows that are computed again before an interrupted cache goes on.
-COMPARED = 8
 
 
 def sources_of(data: Data) -> dict[str, Source]:
@@ -91,35 +88,6 @@ def manifest_of(
     )
 
 
-def prepare(folder: Path, wanted: Manifest) -> Manifest:
-    """Make the folder of a cache, or go on with the one that is there, and return its manifest.
-
-    A cache may get more views and parts than it had.
-
-    Raises:
-        ValueError: If it is a cache of something else, or holds something else.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / NAME
-    with FileLock(folder / ".lock"):
-        foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-        if not file.exists() and foreign:
-            raise ValueError(
-                f"{folder} holds {foreign[0]}, which is no part of a cache: name an empty or a "
-                "new folder."
-            )
-        known = read_manifest(folder) if file.exists() else None
-        if known is not None:
-            known.refuse_changes(wanted, folder)
-            wanted = known.joined(wanted)
-        if wanted != known:
-            unfinished = folder / f".{NAME}"
-            unfinished.unlink(missing_ok=True)  # what a stranger's folder has there may be a link
-            unfinished.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
-            os.replace(unfinished, file)
-    return wanted
-
-
 def fill(
     cache: Cache,
     teacher: nn.Module,
@@ -143,8 +111,6 @@ def fill(
         tell: Whether this is the one that tells.
         after: Called after each batch of one that does not.
 
-    Raises:
-        ValueError: If it does not fit on the disk, or the teacher is not the one that began it.
     """
     missing = remaining(cache)
     if not missing:
@@ -159,11 +125,9 @@ def fill(
 
 
 def _announce(filler: Filler, sources: Mapping[str, Source], missing: int, processes: int) -> None:
-    """Tell what a cache will take, if the disk has room and the teacher is the one that began."""
+    """Tell what a cache will take."""
     cache = filler.cache
-    needed, free = refuse_full_disk(cache)
-    if cache.state().written:
-        verify(filler, sources, rows=COMPARED)
+    needed, free = bytes_to_write(cache), free_bytes(cache)
     rate = samples_per_second(filler, sources)
     each = f" in each of {processes} processes" if processes > 1 else ""
     print(
@@ -189,11 +153,10 @@ def fill_for(
 ) -> CachedTeacher:
     """Fill the cache of a training and return its teacher; arguments as for `cache_for`."""
     cache = cache_for(folder, teacher, name, data, views, settings)
-    prepare(cache.folder, cache.manifest)
+    training, device = {"training": data.source}, settings.device
+    begin(cache.folder, cache.manifest, teacher, training, device)
     # What others want of the same cache is theirs to compute.
-    training = {"training": data.source}
-    workers = settings.workers
-    fill(cache, teacher, training, device=settings.device, workers=workers, tell=is_first())
+    fill(cache, teacher, training, device=device, workers=settings.workers, tell=is_first())
     return CachedTeacher(open_cache(cache.folder, cache.manifest))
 
 

@@ -32,20 +32,19 @@ def bytes_to_write(cache: Cache) -> int:
     return remaining(cache) * sum(manifest.widths) * DTYPES[manifest.dtype].itemsize
 
 
-def refuse_full_disk(cache: Cache) -> tuple[int, int]:
-    """Return the bytes that are still to be written, and those that are free.
+def free_bytes(cache: Cache) -> int:
+    """Return what is free on the disk of a cache, whose folder is there."""
+    return shutil.disk_usage(cache.folder).free
 
-    Raises:
-        ValueError: If they do not fit.
-    """
-    needed = bytes_to_write(cache)
-    free = shutil.disk_usage(cache.folder).free
+
+def refuse_full_disk(cache: Cache) -> None:
+    """Raise a ValueError if what is still to be written does not fit on the disk."""
+    needed, free = bytes_to_write(cache), free_bytes(cache)
     if needed > free:
         raise ValueError(
             f"{cache.folder} needs {number(needed, 'bytes')} and has {number(free, 'bytes')} free: "
             "use --dtype float16 or fewer --views, or name a folder on another disk."
         )
-    return needed, free
 
 
 def samples_per_second(filler: Filler, sources: Mapping[str, Source]) -> float:

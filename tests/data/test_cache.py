@@ -12,8 +12,8 @@ from torch import nn
 
 from asterism import Outputs
 from asterism.augment import Views, as_input
+from asterism.caching.beginning import prepare
 from asterism.caching.filling import Filler
-from asterism.caching.making import prepare
 from asterism.data import ArraySource, Cache, CachedTeacher, Data, open_cache
 from asterism.data import cache as cache_module
 from asterism.data.manifest import Manifest, read_manifest
