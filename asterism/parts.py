@@ -84,6 +84,10 @@ def open_parts(choices: dict[str, Any], settings: Settings) -> Parts:
         refuse_ramps(methods, settings)
         if isinstance(teacher, KnownTeacher) and not use_labels:
             teacher.on(data.validation_source or data.source)  # it selects the best epoch
+        if isinstance(teacher, KnownTeacher) and choices["teacher_cache"] is not None:
+            raise ValueError(
+                f"{teacher.place} has a teacher's outputs already: leave --teacher-cache out."
+            )
         if isinstance(teacher, CachedTeacher):
             data = teacher.without_absent(data)
         elif choices["teacher_cache"] is not None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from asterism.augment import VERSION, Views
 from asterism.caching.filling import Filler
-from asterism.data import CachedTeacher, Source
+from asterism.data import CachedTeacher, DatasetSource, Source
 from asterism.data.cache import CLEAN
 from asterism.data.cached import Table
 from asterism.engine import Settings
@@ -56,10 +56,10 @@ def describe(name: Any, teacher: nn.Module) -> dict[str, Any]:
 
 def refuse_unrepeatable(source: Source) -> None:
     """Raise a ValueError if the data augment themselves, so that no view can be repeated."""
-    if source.augmented:
+    if source.augmented or (isinstance(source, DatasetSource) and not source.repeats()):
         raise ValueError(
             "a teacher cache needs views that can be repeated, and this dataset augments its "
-            "images by itself: give it without transforms, as uint8."
+            "images by itself: give it without random transforms, as uint8."
         )
 
 

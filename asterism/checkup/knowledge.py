@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from asterism.checkup.case import Case, Finding, Sample, Severity, share
+from asterism.data import StoredTeacher
 from asterism.evaluate import classification, retrieval
 from asterism.types import Outputs
 
@@ -21,7 +22,10 @@ REORDER = (
     "reorder the outputs of its classifier, or number the data's classes as it does; until then "
     "methods on class scores (KD, DKD, DIST, VRM) teach wrong answers."
 )
-PREPARE = "check its weights, its normalisation (pictures arrive in [0, 1]) and its input size"
+# What to check: of a network for pictures, of one for texts, of a table of outputs.
+PICTURES = "check its weights, its normalisation (pictures arrive in [0, 1]) and its input size"
+TEXTS = "check its weights and its pooling"
+TABLE = "check that each of its rows belongs to the sample of its number or id"
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,15 @@ def check_knowledge(case: Case, sample: Sample) -> list[Finding]:
     if known.matched is not None and known.matched > (known.accuracy or 0) + GAIN:
         found += [f"accuracy {share(known.matched)} in the best order of the classes"]
     found += [f"chance {share(known.chance)}, {known.samples} training samples"]
-    severity, advice = _judge(known)
+    prepared = TEXTS if case.data.source.kind == "text" else PICTURES
+    severity, advice = _judge(known, TABLE if isinstance(case.teacher, StoredTeacher) else prepared)
     pairs = {name: getattr(known, name) for name in ("accuracy", "recall", "matched", "chance")}
     figures = {name: value for name, value in pairs.items() if value is not None}
     return [Finding("teacher's knowledge", severity, ", ".join(found), advice, figures)]
 
 
-def _judge(known: Knowledge) -> tuple[Severity, str]:
-    """Return severity and advice."""
+def _judge(known: Knowledge, check: str) -> tuple[Severity, str]:
+    """Return severity and advice; `check` says what to look at first."""
     matched = known.matched or 0
     moved = [(theirs, ours) for theirs, ours in known.order.items() if theirs != ours]
     gained = known.accuracy is not None and matched > known.accuracy + GAIN
@@ -138,13 +143,13 @@ def _judge(known: Knowledge) -> tuple[Severity, str]:
     best = max(known.accuracy or 0, matched)
     has_scores = known.matched is not None
     if known.like_chance(known.recall) and known.like_chance(best):
-        return "wrong", f"it knows nothing of these classes: {PREPARE}."
+        return "wrong", f"it knows nothing of these classes: {check}."
     if has_scores and known.like_chance(best):
         return (
             "wrong",
             "its embedding knows the classes and its scores do not, in any order: its classifier "
-            f"is untrained or another's, or {PREPARE}. Methods on embeddings (RKD, RRD) may work.",
+            f"is untrained or another's, or {check}. Methods on embeddings (RKD, RRD) may work.",
         )
     if has_scores and best < max(WEAK, known.recall / 2):
-        return "look", f"a weak teacher: {PREPARE}."
+        return "look", f"a weak teacher: {check}."
     return "ok", ""

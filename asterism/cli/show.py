@@ -69,4 +69,4 @@ def show(result: Result) -> None:
     if (result.run / "report.html").exists():
         console.print(f"What it kept, on a page: {result.run / 'report.html'}")
     if result.evaluation.get("broken"):
-        console.print(f"{len(result.evaluation['broken'])} unreadable pictures were left out.")
+        console.print(f"{len(result.evaluation['broken'])} unreadable samples were left out.")

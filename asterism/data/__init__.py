@@ -11,8 +11,8 @@ from asterism.data.loading import default_workers as default_workers
 from asterism.data.naming import open_source as open_source
 from asterism.data.opening import Data as Data
 from asterism.data.opening import open_data as open_data
+from asterism.data.own import DatasetSource as DatasetSource
 from asterism.data.sources import ArraySource as ArraySource
-from asterism.data.sources import DatasetSource as DatasetSource
 from asterism.data.sources import Source as Source
 from asterism.data.stored import StoredTeacher as StoredTeacher
 from asterism.data.stored import is_stored as is_stored

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.data.sources import MOST_CLASSES
+
 # Names that are looked for when none is given, in this order.
 USUAL = {
     "image": ("image", "img", "path", "file", "file_name"),
@@ -83,15 +85,20 @@ def classes(
     numbers = torch.zeros(len(labels), dtype=torch.int64)
     if not kept:
         return numbers, names
-    if odd := next((v for v in kept.values() if not isinstance(v, int | str)), None):
+    if odd := [value for value in kept.values() if not isinstance(value, int | str)]:
         raise ValueError(
-            f"labels must be class numbers or names; {place} has {odd!r}. For data without "
+            f"labels must be class numbers or names; {place} has {odd[0]!r}. For data without "
             "labels, rename the column or name another one."
         )
     present = {str(label) for label in kept.values()}
     unknown = sorted(present - set(names or ()))
     if unknown and all(label.isdecimal() for label in present):
         number = {label: int(label) for label in present}
+        if (most := max(number.values())) >= MOST_CLASSES:
+            raise ValueError(
+                f"labels must be class numbers from 0 on, or names; {place} has {most}: number the "
+                "classes, with np.unique(y, return_inverse=True)."
+            )
     elif unknown and names is not None:
         raise ValueError(f"{place} has the class {unknown[0]!r}, which the training data lack.")
     else:

@@ -15,6 +15,8 @@ from asterism.data.sources import Source
 from asterism.types import Batch
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+# Folders of these names alone are no classes.
+PARTS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
 class FolderSource(Source):
@@ -39,7 +41,8 @@ class FolderSource(Source):
 
         Raises:
             FileNotFoundError: If the folder holds no picture.
-            ValueError: If a class folder is not among `names`, or pictures lie beside the folders.
+            ValueError: If a class folder is not among `names`, pictures lie beside the folders, or
+                the folders are parts of the data and no classes.
         """
         self.folder, self.image_size = folder, image_size
         self.image_shape = (3, image_size, image_size)
@@ -56,6 +59,12 @@ class FolderSource(Source):
             raise ValueError(
                 f"{folder} holds class folders, and pictures beside them ({stray.name}): move "
                 f"them into a class folder, or out of {folder}."
+            )
+        if parents and {name.lower() for name in parents} <= PARTS:
+            raise ValueError(
+                f"{folder} holds the folders {', '.join(sorted(set(parents)))}, which look like "
+                f"parts of the data and not like classes: name one, {folder / parents[0]}, and "
+                "others as --validation-data or --test-data."
             )
         if parents:
             self.names = tuple(names or sorted(set(parents)))
@@ -96,7 +105,8 @@ class FolderSource(Source):
     def fingerprint(self) -> str:
         """Return a short hash of names and sizes of the files."""
         listing = "".join(f"{p.relative_to(self.folder)}:{p.stat().st_size}\n" for p in self.files)
-        return hashlib.sha256(listing.encode()).hexdigest()[:16]
+        # Names of another encoding than UTF-8 are bytes that Python keeps as surrogates.
+        return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def decode(file: Path | IO[bytes], image_shape: tuple[int, int, int]) -> Tensor:

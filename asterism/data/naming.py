@@ -85,6 +85,8 @@ def _npz(path: Path) -> ArraySource:
         )
     x, y = arrays["x"], arrays.get("y")
     names = [str(name) for name in arrays["names"]] if "names" in arrays else None
+    if not len(x):
+        raise ValueError(f"{path} holds no image.")
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4 or x.dtype != np.uint8:

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from asterism.arrays import read_archive, read_array
@@ -59,9 +59,11 @@ class StoredTeacher(KnownTeacher):
                     f"{table.dtype} of shape {table.shape}."
                 )
             for begin in range(0, len(table), 2**14):
-                finite = np.isfinite(table[begin : begin + 2**14]).all(1)
+                finite = np.isfinite(_single(table[begin : begin + 2**14])).all(1)
                 if not finite.all():
-                    raise ValueError(f"{place}: row {begin + int(finite.argmin())} is not finite.")
+                    raise ValueError(
+                        f"{place}: row {begin + int(finite.argmin())} is not finite in float32."
+                    )
         if ids is not None and (len(ids) != len(embedding) or len(self.rows or ()) != len(ids)):
             raise ValueError(f"{place} must hold one id per row, each once.")
         self.widths = embedding.shape[1], 0 if logits is None else logits.shape[1]
@@ -79,12 +81,18 @@ class StoredTeacher(KnownTeacher):
                     "other data: give it ids."
                 )
             return Rows(self, torch.arange(len(source)))
+        if source.ids is None and self.at:
+            raise ValueError(
+                f"{self.place} is matched with the training data by row number, and these data "
+                "have row numbers, too: give all of them ids."
+            )
         names = source.ids or [str(row) for row in range(len(source))]
         missing = [name for name in names if name not in self.rows]
         if missing:
             raise ValueError(
                 f"{len(missing)} of {len(names)} samples have no row in {self.place}: "
-                f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}."
+                f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}. Its ids are like "
+                f"{next(iter(self.rows), '')!r}."
             )
         return Rows(self, torch.tensor([self.rows[name] for name in names]))
 
@@ -107,10 +115,10 @@ class Rows:
     def of(self, index: Tensor) -> Outputs:
         """Return the outputs on some samples, on the CPU."""
         rows = self.position[index.cpu()].numpy()
-        embedding = torch.from_numpy(self.teacher.table[rows].astype(np.float32))
+        embedding = torch.from_numpy(_single(self.teacher.table[rows]))
         if self.teacher.logits is None:
             return Outputs(embedding)
-        return Outputs(embedding, torch.from_numpy(self.teacher.logits[rows].astype(np.float32)))
+        return Outputs(embedding, torch.from_numpy(_single(self.teacher.logits[rows])))
 
     def view(self, kind: int, number: int, index: Tensor) -> Outputs:
         """Return what the teacher made of these samples; there is one view, whatever is asked."""
@@ -151,8 +159,17 @@ def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
             f"{path} holds no `embedding`; it holds {', '.join(list(arrays)[:5]) or 'nothing'}. "
             f"If these are weights, name their model: MODEL?weights={path}."
         )
-    ids = None if found["id"] is None else [str(name) for name in found["id"].tolist()]
+    ids = None if found["id"] is None else [_id(name) for name in found["id"].tolist()]
     return StoredTeacher(found["embedding"], found["logits"], ids, place=str(path))
+
+
+def _single(table: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    with np.errstate(over="ignore"):  # what is too large is found when the file is opened
+        return table.astype(np.float32)
+
+
+def _id(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
@@ -160,6 +177,13 @@ Arrays = dict[str, "np.ndarray[Any, Any]"]
 
 def _npy(path: Path) -> Arrays:
     return {"embedding": read_array(path)}
+
+
+def _safetensors(path: Path) -> Arrays:
+    # Through torch: numpy knows no bfloat16.
+    small = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+    found = load_file(path).items()
+    return {name: (x.float() if x.dtype in small else x).numpy() for name, x in found}
 
 
 def _parquet(path: Path) -> Arrays:
@@ -175,5 +199,5 @@ def _column(column: Any) -> "np.ndarray[Any, Any]":
 
 
 READERS: dict[str, Callable[[Path], Arrays]] = {
-    ".npy": _npy, ".npz": read_archive, ".safetensors": load_file, ".parquet": _parquet
+    ".npy": _npy, ".npz": read_archive, ".safetensors": _safetensors, ".parquet": _parquet
 }  # fmt: skip

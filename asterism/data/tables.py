@@ -66,7 +66,7 @@ class PictureTable(FolderSource):
         digest = hashlib.sha256()
         for file in self.files:
             size = file.stat().st_size if file.is_file() else -1
-            digest.update(f"{file}:{size}\n".encode())
+            digest.update(f"{file}:{size}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from asterism.data.sources import DatasetSource, Source, check_dataset, check_targets
+from asterism.data.own import DatasetSource, check_dataset
+from asterism.data.sources import Source, check_targets
 from asterism.types import Batch
 
 
@@ -98,7 +99,13 @@ def open_users_own(dataset: Any) -> Source:
     if not isinstance(first[0] if labelled else first, str):
         return DatasetSource(dataset)
     items = [dataset[i] for i in range(len(dataset))]
+    texts = [item[0] for item in items] if labelled else items
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"a dataset of texts must give strings; item {row} is of {type(text).__name__}."
+            )
     if not labelled:
-        return TextSource(items)
+        return TextSource(texts)
     names = getattr(dataset, "classes", None)
-    return TextSource([item[0] for item in items], [item[1] for item in items], names=names)
+    return TextSource(texts, [item[1] for item in items], names=names)

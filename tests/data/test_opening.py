@@ -1,5 +1,8 @@
 """Tests for asterism/data: sources, folders, splits."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from asterism.data import open_data, open_source
+from asterism.data.tables import PictureTable
 
 
 def picture(path, colour=(200, 30, 30), size=(20, 12), mode="RGB", **options):
@@ -59,6 +63,7 @@ def test_npz_in_any_layout(tmp_path, shape):
     [
         ({"y": np.zeros(3)}, "must hold the images as `x`.*holds y"),
         ({"x": np.zeros((3, 4, 4))}, "must be uint8.*got float64"),
+        ({"x": np.zeros((0, 4, 4), np.uint8), "y": np.zeros(0, int)}, "a.npz holds no image"),
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.zeros(2, int)}, r"shape \(3,\)"),
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0, -1, 1])}, "0 to 1; got -1 to 1"),
     ],
@@ -87,6 +92,27 @@ def test_folder_of_classes(folder):
     red, blue = batch.views[0].float().mean((2, 3))
     assert red[0] > 240
     assert blue[2] > 240
+
+
+def test_parts_of_the_data_are_no_classes(folder, tmp_path):
+    """Else a student of the folder above would learn to tell training from validation pictures."""
+    for part in ("Train", "val"):
+        shutil.copytree(folder, tmp_path / "all" / part)
+    with pytest.raises(ValueError, match="holds the folders Train, val, which look like parts"):
+        open_source(tmp_path / "all")
+    assert open_source(tmp_path / "all" / "Train").names == ("cat", "dog")
+    picture(tmp_path / "all" / "boat" / "0.jpg")  # a locomotive is a train
+    assert open_source(tmp_path / "all").names == ("Train", "boat", "val")
+
+
+def test_names_of_any_bytes(folder):
+    """An archive from another system may hold names that are no UTF-8."""
+    strange = os.fsdecode(b"f\xe9\xff.jpg")
+    shutil.copy(folder / "cat" / "0.jpg", folder / "cat" / strange)
+    source = open_source(folder, image_size=8)
+    assert f"cat/{strange}" in source.ids
+    assert len(source.fingerprint()) == 16
+    assert len(PictureTable([folder / "cat" / strange], image_size=8).fingerprint()) == 16
 
 
 def test_flat_folder_has_no_labels(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 from sklearn.datasets import load_digits
 
 from asterism import KD, RKD, VRM, recipe
@@ -85,6 +86,7 @@ def test_rows_are_matched_by_id(tmp_path):
         ({"embedding": np.zeros(3)}, r"one row of floating-point.*float64 of shape \(3,\)"),
         ({"embedding": np.zeros((3, 2), int)}, "got int64"),
         ({"embedding": np.array([[0.0], [np.nan], [1.0]])}, "row 1 is not finite"),
+        ({"embedding": np.array([[0.0], [1.0], [1e300]])}, "row 2 is not finite in float32"),
         ({"embedding": np.zeros((3, 2)), "logits": np.zeros((2, 2))}, r"shape \(2, 2\)"),
         ({"embedding": np.zeros((3, 2)), "id": np.array(["a", "b", "a"])}, "one id per row, each"),
         ({"embedding": np.array([{}], object)}, "cannot read|allow_pickle"),
@@ -106,3 +108,41 @@ def test_without_ids_rows_must_be_the_training_datas():
     assert not teacher.knows(data.test)
     with pytest.raises(RuntimeError, match="it is no network"):
         teacher(torch.zeros(1, 1, 8, 8))
+
+
+def test_row_numbers_are_the_training_datas_alone(tmp_path):
+    """Row 3 of the test data is another sample than row 3 of the training data."""
+    data = open_data("digits")
+    teacher = StoredTeacher(np.zeros((1297, 2)), ids=[str(i) for i in range(1297)])
+    assert teacher.knows(data.source)
+    assert not teacher.knows(data.test)
+    with pytest.raises(ValueError, match="row numbers, too: give all of them ids"):
+        teacher.on(data.test)
+
+
+def test_ids_as_bytes_and_a_hint_at_ids_of_another_form(tmp_path):
+    rows, digits = np.eye(1297, 4), open_source("digits")
+    np.savez(tmp_path / "a.npz", embedding=rows, id=np.arange(1297).astype("S"))
+    index = torch.tensor([3, 900])
+    assert torch.equal(open_stored(tmp_path / "a.npz", {}).on(digits).of(index).embedding[0],
+                       torch.tensor([0.0, 0, 0, 1]))  # fmt: skip
+    np.savez(tmp_path / "b.npz", embedding=rows, id=np.arange(1297.0))
+    with pytest.raises(ValueError, match=r"1297 of 1297 samples .* Its ids are like '0\.0'"):
+        open_stored(tmp_path / "b.npz", {}).on(digits)
+
+
+def test_bfloat16_is_read(tmp_path):
+    table = torch.randn(5, 3).bfloat16()
+    save_torch({"embedding": table}, tmp_path / "a.safetensors")
+    stored = open_stored(tmp_path / "a.safetensors", {})
+    assert np.array_equal(stored.table, table.float().numpy())
+
+
+def test_what_it_holds_already_is_not_cached(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(1297, 4)))
+    with pytest.raises(
+        ValueError, match=r"a\.npy has a teacher's outputs already: leave --teacher"
+    ):
+        recipe.distill(
+            str(tmp_path / "a.npy"), STUDENT, "digits", teacher_cache=tmp_path / "c", **QUICK
+        )

@@ -115,6 +115,8 @@ def test_tables_of_pictures(tmp_path):
         ("a.csv", "text,label\n,x\n,y\n", "has no row that can be used: row 1 has no text"),
         ("a.jsonl", "nonsense\n", "must hold one JSON object per line"),
         ("a.jsonl", '{"text": "a", "label": 0.5}\n', "must be class numbers or names.*0.5"),
+        ("a.jsonl", '{"text": "a", "label": 0.0}\n' * 2, r"must be class numbers or names.*0\.0"),
+        ("a.csv", f"text,label\na,{10**20}\n", "from 0 on, or names; .* has 1000.*: number the"),
         ("a.txt", "\n\n", "holds no text"),
     ],
 )
