@@ -8,7 +8,6 @@ from asterism.anchors import choose_anchors
 from asterism.caching import cache_for
 from asterism.checkup import Finding as Finding
 from asterism.checkup import check
-from asterism.data import KnownTeacher
 from asterism.engine import Settings
 from asterism.fitting import Model, common_size
 from asterism.methods.base import Method
@@ -65,7 +64,7 @@ def examine(
     choices["image_size"] = common_size(image_size, student, teacher)
     parts = open_parts(choices, Settings(**settings))
     case = parts.case(out)
-    if teacher_cache is not None and case.teacher and not isinstance(case.teacher, KnownTeacher):
+    if teacher_cache is not None and case.teacher:
         folder, how = Path(teacher_cache), (parts.views, parts.settings)
         case = replace(case, cache=cache_for(folder, case.teacher, teacher, parts.data, *how))
     seed = parts.settings.seed

@@ -58,14 +58,15 @@ def sample(source: Source, student: Seen, teacher: Seen | None) -> Arrays:
     theirs = teacher.outputs.embedding[rows]
     found = neighbourhoods(ours, theirs, k=NEIGHBOURS)
     depth = found.student.shape[1]
-    shared = [found.overlap(k) for k in range(1, depth + 1)]
+    none = torch.empty(len(rows), 0)  # of a single row, which has no neighbours
+    shared = [none, *(found.overlap(k)[:, None] for k in range(1, depth + 1))]
     target = _map(theirs)
     return {
         **arrays,
         "teacher_embedding": _compact(theirs),
         "student_neighbours": found.student.int().numpy(),
         "teacher_neighbours": found.teacher.int().numpy(),
-        "overlap": torch.stack(shared, 1).half().numpy(),
+        "overlap": torch.cat(shared, 1).half().numpy(),
         # Turned, not sheared: side by side the maps should differ only where the embeddings do.
         "student_map": procrustes(flat, target)(flat).float().numpy(),
         "teacher_map": target.float().numpy(),

@@ -1,6 +1,7 @@
 """The command line: one file per verb; parses, calls, prints."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ HELP += "\n`asterism VERB --help` shows the options of a verb."
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; a user's mistake is one sentence and exit code 2, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A class may be named by a folder whose name the screen cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Not list(…): importing the verb `list` would take the place of the built-in one here.
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     if not given or given[0] in ("-h", "--help"):

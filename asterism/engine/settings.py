@@ -119,6 +119,11 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"{name} must not be negative; got {value}.")
+        if self.seed >= 2**32 or abs(self.view_seed) >= 2**63:
+            raise ValueError(
+                "seed must be below 2^32 and view_seed below 2^63; got "
+                f"{self.seed} and {self.view_seed}."
+            )
         if self.lr is not None and self.lr <= 0:
             raise ValueError(f"lr must be positive; got {self.lr}.")
         if self.relation_memory is not None and self.relation_memory <= 0:

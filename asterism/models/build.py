@@ -82,8 +82,8 @@ def build(
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(
             f"unknown model {base!r}: choose from {', '.join(BUILT_IN)}, "
-            f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory or a "
-            f"run folder{hint}."
+            f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
+            f"folder or, as a teacher, a file or a cache of its outputs{hint}."
         )
     if weights is not None:
         place = Path(weights)

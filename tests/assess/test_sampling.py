@@ -74,6 +74,14 @@ def test_without_a_teacher_its_arrays_are_absent(embeddings):
     assert changed_most(arrays) == []
 
 
+def test_a_single_row_has_no_neighbours(embeddings):
+    ours, theirs = seen(embeddings(1, 5)), seen(embeddings(1, 7))
+    arrays = sample(pictures(1, 8, 6, labels=False), ours, theirs)
+    assert arrays["overlap"].shape == (1, 0)
+    assert len(arrays["student_map"]) == 1
+    assert changed_most(arrays) == []
+
+
 def test_large_data_are_sampled_by_seed(embeddings, monkeypatch):
     monkeypatch.setattr(sampling, "ROWS", 20)
     index = torch.arange(90, 150)  # the rows that could be read

@@ -1,5 +1,6 @@
 """Tests for asterism/cli: what a user types, and what comes back."""
 
+import io
 import subprocess
 import sys
 
@@ -143,3 +144,12 @@ def test_importing_asterism_loads_no_engine_and_no_command_line():
     code = "import sys, asterism; print({m.split('.')[0] for m in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"lightning", "sklearn", "jsonargparse", "rich", "kornia"} & eval(done.stdout)
+
+
+def test_a_name_that_the_screen_cannot_show_is_shown_otherwise(monkeypatch):
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert main(["list"]) == 0
+    print("cl\udce9")
+    screen.flush()
+    assert screen.buffer.getvalue().endswith(b"cl\\udce9\n")

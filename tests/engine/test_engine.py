@@ -99,6 +99,8 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
     [
         ({"epochs": 0}, "epochs must be at least 1; got 0"),
         ({"clip": -1.0}, "clip must not be negative"),
+        ({"seed": 2**32}, "seed must be below 2.32 and view_seed .*; got 4294967296 and 0"),
+        ({"view_seed": 10**20}, "view_seed below 2.63"),
         ({"lr": 0.0}, "lr must be positive"),
         ({"relation_memory": 0.0}, "relation_memory must be positive"),
         ({"ema": 1.0}, "ema is a decay between 0 and 1"),
