@@ -15,20 +15,14 @@ from torch import nn
 from asterism.augment import Views
 from asterism.caching.checking import describe, refuse_unrepeatable, verify
 from asterism.caching.filling import Filler
-from asterism.caching.measuring import (
-    Progress,
-    in_time,
-    refuse_full_disk,
-    remaining,
-    samples_per_second,
-)
+from asterism.caching.measuring import Progress, refuse_full_disk, remaining, samples_per_second
 from asterism.data import Cache, CachedTeacher, Data, Source, default_workers, open_cache
 from asterism.data.manifest import NAME, Manifest, read_manifest
 from asterism.distributed import is_first
 from asterism.engine import Settings
 from asterism.fitting import try_out
 from asterism.models import as_text
-from asterism.report.words import number
+from asterism.report.words import duration, number
 
 # Samples that go through the teacher together, and rows of a file.
 BATCH_SIZE = 256
@@ -168,7 +162,7 @@ def _announce(filler: Filler, sources: Mapping[str, Source], missing: int, proce
     each = f" in each of {processes} processes" if processes > 1 else ""
     print(
         f"cache {cache.folder}: {in_words(cache)}; {number(needed, 'bytes')} to write, "
-        f"{number(free, 'bytes')} free; about {in_time(missing / rate / processes)} at "
+        f"{number(free, 'bytes')} free; about {duration(missing / rate / processes)} at "
         f"{rate:.0f} samples/s{each}",
         file=sys.stderr,
         flush=True,

@@ -165,9 +165,3 @@ def count(number: float) -> str:
 def share(part: float) -> str:
     """Return a share in per cent."""
     return f"{100 * part:.1f} %"
-
-
-def megabytes(size: float) -> str:
-    """Return a number of bytes in the unit that suits it."""
-    mb = size / 2**20
-    return f"{mb / 1024:.1f} GB" if mb >= 1024 else f"{mb:.1f} MB"
