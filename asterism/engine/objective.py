@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, ranks
 from asterism.methods.base import Method
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, join_outputs
 
 
 class Objective(nn.Module):
@@ -85,15 +85,9 @@ class Objective(nn.Module):
                 None if target is None else target.repeat(repeats),
                 batch.anchors,
             )
-            found = method(join(student[:count]), join(teacher[:count]), seen)
+            found = method(join_outputs(student[:count]), join_outputs(teacher[:count]), seen)
             terms |= {names.format(name): value for name, value in found.items()}
         return terms
-
-
-def join(outputs: Sequence[Outputs]) -> Outputs:
-    """Return the rows of several outputs as one, in order."""
-    logits = [x.logits for x in outputs if x.logits is not None]
-    return Outputs(torch.cat([x.embedding for x in outputs]), torch.cat(logits) if logits else None)
 
 
 def by_view(parts: Sequence[Outputs], views: int) -> list[Outputs]:
@@ -105,7 +99,7 @@ def by_view(parts: Sequence[Outputs], views: int) -> list[Outputs]:
     """
     split = [[_chunk(x, views) for x in part] for part in parts]
     return [
-        join([Outputs(embeddings[v], logits[v]) for embeddings, logits in split])  # type: ignore[arg-type]
+        join_outputs([Outputs(embeddings[v], logits[v]) for embeddings, logits in split])  # type: ignore[arg-type]
         for v in range(views)
     ]
 
