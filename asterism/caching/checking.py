@@ -101,7 +101,8 @@ def settle(
         way_out = f"set --view-count {made.count} or less"
         raise unlike("view count", made.count, settings.view_count, way_out)
     if views.virtual > made.virtual:
-        asking = f"train_views {settings.train_views}" if settings.train_views else "; ".join(names)
+        wished = settings.trained_views > 1 + made.virtual
+        asking = f"train_views {settings.train_views}" if wished else "; ".join(names)
         raise ValueError(
             f"{asking} needs virtual views of each sample ({views.virtual}), and {place} has "
             f"{made.virtual}: make it with `asterism embed --augment vrm`, or use a method of one "

@@ -24,8 +24,7 @@ def training_views(source: Source, methods: Sequence[Method], settings: Settings
     Raises:
         ValueError: If virtual views are asked for of images that come augmented.
     """
-    asked = (settings.train_views or "real").count("virtual")
-    virtual = max([asked, *(method.views - 1 for method in methods)])
+    virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
     if virtual and source.augmented:
         raise ValueError(
             "virtual views are made of uint8 images; this dataset gives float images, which are "

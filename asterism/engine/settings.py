@@ -148,6 +148,11 @@ class Settings:
         return replace(self, optimizer=self.optimizer or ("adamw" if kind == "text" else "sgd"))
 
     @property
+    def trained_views(self) -> int:
+        """Return on how many views of each sample the task is trained."""
+        return len((self.train_views or "real").split(","))
+
+    @property
     def processes(self) -> int:
         """Return how many processes train together, one for each device."""
         return max(self.devices * self.nodes, launched())

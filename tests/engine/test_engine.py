@@ -181,7 +181,9 @@ class Count(Method):
     ("train_views", "one", "two"),
     [
         (None, (64, 64, 64), (128, 128, 64)),
+        ("real", (64, 64, 64), (128, 128, 64)),
         ("real,virtual", (128, 128, 128), (128, 128, 64)),
+        ("real,virtual,virtual", (192, 192, 192), (128, 128, 64)),
     ],
 )
 def test_each_method_gets_its_views(tmp_path, train_views, one, two):
