@@ -97,6 +97,15 @@ def settle(
         raise unlike("padding", made.padding, settings.padding, way_out)
     if views.flip != made.flip:
         raise unlike("flip", made.flip, views.flip, "name the data that it was made of")
+    strength = made.operations, made.magnitude
+    if views.virtual and strength != (views.operations, views.magnitude):
+        way_out = "set --randaugment-operations and --randaugment-magnitude to these"
+        raise unlike(
+            "RandAugment's operations and magnitude",
+            strength,
+            (views.operations, views.magnitude),
+            way_out,
+        )
     if (settings.view_count or 0) > made.count:
         way_out = f"set --view-count {made.count} or less"
         raise unlike("view count", made.count, settings.view_count, way_out)

@@ -34,7 +34,8 @@ def training_views(source: Source, methods: Sequence[Method], settings: Settings
         return None
     eighth = max(1, min(source.image_shape[1:]) // 8)
     padding = eighth if settings.padding is None else settings.padding
-    return Views(virtual, settings.view_seed, padding, source.flip)
+    strength = settings.randaugment_operations, settings.randaugment_magnitude
+    return Views(virtual, settings.view_seed, padding, source.flip, *strength)
 
 
 class Networks:
