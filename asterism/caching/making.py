@@ -81,6 +81,8 @@ def manifest_of(
         view_seed=views.seed,
         padding=views.padding,
         flip=views.flip,
+        operations=views.operations,
+        magnitude=views.magnitude,
         **made,
     )
 

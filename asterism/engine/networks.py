@@ -32,8 +32,7 @@ def training_views(source: Source, methods: Sequence[Method], settings: Settings
     Raises:
         ValueError: If virtual views are asked for of images that come augmented.
     """
-    asked = (settings.train_views or "real").count("virtual")
-    virtual = max([asked, *(method.views - 1 for method in methods)])
+    virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
     if virtual and source.augmented:
         raise ValueError(
             "virtual views are made of uint8 images; this dataset gives float images, which are "
@@ -43,7 +42,8 @@ def training_views(source: Source, methods: Sequence[Method], settings: Settings
         return None
     eighth = max(1, min(source.image_shape[1:]) // 8)
     padding = eighth if settings.padding is None else settings.padding
-    return Views(virtual, settings.view_seed, padding, source.flip)
+    strength = settings.randaugment_operations, settings.randaugment_magnitude
+    return Views(virtual, settings.view_seed, padding, source.flip, *strength)
 
 
 class Networks:
