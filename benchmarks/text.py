@@ -16,7 +16,6 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +50,7 @@ class Pointwise(Method):
         return {"cosine": 1 - F.cosine_similarity(shown, teacher.embedding).mean()}
 
 
-METHODS: dict[str, Callable[[], Sequence[Method]]] = {
-    "pointwise": lambda: [Pointwise()],
-    "RKD": lambda: [RKD()],
-    "RRD": lambda: [RRD()],
-    "RRKD": lambda: [RRKD()],
-    # The weight makes both pull about as hard.
-    "RRD + RRKD": lambda: [RRD(), RRKD(weight=30.0)],
-}
+METHODS = {"pointwise": Pointwise, "RKD": RKD, "RRD": RRD, "RRKD": RRKD}
 
 
 def rows_of(file: Path) -> list[list[str]]:
