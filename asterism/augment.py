@@ -96,12 +96,16 @@ class Views:
         seed: The view seed.
         padding: Largest shift in pixels; 0 for none.
         flip: Whether images may be mirrored left to right.
+        operations: How many operations RandAugment takes.
+        magnitude: Their strength, from 0 to 30.
     """
 
     virtual: int = 0
     seed: int = 0
     padding: int = 4
     flip: bool = True
+    operations: int = 2
+    magnitude: int = 9
 
     def __call__(self, images: Tensor, index: Tensor, number: int) -> tuple[Tensor, ...]:
         """Return the views with this number (the epoch, in training) as float images in [0, 1]."""
@@ -111,6 +115,11 @@ class Views:
         real = to_float(cropped)
         if not self.virtual:
             return (real,)
-        # The first numbers went into crop and flip; each virtual view takes the next four.
-        numbers = draws(self.seed, index, number, 3 + 4 * self.virtual)[:, 3:]
-        return (real, *(rand_augment(real, four) for four in torch.split(numbers, 4, 1)))
+        # The first numbers went into crop and flip; each virtual view takes the next, by twos.
+        each = 2 * self.operations
+        numbers = draws(self.seed, index, number, 3 + each * self.virtual)[:, 3:]
+        virtual = [
+            rand_augment(real, some, magnitude=self.magnitude)
+            for some in torch.split(numbers, each, 1)
+        ]
+        return (real, *virtual)

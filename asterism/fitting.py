@@ -116,7 +116,7 @@ def refuse_views(
 ) -> None:
     """Raise a ValueError if several views are asked for of data or a teacher that have one."""
     asking = [type(m).__name__ for m in methods if m.views > 1]
-    if settings.train_views and "virtual" in settings.train_views:
+    if settings.trained_views > 1:
         asking.append(f"train_views {settings.train_views}")
     one = "a text" if data.source.kind == "text" else "a teacher that is only its outputs"
     if asking and (data.source.kind == "text" or isinstance(teacher, StoredTeacher)):

@@ -63,6 +63,12 @@ def on_device(samples: Samples, device: torch.device | str) -> Samples:
     return samples.to(device, non_blocking=True) if isinstance(samples, Tensor) else samples
 
 
+def join_outputs(outputs: Sequence[Outputs]) -> Outputs:
+    """Return the rows of several outputs as one, in order."""
+    logits = [x.logits for x in outputs if x.logits is not None]
+    return Outputs(torch.cat([x.embedding for x in outputs]), torch.cat(logits) if logits else None)
+
+
 def outputs_on_device(outputs: Outputs, device: torch.device) -> Outputs:
     """Return outputs on a device."""
     logits = None if outputs.logits is None else outputs.logits.to(device)

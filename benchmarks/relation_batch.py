@@ -59,7 +59,7 @@ def measure(samples: int, chunk: int, steps: int) -> dict[str, Any]:
         known=None,
         anchors=None,
     )
-    objective = Objective([RKD()], task_weight=0.0, train_views=False, local=False)
+    objective = Objective([RKD()], task_weight=0.0, train_views=1, local=False)
     batch = Batch((images,), torch.arange(samples))
     before, times = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
     for step in range(steps):

@@ -55,7 +55,7 @@ def stepper(method: Method | None, batch: Batch, *, both: bool = False) -> Calla
         anchors=None,
     )
     networks.to(torch.device("cpu"))
-    objective = Objective(methods, task_weight=1.0, train_views=both, local=False)
+    objective = Objective(methods, task_weight=1.0, train_views=settings.trained_views, local=False)
     optimizer = make_optimizer([student, objective], settings)
     number = 0
 

@@ -2,6 +2,8 @@
 
     python benchmarks/text.py DATA TEACHER OUT [--seeds 0 1 2] [--epochs 10] [--students …]
 
+What is finished in OUT is not run again.
+
 DATA holds `clinc150_train.tsv`, `clinc150_val.tsv` (text, intent, domain), `stsb_train.tsv` and
 `stsb_dev.tsv` (…, score, sentence1, sentence2). TEACHER is a folder of a sentence-transformers
 model. The teacher embeds all training texts once; then students learn from its stored outputs.
@@ -125,25 +127,29 @@ def main() -> None:
         np.save(stored, embed(teacher, source.texts).numpy())
     lines = {"teacher": [measure(teacher, asked.data)]}
     models: dict[str, nn.Module] = {"teacher": teacher}
+    for name in asked.students:
+        short = name.partition("?")[0]
+        models[short] = build(name, Spec(None, None, teacher=teacher))
+        lines[f"{short}, untrained"] = [measure(models[short], asked.data)]
     for seed in asked.seeds:
         for name in asked.students:
             for method in asked.methods:
-                torch.manual_seed(seed)
-                student = build(name, Spec(None, None, teacher=teacher))
                 key = f"{name.partition('?')[0]}, {method}"
-                if method == asked.methods[0]:
-                    lines.setdefault(
-                        f"{name.partition('?')[0]}, untrained", [measure(student, asked.data)]
+                run = asked.out / f"{key.replace(', ', '-').replace(' ', '')}-{seed}"
+                figures = run / "figures.json"
+                if not figures.exists():
+                    torch.manual_seed(seed)
+                    result = distill(
+                        open_stored(stored, {}), build(name, Spec(None, None, teacher=teacher)),
+                        source, method=METHODS[method](), seed=seed, out=run, epochs=asked.epochs,
+                        batch_size=256, lr=asked.lr, overwrite=True,
+                    )  # fmt: skip
+                    found = measure(result.student, asked.data)
+                    figures.write_text(
+                        json.dumps({**found, "seconds": result.evaluation["seconds"]})
                     )
-                result = distill(
-                    open_stored(stored, {}), student, source, method=METHODS[method](), seed=seed,
-                    out=asked.out / f"{key.replace(', ', '-')}-{seed}", epochs=asked.epochs,
-                    batch_size=256, lr=asked.lr, overwrite=True,
-                )  # fmt: skip
-                found = measure(result.student, asked.data)
-                lines.setdefault(key, []).append({**found, "seconds": result.evaluation["seconds"]})
-                models[name.partition("?")[0]] = result.student
-                print(seed, key, found, flush=True)
+                lines.setdefault(key, []).append(json.loads(figures.read_text()))
+                print(seed, key, lines[key][-1], flush=True)
     speed = speeds(models, asked.data)
     (asked.out / "text.json").write_text(json.dumps({"runs": lines, "speed": speed}, indent=1))
     for name, rate in speed.items():

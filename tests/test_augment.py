@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from asterism.augment import Views, crop_and_flip, draws
+from asterism.randaugment import rand_augment
 
 
 def test_draws_are_uniform_and_independent():
@@ -67,3 +68,6 @@ def test_the_virtual_view_is_randaugment_of_the_real_one():
     again = Views(virtual=2, padding=2)(images[5:6], index[5:6], 3)
     assert torch.equal(again[1][0], virtual[5])
     assert not torch.equal(*Views(virtual=2, padding=2)(images, index, 3)[1:])
+    _, three = Views(virtual=1, padding=2, operations=3, magnitude=20)(images, index, 3)
+    numbers = draws(0, index, 3, 9)[:, 3:]
+    assert torch.equal(three, rand_augment(real, numbers, magnitude=20))

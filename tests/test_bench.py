@@ -117,6 +117,43 @@ def test_a_finished_cell_with_other_settings_is_refused(file, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["{", "{}", '{"student": 3, "seconds_per_step": 1}'])
+def test_a_finished_cell_whose_result_cannot_be_read_is_named(tmp_path, capsys, text):
+    (tmp_path / "a.yaml").write_text(
+        yaml.safe_dump({**GRID, "seeds": [0], "out": str(tmp_path / "grid")})
+    )
+    folder = tmp_path / "grid" / "to-itself_plain_0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(text)
+    assert main(["bench", str(tmp_path / "a.yaml"), "--table-only"]) == 2
+    error = capsys.readouterr().err
+    assert f"{folder / 'result.json'} is damaged" in error
+    assert f"Delete {folder}, and the cell is run again." in error
+    assert error.count("\n") == 1
+
+
+def test_a_killed_cell_is_not_named_by_its_progress(tmp_path, capsys, monkeypatch):
+    killed = subprocess.CompletedProcess([], -9, "", "epoch 3/30  loss 1.77")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
+    grid = {**GRID, "out": str(tmp_path / "grid"), "methods": {"KD [t=4]": {"method": "KD"}}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({**grid, "seeds": [0]}))
+    assert main(["bench", str(tmp_path / "a.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert "to itself, KD [t=4], seed 0" in error  # brackets are no markup
+    assert "to-itself_kd-t-4_0: killed by signal 9" in error
+    assert "epoch 3/30" not in error
+
+
+def test_an_interrupted_grid_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupt)
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({**GRID, "out": str(tmp_path / "grid")}))
+    assert main(["bench", str(tmp_path / "a.yaml")]) == 130
+    assert "asterism: interrupted. The same command goes on." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -127,6 +164,7 @@ def test_a_finished_cell_with_other_settings_is_refused(file, tmp_path, capsys):
         ({"pairs": {"a": "mlp"}}, "`pairs: a` must be a mapping (teacher and student); got 'mlp'"),
         ({"methods": ["KD"]}, "`methods` must be a mapping (name: options); got ['KD']"),
         ({"methods": {"KD": "KD"}}, "`methods: KD` must be a mapping (option: value); got 'KD'"),
+        ({"methods": {"plain": {"method": None}}}, "'plain' has an empty `method`: name one"),
         ({"methods": {"R+K": {}, "R K": {}}}, "and to itself, R K, seed 0 would share the folder"),
         ({"common": {"data": "digits", "seed": 1}}, "'seed' is the grid's own to set"),
         ({"paper": {"to itself": {"KDD": 1}}}, "`paper` names 'KDD', which is no pair or method"),

@@ -84,7 +84,7 @@ def step(name, *, local=False, batch_size=3):
         known=None,
         anchors=anchors,
     )
-    objective = Objective([method], task_weight=1.0, train_views=False, local=local)
+    objective = Objective([method], task_weight=1.0, train_views=1, local=local)
     encoded, made, taught, seen = networks.encode(batch, 0, (0, 3))
     seed_step(0, 3)
     terms = objective.relations(made, taught, seen, sizes)

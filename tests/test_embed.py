@@ -128,6 +128,10 @@ def test_training_from_it_is_training_with_the_teacher(method, teacher, cache, t
         ({"view_seed": 3}, "made with view seed 0, and this training has 3: set --view-seed 0"),
         ({"padding": 2}, "made with padding 1, and this .* has 2: leave --padding out or set"),
         ({"view_count": 3}, "made with view count 2, and this .* 3: set --view-count 2 or less"),
+        (
+            {"train_views": "real,virtual", "randaugment_magnitude": 15},
+            r"RandAugment's operations and magnitude \(2, 9\), and this training has \(2, 15\)",
+        ),
         ({"train_views": "real,virtual,virtual"}, r"virtual views of each sample \(2\).* has 1"),
         ({"data": "OTHER"}, "has the teacher's outputs for training data digits .*none for these"),
         ({"data": "SMALL"}, r"images of shape \(1, 8, 8\), and the data are .*\(1, 6, 6\)"),

@@ -6,6 +6,7 @@ from asterism.bench.grid import read_grid as read_grid
 from asterism.bench.running import run_grid as run_grid
 from asterism.bench.tables import as_csv as as_csv
 from asterism.bench.tables import as_markdown as as_markdown
+from asterism.bench.tables import figures as figures
 from asterism.bench.tables import results as results
 from asterism.bench.tables import write_tables as write_tables
 
@@ -14,6 +15,7 @@ __all__ = [
     "Grid",
     "as_csv",
     "as_markdown",
+    "figures",
     "read_grid",
     "results",
     "run_grid",

@@ -151,6 +151,10 @@ def _cell(
     common: dict[str, Any],
     out: Path,
 ) -> Cell:
+    if "method" in options and not options["method"]:
+        raise ValueError(
+            f"{method!r} has an empty `method`: name one, or leave `method` out for plain training."
+        )
     for name in (*common, *options):
         if name in ITS_OWN:
             raise ValueError(f"{name!r} is the grid's own to set, by `pairs`, `seeds` and `out`.")

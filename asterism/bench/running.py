@@ -40,6 +40,13 @@ def run_grid(grid: Grid, *, say: Callable[[str], None]) -> list[str]:
         finally:
             config.unlink(missing_ok=True)
         if done.returncode and "is in use by a run" not in done.stderr:
-            words = (done.stderr.strip().splitlines() or ["killed"])[-1]
+            words = _words(done)
             broken[cell.run.path] = f"{cell.run.path}: {words}"
             say(f"  broken: {words}")
+
+
+def _words(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why a cell's process broke: its last words, if it had time for some."""
+    if done.returncode < 0:  # what stands last is its progress
+        return f"killed by signal {-done.returncode}"
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -6,25 +6,22 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from asterism.bench.grid import Grid
+from asterism.bench.grid import Cell, Grid
+from asterism.run import RunError
 
 
 def results(grid: Grid) -> Iterator[dict[str, Any]]:
     """Yield a row of plain values for each method and pair: means and deviations over seeds."""
     for pair in grid.pairs:
         plain = [c for c in grid.cells if c.pair == pair and c.verb == "train"]
-        base = [c.run.read_result()["seconds_per_step"] for c in plain if c.finished()]
+        base = [figures(c)["seconds"] for c in plain if c.finished()]
         for method in grid.methods:
             cells = [c for c in grid.cells if (c.pair, c.method) == (pair, method)]
-            found = [c.run.read_result() for c in cells if c.finished()]
-            cost = [r["seconds_per_step"] for r in found]
+            found = [figures(c) for c in cells if c.finished()]
+            cost = [of_cell["seconds"] for of_cell in found]
             row: dict[str, Any] = {"pair": pair, "method": method, "seeds": len(found)}
-            for name, values in (
-                ("accuracy", [_top1(r) for r in found]),
-                ("recall@1", [_recall(r) for r in found]),
-                ("agreement", [r.get("fidelity", {}).get("agreement") for r in found]),
-            ):
-                known = [100 * v for v in values if v is not None]
+            for name in ("accuracy", "recall@1", "agreement"):
+                known = [100 * of_cell[name] for of_cell in found if of_cell[name] is not None]
                 row[name] = statistics.mean(known) if known else None
                 row[f"{name} sd"] = statistics.stdev(known) if len(known) > 1 else None
             relative = bool(base and cost)
@@ -33,14 +30,23 @@ def results(grid: Grid) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _top1(result: dict[str, Any]) -> float | None:
-    found: float | None = result["student"].get("classification", {}).get("top1")
-    return found
+def figures(cell: Cell) -> dict[str, Any]:
+    """Return what the table shows of a finished cell, and the seconds that a step took.
 
-
-def _recall(result: dict[str, Any]) -> float | None:
-    found: float | None = result["student"].get("retrieval", {}).get("recall", {}).get("1")
-    return found
+    Raises:
+        RunError: If its result is damaged.
+    """
+    result = cell.run.read_result()
+    try:
+        student = result["student"]
+        return {
+            "accuracy": student.get("classification", {}).get("top1"),
+            "recall@1": student.get("retrieval", {}).get("recall", {}).get("1"),
+            "agreement": result.get("fidelity", {}).get("agreement"),
+            "seconds": float(result["seconds_per_step"]),
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{cell.run.path / 'result.json'} is damaged: {error!r}.") from error
 
 
 def as_markdown(grid: Grid) -> str:

@@ -97,11 +97,21 @@ def settle(
         raise unlike("padding", made.padding, settings.padding, way_out)
     if views.flip != made.flip:
         raise unlike("flip", made.flip, views.flip, "name the data that it was made of")
+    strength = made.operations, made.magnitude
+    if views.virtual and strength != (views.operations, views.magnitude):
+        way_out = "set --randaugment-operations and --randaugment-magnitude to these"
+        raise unlike(
+            "RandAugment's operations and magnitude",
+            strength,
+            (views.operations, views.magnitude),
+            way_out,
+        )
     if (settings.view_count or 0) > made.count:
         way_out = f"set --view-count {made.count} or less"
         raise unlike("view count", made.count, settings.view_count, way_out)
     if views.virtual > made.virtual:
-        asking = f"train_views {settings.train_views}" if settings.train_views else "; ".join(names)
+        wished = settings.trained_views > 1 + made.virtual
+        asking = f"train_views {settings.train_views}" if wished else "; ".join(names)
         raise ValueError(
             f"{asking} needs virtual views of each sample ({views.virtual}), and {place} has "
             f"{made.virtual}: make it with `asterism embed --augment vrm`, or use a method of one "

@@ -41,6 +41,8 @@ def embed(
     augment: Literal["crop", "vrm"] = "crop",
     view_seed: int = 0,
     padding: int | None = None,
+    randaugment_operations: int = 2,
+    randaugment_magnitude: int = 9,
     dtype: Literal["float16", "float32"] = "float16",
     precision: Literal["32", "bf16", "16"] = "32",
     batch_size: int = BATCH_SIZE,
@@ -68,6 +70,8 @@ def embed(
             one by RandAugment, as VRM needs).
         view_seed: Seed of the views.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
+        randaugment_operations: Operations of RandAugment on each virtual view.
+        randaugment_magnitude: Their strength, from 0 to 30.
         dtype: How outputs are kept: float16 or float32.
         precision: What the teacher computes in: 32, bf16 or 16 (mixed).
         batch_size: Samples that go through the teacher together.
@@ -106,12 +110,8 @@ def _work(choices: dict[str, Any], number: int = 0) -> CacheState:
     """
     data, teacher = _open(choices)
     made = {key: choices[key] for key in ("dtype", "precision", "batch_size", "shard_rows")}
-    settings = Settings(
-        view_seed=choices["view_seed"],
-        padding=choices["padding"],
-        workers=choices["workers"],
-        accelerator=choices["accelerator"],
-    )
+    how = "view_seed padding randaugment_operations randaugment_magnitude accelerator workers"
+    settings = Settings(**{name: choices[name] for name in how.split()})
     views = training_views(data.source, [], settings)
     if views is not None and choices["augment"] == "vrm":
         views = replace(views, virtual=1)

@@ -17,7 +17,6 @@ from asterism.caching.measuring import (
     Progress,
     bytes_to_write,
     free_bytes,
-    in_time,
     remaining,
     samples_per_second,
 )
@@ -27,7 +26,7 @@ from asterism.distributed import is_first
 from asterism.engine import Settings
 from asterism.fitting import try_out
 from asterism.models import as_text
-from asterism.report.words import number
+from asterism.report.words import duration, number
 
 # Samples that go through the teacher together, and rows of a file.
 BATCH_SIZE = 256
@@ -84,6 +83,8 @@ def manifest_of(
         view_seed=views.seed,
         padding=views.padding,
         flip=views.flip,
+        operations=views.operations,
+        magnitude=views.magnitude,
         **made,
     )
 
@@ -132,7 +133,7 @@ def _announce(filler: Filler, sources: Mapping[str, Source], missing: int, proce
     each = f" in each of {processes} processes" if processes > 1 else ""
     print(
         f"cache {cache.folder}: {in_words(cache)}; {number(needed, 'bytes')} to write, "
-        f"{number(free, 'bytes')} free; about {in_time(missing / rate / processes)} at "
+        f"{number(free, 'bytes')} free; about {duration(missing / rate / processes)} at "
         f"{rate:.0f} samples/s{each}",
         file=sys.stderr,
         flush=True,

@@ -11,7 +11,7 @@ from asterism.caching.filling import Filler
 from asterism.data import Cache, Source
 from asterism.data.cache import CLEAN
 from asterism.data.manifest import DTYPES
-from asterism.report.words import number
+from asterism.report.words import duration, number
 
 # Time between lines of progress: at least so many seconds, and more the longer it has taken.
 SECONDS = 5.0
@@ -84,18 +84,6 @@ class Progress:
             return
         self.told, left = now, remaining(self.cache) - unwritten
         done, seconds = self.begun_with - left, now - self.begun
-        time_left = f", {in_time(seconds / done * left)} left" if done else ""
+        time_left = f", {duration(seconds / done * left)} left" if done else ""
         share = 100 * done // self.begun_with
-        print(f"cache: {share} %, {in_time(seconds)}{time_left}", file=sys.stderr, flush=True)
-
-
-def in_time(seconds: float) -> str:
-    """Return a duration in words.
-
-    Examples:
-        >>> in_time(12.3), in_time(600), in_time(9000)
-        ('12 s', '10 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        print(f"cache: {share} %, {duration(seconds)}{time_left}", file=sys.stderr, flush=True)

@@ -14,10 +14,9 @@ from asterism.augment import Views, as_input
 from asterism.data import Data, KnownTeacher
 from asterism.data.cache import Cache
 from asterism.engine import Settings
-from asterism.engine.objective import join
 from asterism.methods.base import Method
 from asterism.models.modes import evaluating
-from asterism.types import Outputs, Samples, join_views, on_device
+from asterism.types import Outputs, Samples, join_outputs, join_views, on_device
 
 Severity = Literal["ok", "look", "wrong"]
 
@@ -130,7 +129,7 @@ def see(case: Case, *, seconds: float) -> Sample | None:
         return None
     index = torch.cat(read)
     target = None if source.targets is None else source.targets[index]
-    outputs_by_name = {name: join(parts) for name, parts in found.items()}
+    outputs_by_name = {name: join_outputs(parts) for name, parts in found.items()}
     return Sample(join_views(shown), index, target, outputs_by_name)
 
 
@@ -165,9 +164,3 @@ def count(number: float) -> str:
 def share(part: float) -> str:
     """Return a share in per cent."""
     return f"{100 * part:.1f} %"
-
-
-def megabytes(size: float) -> str:
-    """Return a number of bytes in the unit that suits it."""
-    mb = size / 2**20
-    return f"{mb / 1024:.1f} GB" if mb >= 1024 else f"{mb:.1f} MB"

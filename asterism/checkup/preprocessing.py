@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from asterism.checkup.case import CHUNK, Case, Finding, Sample, Severity, seen_by, share
 from asterism.data import KnownTeacher
-from asterism.engine.objective import join
 from asterism.evaluate.neighbours import nearest
-from asterism.types import Outputs
+from asterism.types import Outputs, join_outputs
 
 # What enters a network that was normalised once, on ordinary pictures, stays well within these.
 LARGEST, LEAST_SPREAD, MOST_SPREAD, FARTHEST = 20.0, 0.02, 2.5, 2.0
@@ -175,7 +174,7 @@ def check_preprocessing(case: Case, sample: Sample, *, thorough: bool) -> list[F
         with before_first_layer(teacher, way.change) if way.inside else nullcontext():
             chunks = torch.split(shown if way.inside else way.change(shown), CHUNK)
             made = [seen_by(teacher, chunk) for chunk in chunks]
-        if not _finite(then := join(made)):
+        if not _finite(then := join_outputs(made)):
             continue
         theirs = _right(then, target, case.data.classes)
         gained, lost = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())

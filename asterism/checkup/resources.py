@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from asterism.caching import bytes_to_write
-from asterism.checkup.case import Case, Finding, Severity, count, megabytes, share
+from asterism.checkup.case import Case, Finding, Severity, count, share
 from asterism.data import KnownTeacher
 from asterism.engine.rehearsal import Rehearsal
 from asterism.models import weights_of
 from asterism.relations.budget import DEFAULT
+from asterism.report.words import duration, number
 
 # More than this share of the memory leaves too little for everything else.
 MOST = 0.8
@@ -38,7 +39,7 @@ def check_disk(case: Case) -> list[Finding]:
     moments = 2 if case.settings.optimizer == "adamw" else 1
     state = (1 + moments + bool(case.settings.ema)) * weights + (1 + moments) * heads
     need = (case.settings.checkpoints_kept + 2) * state + weights  # the best, and one being written
-    found = f"checkpoints take {megabytes(need)}; {folder} has {megabytes(free)} free"
+    found = f"checkpoints take {number(need, 'bytes')}; {folder} has {number(free, 'bytes')} free"
     figures = {"need": need, "free": free}
     if need > free:
         advice = "make room, name another folder (--out), or keep fewer (--checkpoints-kept)."
@@ -58,7 +59,7 @@ def check_cache(case: Case) -> list[Finding]:
     state, need = case.cache.state(), bytes_to_write(case.cache)
     free = shutil.disk_usage(_existing(case.cache.folder)).free
     found = f"{count(state.written)} of {count(state.shards)} files are there; "
-    found += f"{megabytes(need)} to come, {megabytes(free)} free"
+    found += f"{number(need, 'bytes')} to come, {number(free, 'bytes')} free"
     figures = {"written": state.written, "files": state.shards, "need": need, "free": free}
     if need <= free:
         return [Finding("teacher cache", "ok", found, figures=figures)]
@@ -73,8 +74,9 @@ def check_memory(case: Case, rehearsal: Rehearsal) -> list[Finding]:
     if device.type == "cuda":
         parts["blocks"] = int((case.settings.relation_memory or DEFAULT / 2**20) * 2**20)
     need, left = max(sum(parts.values()), peak), _left(device)
-    listed = ", ".join(f"{name} {megabytes(size)}" for name, size in parts.items())
-    found = f"at least {megabytes(need)} ({listed}) of {megabytes(left)} free on this {device.type}"
+    listed = ", ".join(f"{name} {number(size, 'bytes')}" for name, size in parts.items())
+    found = f"at least {number(need, 'bytes')} ({listed}) of {number(left, 'bytes')} free "
+    found += f"on this {device.type}"
     figures = {**parts, "need": need, "left": left}
     if need <= MOST * left:
         return [Finding("memory", "ok", found, figures=figures)]
@@ -107,20 +109,14 @@ def check_time(case: Case, rehearsal: Rehearsal) -> list[Finding]:
     taught = rehearsal.teaching / step if step else 0.0
     seconds = rehearsal.steps * step
     figures = {"step": step, "steps": rehearsal.steps, "seconds": seconds, "teacher": taught}
-    found = f"about {_duration(seconds)} for {rehearsal.steps:,} steps of {1000 * step:.0f} ms"
+    found = f"about {duration(seconds)} for {rehearsal.steps:,} steps of {1000 * step:.0f} ms"
     found += f", {share(taught)} of it the teacher's" if taught else ""
     found += "; validation comes on top"
     advice = ""
     if taught > SLOW and case.cache is None and not isinstance(case.teacher, KnownTeacher):
-        saved = _duration(rehearsal.steps * rehearsal.teaching)
+        saved = duration(rehearsal.steps * rehearsal.teaching)
         advice = f"--teacher-cache FOLDER saves each later run with these views about {saved}."
     return [Finding("time", "ok", found, advice, figures)]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def check_terms(case: Case, rehearsal: Rehearsal) -> list[Finding]:

@@ -11,13 +11,24 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
-from asterism.bench import Cell, Grid, as_markdown, read_grid, results, run_grid, write_tables
+from asterism.bench import (
+    Cell,
+    Grid,
+    as_markdown,
+    figures,
+    read_grid,
+    results,
+    run_grid,
+    write_tables,
+)
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser, parse
 from asterism.configuration import FILLED_IN, HARMLESS, NO_SETTING, described, plain
 from asterism.engine import Settings
 from asterism.recipe import distill, train
+from asterism.run import RunError
 
 VERBS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "distill": (distill, ("teacher", "student", "data")),
@@ -45,7 +56,10 @@ def run(arguments: Sequence[str]) -> None:
     if options.table_only:
         print(as_markdown(grid), end="")
     elif options.limit_steps is None:
-        broken = fill(grid)
+        try:
+            broken = fill(grid)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("The same command goes on.") from None
         write_tables(grid)
         finish(grid, broken)
     elif options.limit_steps < 1:
@@ -64,16 +78,19 @@ def check(cell: Cell) -> None:
     """Refuse options that the verb does not know, and a result made with other settings.
 
     Raises:
-        UsageError: If one is found.
+        UsageError: If one is found, or the cell's result cannot be read.
     """
     try:
         asked = understood(cell.verb, cell.settings)
         if not cell.finished():
             return
+        figures(cell)
         before = cell.run.read_config()
         # An option that the result is older than counts with its default.
         known = {name: value for name, value in before.items() if name in asked}
         made = understood(cell.verb, known)
+    except RunError as error:
+        raise UsageError(f"{error} Delete {cell.run.path}, and the cell is run again.") from error
     except (UsageError, ValueError) as error:
         raise UsageError(f"{cell}: {error}") from error
     open_ones = {name for name in FILLED_IN if asked.get(name) is None}
@@ -101,7 +118,8 @@ def fill(grid: Grid) -> list[str]:
     console = Console(stderr=True)
     live = Live(get_renderable=lambda: progress(grid), console=console, refresh_per_second=0.5)
     with live if sys.stderr.isatty() else contextlib.nullcontext():
-        return run_grid(grid, say=console.print)
+        # Brackets in a name are no markup.
+        return run_grid(grid, say=lambda line: console.print(line, markup=False))
 
 
 def finish(grid: Grid, broken: Sequence[str]) -> None:
@@ -115,7 +133,7 @@ def finish(grid: Grid, broken: Sequence[str]) -> None:
 
 def progress(grid: Grid) -> Table:
     """Return the table as far as it is filled, with what runs now."""
-    table = Table(title=str(grid.out), title_justify="left")
+    table = Table(title=Text(str(grid.out)), title_justify="left")
     for column in ("pair", "method", "accuracy %", "done", "running"):
         table.add_column(column)
     for row in results(grid):
@@ -124,5 +142,6 @@ def progress(grid: Grid) -> Table:
         epochs = [(c.run.read_metrics() or [{"epoch": 0}])[-1]["epoch"] + 1 for c in running]
         shown = "–" if row["accuracy"] is None else f"{row['accuracy']:.1f}"
         seen = ", ".join(f"seed {c.seed} epoch {e}" for c, e in zip(running, epochs, strict=True))
-        table.add_row(row["pair"], row["method"], shown, f"{row['seeds']}/{len(cells)}", seen)
+        shown_row = (row["pair"], row["method"], shown, f"{row['seeds']}/{len(cells)}", seen)
+        table.add_row(*map(Text, shown_row))  # brackets in a name are no markup
     return table

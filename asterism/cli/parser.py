@@ -69,7 +69,10 @@ class Parser(ArgumentParser):
             r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?), .*Given value: (.*)', text
         ):
             return f"{dashed(found[1])} takes {_kind(found[2])}; got {found[3]}."
-        if found := re.search(r"Union subtypes .*Errors: - (.*?) - Expected a ", text):
+        trying = (
+            r"Union subtypes .*Errors: - (?:Not a valid .*?implicit class_path\) - )?(.*?) - Exp"
+        )
+        if found := re.search(trying, text):
             return found[1]  # what a method's constructor says of its arguments
         if found := re.search(r"(?:Option '|unrecognized arguments: -*)([\w.]+)", text):
             known = [action.dest for action in self._actions]

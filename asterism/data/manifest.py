@@ -40,6 +40,8 @@ class Manifest:
         view_seed: Seed of the views.
         padding: Largest shift of a view in pixels.
         flip: Whether views may be mirrored.
+        operations: Operations of RandAugment on a virtual view.
+        magnitude: Their strength.
         views_version: Version of the code that makes views.
         format: Version of this layout.
     """
@@ -57,13 +59,16 @@ class Manifest:
     view_seed: int
     padding: int
     flip: bool
+    operations: int = Views.operations
+    magnitude: int = Views.magnitude
     views_version: int = VERSION
     format: int = FORMAT
 
     @property
     def views(self) -> Views:
         """Return what makes the augmented views."""
-        return Views(self.virtual, self.view_seed, self.padding, self.flip)
+        strength = self.operations, self.magnitude
+        return Views(self.virtual, self.view_seed, self.padding, self.flip, *strength)
 
     @property
     def columns(self) -> dict[str, int]:
@@ -73,7 +78,9 @@ class Manifest:
 
     def key(self) -> str:
         """Return a short hash of all that each single output depends on."""
-        kept = dict(self.decisive())
+        # The first caches knew no others than these, and their names must stay.
+        first = {"operations": Views.operations, "magnitude": Views.magnitude}
+        kept = {n: value for n, value in self.decisive() if (n, value) not in first.items()}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def decisive(self) -> Iterator[tuple[str, Any]]:
@@ -147,7 +154,7 @@ def _possible(found: Manifest) -> bool:
     sides = found.image_shape or [1, 1, 1]
     rows = [part["rows"] for part in found.data.values()]
     sizes = [*found.widths, *sides, *rows, found.batch_size, found.shard_rows]
-    sizes += [found.count, found.virtual, found.padding]
+    sizes += [found.count, found.virtual, found.padding, found.operations, found.magnitude]
     if not all(type(size) is int and size >= 0 for size in sizes):
         return False
     views = 1 + found.count * (1 + found.virtual)
@@ -155,7 +162,7 @@ def _possible(found: Manifest) -> bool:
         (len(found.widths), len(sides)) == (2, 3)
         and min(found.batch_size, found.shard_rows, found.widths[0], *sides) > 0
         and max(found.widths) <= MOST["width"]
-        and max(*sides, found.padding) <= MOST["side"]
+        and max(*sides, found.padding, found.operations) <= MOST["side"]
         and sum(-(-n // found.shard_rows) for n in rows) * views <= MOST["files"]
         and found.dtype in DTYPES
         and found.precision in PRECISIONS

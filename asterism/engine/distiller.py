@@ -23,11 +23,11 @@ from asterism.engine.balance import Balance
 from asterism.engine.encoding import seed_step
 from asterism.engine.faults import Faults
 from asterism.engine.networks import Networks
-from asterism.engine.objective import Objective, join
+from asterism.engine.objective import Objective
 from asterism.engine.optimisation import clip_gradients, make_optimizer, make_schedule
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
-from asterism.types import Batch, Outputs, Samples, batch_on_device
+from asterism.types import Batch, Outputs, Samples, batch_on_device, join_outputs
 
 Score = Callable[[Outputs, Tensor | None], dict[str, float]]
 
@@ -81,7 +81,7 @@ class Distiller(lightning.LightningModule):
         self.objective = Objective(
             methods,
             task_weight=settings.task_weight if use_labels else 0.0,
-            train_views=settings.train_views is not None,
+            train_views=settings.trained_views,
             local=settings.relation_scope == "local",
         )
         self.ema = (
@@ -186,7 +186,7 @@ class Distiller(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Measure all validation rows at once; the ranks have consecutive shares of them."""
-        outputs = join([outputs for outputs, _ in self.validated])
+        outputs = join_outputs([outputs for outputs, _ in self.validated])
         targets = [target for _, target in self.validated if target is not None]
         self.validated.clear()
         embedding, logits = self._of_all_ranks(outputs.embedding), outputs.logits

@@ -11,11 +11,19 @@ from asterism.augment import Views, as_input
 from asterism.data import Source
 from asterism.data.known import Lookup
 from asterism.engine.encoding import Encoded
-from asterism.engine.objective import by_view, join
+from asterism.engine.objective import by_view
 from asterism.engine.settings import Settings
 from asterism.methods.base import Method
 from asterism.models.modes import evaluating
-from asterism.types import Batch, Outputs, Samples, join_views, on_device, outputs_on_device
+from asterism.types import (
+    Batch,
+    Outputs,
+    Samples,
+    join_outputs,
+    join_views,
+    on_device,
+    outputs_on_device,
+)
 
 
 def training_views(source: Source, methods: Sequence[Method], settings: Settings) -> Views | None:
@@ -24,8 +32,7 @@ def training_views(source: Source, methods: Sequence[Method], settings: Settings
     Raises:
         ValueError: If virtual views are asked for of images that come augmented.
     """
-    asked = (settings.train_views or "real").count("virtual")
-    virtual = max([asked, *(method.views - 1 for method in methods)])
+    virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
     if virtual and source.augmented:
         raise ValueError(
             "virtual views are made of uint8 images; this dataset gives float images, which are "
@@ -35,7 +42,8 @@ def training_views(source: Source, methods: Sequence[Method], settings: Settings
         return None
     eighth = max(1, min(source.image_shape[1:]) // 8)
     padding = eighth if settings.padding is None else settings.padding
-    return Views(virtual, settings.view_seed, padding, source.flip)
+    strength = settings.randaugment_operations, settings.randaugment_magnitude
+    return Views(virtual, settings.view_seed, padding, source.flip, *strength)
 
 
 class Networks:
@@ -134,7 +142,7 @@ class Networks:
         teacher = by_view(taught, views) if taught else []
         described = None
         if self.anchors is not None:
-            described = (join(encoded.outputs[len(parts) :]), self.anchors[1])
+            described = (join_outputs(encoded.outputs[len(parts) :]), self.anchors[1])
         return encoded, student, teacher, Batch((), batch.index, batch.target, described)
 
     @torch.no_grad()
@@ -142,7 +150,7 @@ class Networks:
         """Return the teacher's outputs, one view after the other; nothing without a teacher."""
         if self.known is not None:
             kinds = range(len(views))
-            return [join([self.known.view(kind, number, index) for kind in kinds])]
+            return [join_outputs([self.known.view(kind, number, index) for kind in kinds])]
         return [teacher(join_views(views)) for teacher in self.teacher]
 
     def _views(self, batch: Batch, chunk: slice, number: int) -> tuple[Samples, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, ranks
 from asterism.methods.base import Method
-from asterism.types import Batch, Outputs
+from asterism.types import Batch, Outputs, join_outputs
 
 
 class Objective(nn.Module):
@@ -19,15 +19,14 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, methods: Sequence[Method], *, task_weight: float, train_views: bool, local: bool
+        self, methods: Sequence[Method], *, task_weight: float, train_views: int, local: bool
     ) -> None:
         """Name the terms.
 
         Args:
             methods: The methods, set up.
             task_weight: Factor of the cross-entropy.
-            train_views: Whether the task and the methods of one view see all views, as more
-                samples.
+            train_views: How many views the task and the methods of one view see, as more samples.
             local: Whether methods see the samples of this rank only.
         """
         super().__init__()
@@ -45,7 +44,7 @@ class Objective(nn.Module):
             target: Their class numbers.
             total: Samples of all ranks.
         """
-        seen = student if self.train_views else student[:1]
+        seen = student[: self.train_views]
         logits = [view.logits for view in seen if view.logits is not None]
         if target is None or not logits or not self.task_weight:
             return None
@@ -76,24 +75,18 @@ class Objective(nn.Module):
             index = gather_rows(index, sizes)
         terms: dict[str, Tensor] = {}
         for method, names in self.named:
-            # A method of one view takes all views for samples, if all are for training.
-            count = len(student) if self.train_views else method.views
-            repeats = count // method.views
+            # A method of one view takes all that are trained on; others ask for theirs.
+            repeats = self.train_views if method.views == 1 else 1
+            count = repeats * method.views
             seen = Batch(
                 (),
                 index.repeat(repeats),
                 None if target is None else target.repeat(repeats),
                 batch.anchors,
             )
-            found = method(join(student[:count]), join(teacher[:count]), seen)
+            found = method(join_outputs(student[:count]), join_outputs(teacher[:count]), seen)
             terms |= {names.format(name): value for name, value in found.items()}
         return terms
-
-
-def join(outputs: Sequence[Outputs]) -> Outputs:
-    """Return the rows of several outputs as one, in order."""
-    logits = [x.logits for x in outputs if x.logits is not None]
-    return Outputs(torch.cat([x.embedding for x in outputs]), torch.cat(logits) if logits else None)
 
 
 def by_view(parts: Sequence[Outputs], views: int) -> list[Outputs]:
@@ -105,7 +98,7 @@ def by_view(parts: Sequence[Outputs], views: int) -> list[Outputs]:
     """
     split = [[_chunk(x, views) for x in part] for part in parts]
     return [
-        join([Outputs(embeddings[v], logits[v]) for embeddings, logits in split])  # type: ignore[arg-type]
+        join_outputs([Outputs(embeddings[v], logits[v]) for embeddings, logits in split])  # type: ignore[arg-type]
         for v in range(views)
     ]
 

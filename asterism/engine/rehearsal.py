@@ -86,7 +86,7 @@ def rehearse(
     objective = Objective(
         copy.deepcopy(list(methods)),
         task_weight=settings.task_weight if use_labels else 0.0,
-        train_views=settings.train_views is not None,
+        train_views=settings.trained_views,
         local=settings.relation_scope == "local",
     ).to(device)
     networks = Networks(

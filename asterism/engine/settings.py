@@ -42,6 +42,8 @@ class Settings:
         train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
             view too, as more samples. By default each method gets the views that it asks for, and
             the task the real one.
+        randaugment_operations: Operations of RandAugment on each virtual view.
+        randaugment_magnitude: Their strength, from 0 to 30.
         view_count: How many different views of a sample training goes through, over and over: epoch
             e has view e mod view_count. By default each epoch has a new one, or with a teacher
             that is a cache as many as the cache has.
@@ -86,6 +88,8 @@ class Settings:
     seed: int = 0
     view_seed: int = 0
     train_views: str | None = None
+    randaugment_operations: int = 2
+    randaugment_magnitude: int = 9
     view_count: int | None = None
     padding: int | None = None
     workers: int | None = None
@@ -106,7 +110,7 @@ class Settings:
         """Refuse what cannot be trained, before anything is built."""
         at_least_one = (
             "epochs batch_size samples_per_class devices nodes log_every limit_steps "
-            "relation_batch checkpoint_steps checkpoints_kept view_count"
+            "relation_batch checkpoint_steps checkpoints_kept view_count randaugment_operations"
         )
         for name in at_least_one.split():
             value = getattr(self, name)
@@ -128,6 +132,10 @@ class Settings:
             raise ValueError(f"lr must be positive; got {self.lr}.")
         if self.relation_memory is not None and self.relation_memory <= 0:
             raise ValueError(f"relation_memory must be positive; got {self.relation_memory}.")
+        if not 0 <= self.randaugment_magnitude <= 30:
+            raise ValueError(
+                f"randaugment_magnitude lies between 0 and 30; got {self.randaugment_magnitude}."
+            )
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is a decay between 0 and 1, 0.999 say; got {self.ema}.")
         kinds = (self.train_views or "real").split(",")
@@ -151,6 +159,11 @@ class Settings:
     def for_kind(self, kind: Kind) -> "Settings":
         """Return these settings with what was left open filled in for images or texts."""
         return replace(self, optimizer=self.optimizer or ("adamw" if kind == "text" else "sgd"))
+
+    @property
+    def trained_views(self) -> int:
+        """Return on how many views of each sample the task is trained."""
+        return len((self.train_views or "real").split(","))
 
     @property
     def processes(self) -> int:

@@ -155,10 +155,7 @@ def vrm_inter_class_loss(
 
 
 class VRM(Method):
-    """Match directions between samples and between classes, across a real and a virtual view.
-
-    The virtual view is a moderately augmented version of the sample, by default RandAugment's.
-    """
+    """Match directions between samples and between classes, of a real and a RandAugment view."""
 
     paper: ClassVar[str] = "Zhang et al., ICCV 2025, https://arxiv.org/abs/2502.20760"
     needs = frozenset({"logits"})
@@ -199,6 +196,11 @@ class VRM(Method):
             ramp_steps: Training steps over which both relation weights grow linearly; 0 for none.
         """
         super().__init__()
+        if virtual_views < 1 or not 0 <= (keep_quantile or 0) <= 1:
+            raise ValueError(
+                "VRM needs at least 1 virtual view, and a keep_quantile from 0 to 1, the share of "
+                f"the edges to keep, or None; got {virtual_views=} and {keep_quantile=}."
+            )
         self.views = 1 + virtual_views
         self.inter_sample_weight, self.inter_class_weight = inter_sample_weight, inter_class_weight
         self.form, self.vertices = form, vertices
@@ -219,9 +221,8 @@ class VRM(Method):
         if self.ramp_steps:
             self.calls += int(self.training)
             ramp = (self.calls / self.ramp_steps).clamp(max=1)
-        pairs = [
-            (views_s[0], s, views_t[0], t) for s, t in zip(views_s[1:], views_t[1:], strict=True)
-        ]
+        real, *virtual = zip(views_s, views_t, strict=True)
+        pairs = [(real[0], s, real[1], t) for s, t in virtual]
         terms = {}
         if self.inter_sample_weight:
             each = [
@@ -239,10 +240,9 @@ class VRM(Method):
             ]
             terms["inter_sample"] = self.inter_sample_weight * ramp * torch.stack(each).mean()
         if self.inter_class_weight:
+            edges, form, vertices = self.class_edges, self.form, self.vertices
             each = [
-                vrm_inter_class_loss(
-                    *views, edges=self.class_edges, form=self.form, vertices=self.vertices
-                )
+                vrm_inter_class_loss(*views, edges=edges, form=form, vertices=vertices)
                 for views in pairs
             ]
             terms["inter_class"] = self.inter_class_weight * ramp * torch.stack(each).mean()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.models.text import mean_over
-from asterism.models.tokens import Tokeniser
+from asterism.models.tokens import Tokeniser, by_length
 from asterism.types import Outputs
 
 
@@ -78,6 +78,9 @@ class TextEncoder(nn.Module):
 
     def forward(self, texts: list[str]) -> Outputs:
         """Return embedding and logits of texts."""
+        return by_length(texts, self._encode)
+
+    def _encode(self, texts: list[str]) -> Outputs:
         device = next(self.module.parameters()).device
         numbers, mask = self.tokeniser.padded(texts, device)
         found = self.module(

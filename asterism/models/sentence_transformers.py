@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from asterism.models.hub import load_library, no_arguments_left, not_fetched
 from asterism.models.spec import Spec
-from asterism.models.tokens import Tokeniser
+from asterism.models.tokens import Tokeniser, by_length
 from asterism.types import Outputs
 
 WAY_OUT = "Without a network, name a local folder, st/path/to/folder."
@@ -38,6 +38,9 @@ class SentenceModel(nn.Module):
 
     def forward(self, texts: list[str]) -> Outputs:
         """Return the embeddings of texts."""
+        return by_length(texts, self._encode)
+
+    def _encode(self, texts: list[str]) -> Outputs:
         device = next(self.module.parameters()).device
         features = self.module.preprocess(texts)
         features = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}

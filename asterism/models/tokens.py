@@ -1,12 +1,17 @@
 """Tokenising inside the model, so that teacher and student may differ in it."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from asterism.types import Outputs, join_outputs
+
+# Texts that a model takes at once when there are more.
+GROUP = 64
 
 
 class Tokeniser:
@@ -45,10 +50,7 @@ class Tokeniser:
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the numbers of the tokens of each text."""
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(
-                f"a model of texts takes a list of strings; got {type(texts).__name__}."
-            )
+        _refuse_no_texts(texts)
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=self.special)
         return [one.ids for one in encoded]
 
@@ -64,6 +66,27 @@ class Tokeniser:
         filled = torch.arange(mask.shape[1]) < torch.tensor([len(one) for one in ids])[:, None]
         numbers[filled] = torch.tensor([i for one in ids for i in one], dtype=torch.int64)
         return numbers.to(device), mask.to(device)
+
+
+def by_length(texts: list[str], encode: Callable[[list[str]], Outputs]) -> Outputs:
+    """Return what a model makes of texts, those of like length together, in the order given.
+
+    A short text beside a long one is padded to its length, and padding costs as much as text: in
+    batches of 256 of everyday sentences two tokens of three are padding.
+    """
+    _refuse_no_texts(texts)
+    if len(texts) <= GROUP:
+        return encode(texts)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    groups = (order[k : k + GROUP] for k in range(0, len(order), GROUP))
+    embedding, logits = join_outputs([encode([texts[i] for i in some]) for some in groups])
+    back = torch.tensor(order).argsort().to(embedding.device)
+    return Outputs(embedding[back], None if logits is None else logits[back])
+
+
+def _refuse_no_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"a model of texts takes a list of strings; got {type(texts).__name__}.")
 
 
 def tokeniser_of(model: nn.Module | None) -> Tokeniser | None:

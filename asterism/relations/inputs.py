@@ -88,6 +88,17 @@ def project(head: nn.Linear, rows: Tensor) -> Tensor:
         return projected
 
 
+def check_temperature(loss: str, temperature: float) -> None:
+    """Raise a ValueError unless a temperature is positive.
+
+    Args:
+        loss: Name of the function or method that asks, for the message.
+        temperature: What was given.
+    """
+    if not temperature > 0:
+        raise ValueError(f"{loss} needs a positive temperature; got {temperature}.")
+
+
 def check_choice(argument: str, value: str, choices: Any) -> None:
     """Raise a ValueError unless `value` is one of the strings of a `Literal` type.
 

@@ -89,8 +89,9 @@ def reliable_pairs(
         keep_below_teacher: Keep pairs up to the teacher's uncertainty.
 
     Raises:
-        ValueError: If the quantile is not from 0 to 1.
+        ValueError: If the quantile is not from 0 to 1, or the criterion is unknown.
     """
+    check_choice("criterion", criterion, Criterion)
     if keep_quantile is not None and not 0 <= keep_quantile <= 1:
         raise ValueError(
             f"keep_quantile is the share of the edges to keep, from 0 to 1, or None to keep all; "

@@ -44,6 +44,18 @@ def _scaled(value: float, sizes: dict[str, float]) -> str:
     return f"{value / size:.1f} {prefix}".strip()
 
 
+def duration(seconds: float) -> str:
+    """Return a time with the digits that a reader can use.
+
+    Examples:
+        >>> duration(12.3), duration(600), duration(9000)
+        ('12 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def named_unit(unit: str) -> str:
     """Return a unit as it follows a name: nothing if the number says it itself."""
     return "" if unit in ("", "bytes") else ", " + unit.removeprefix("bytes ")

@@ -60,6 +60,11 @@ def test_a_runs_config_runs_again(teacher, tmp_path):
         ("--method+ RKD --method+ KX", "unknown method 'KX': choose from"),
         ("--method RKD --method.angel_weight 3", "--method.angel_weight is no option of this"),
         ("--method RKD --method.angle_weight x", "--method.angle-weight takes a number; got x"),
+        ("--method KD --method.temperature 0", "asterism: KD needs a positive temperature; got 0"),
+        (
+            "--method+ VRM --method.keep_quantile 90 --method+ KD",
+            "asterism: VRM needs at least 1 virtual view, and a keep_quantile from 0 to 1",
+        ),
         ("--epochs three", "--epochs takes a whole number; got three"),
         ("--epochs 0", "epochs must be at least 1; got 0"),
         ("--schedule foo", "--schedule takes one of one-cycle, cosine"),

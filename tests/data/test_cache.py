@@ -238,9 +238,12 @@ def test_it_grows_without_computing_anything_again(made, tmp_path):
     assert make(folder, count=1, virtual=0).manifest == grown.manifest
     with pytest.raises(ValueError, match="was made with view_seed 5, and this is with 6"):
         make(folder, view_seed=6)
+    with pytest.raises(ValueError, match="was made with magnitude 9, and this is with 10"):
+        prepare(made.folder, manifest(magnitude=10))
     with pytest.raises(ValueError, match="was made with teacher's weights 'w', and this .* 'v'"):
         make(folder, weights="v")
     assert replace(made.manifest, count=9).key() == made.manifest.key()
+    assert manifest(operations=3).key() != made.manifest.key()
 
 
 def contents(folder):

@@ -106,6 +106,7 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
         ({"ema": 1.0}, "ema is a decay between 0 and 1"),
         ({"schedule": "multi-step"}, "needs milestones"),
         ({"warmup_epochs": 1.0}, "leave warmup_epochs out"),
+        ({"randaugment_magnitude": 31}, "randaugment_magnitude lies between 0 and 30; got 31"),
         ({"train_views": "virtual"}, "train_views are real, or real,virtual"),
     ],
 )
@@ -183,7 +184,9 @@ class Count(Method):
     ("train_views", "one", "two"),
     [
         (None, (64, 64, 64), (128, 128, 64)),
+        ("real", (64, 64, 64), (128, 128, 64)),
         ("real,virtual", (128, 128, 128), (128, 128, 64)),
+        ("real,virtual,virtual", (192, 192, 192), (128, 128, 64)),
     ],
 )
 def test_each_method_gets_its_views(tmp_path, train_views, one, two):

@@ -1,6 +1,7 @@
 """Tests for asterism/methods/dist.py."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -118,6 +119,9 @@ def test_says_what_it_needs(unchecked_shapes):
         dist_loss(torch.randn(4, 10), torch.randn(4, 100))
     with pytest.raises(ValueError, match="both networks need a classifier"):
         DIST()(Outputs(torch.randn(4, 3)), Outputs(torch.randn(4, 3)))
+    for ask in (DIST, partial(dist_loss, torch.randn(4, 3), torch.randn(4, 3))):
+        with pytest.raises(ValueError, match=r"positive temperature; got -1"):
+            ask(temperature=-1)
 
 
 def test_method_weighs_its_terms(embeddings):

@@ -1,6 +1,7 @@
 """Tests for asterism/methods/dkd.py."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -106,6 +107,9 @@ def test_says_what_it_needs(unchecked_shapes):
         DKD()(Outputs(logits), Outputs(logits))
     with pytest.raises(ValueError, match=r"needs labels.*use KD"):
         DKD()(Outputs(logits, logits), Outputs(logits, logits))
+    for ask in (DKD, partial(dkd_loss, logits, logits, target)):
+        with pytest.raises(ValueError, match=r"positive temperature; got 0"):
+            ask(temperature=0)
 
 
 def test_method_weighs_its_terms(embeddings):

@@ -1,6 +1,7 @@
 """Tests for asterism/methods/kd.py."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,6 @@ def test_says_what_it_needs(unchecked_shapes):
         kd_loss(torch.randn(4, 10), torch.randn(4, 100))
     with pytest.raises(ValueError, match="both networks need a classifier"):
         KD()(Outputs(torch.randn(4, 3)), Outputs(torch.randn(4, 3)))
+    for ask in (KD, partial(kd_loss, torch.randn(4, 3), torch.randn(4, 3))):
+        with pytest.raises(ValueError, match=r"positive temperature; got 0"):
+            ask(temperature=0)

@@ -144,10 +144,13 @@ def test_says_what_it_needs(unchecked_shapes):
             loss(four, four, four, four, form="l1")
         with pytest.raises(ValueError, match="unknown vertices"):
             loss(four, four, four, four, vertices="rank")
-    with pytest.raises(ValueError, match="unknown criterion"):
-        vrm_inter_sample_loss(four, four, four, four, criterion="kl", keep_quantile=0.5)
     with pytest.raises(ValueError, match=r"from 0 to 1.*got 90"):
         vrm_inter_sample_loss(four, four, four, four, keep_quantile=90)
+    with pytest.raises(ValueError, match="unknown criterion"):
+        vrm_inter_sample_loss(four, four, four, four, criterion="kl")
+    for options in ({"virtual_views": 0}, {"keep_quantile": 90}, {"keep_quantile": -0.1}):
+        with pytest.raises(ValueError, match="at least 1 virtual view, and a keep_quantile from 0"):
+            VRM(**options)
     with pytest.raises(ValueError, match="both networks need a classifier"):
         VRM()(Outputs(four), Outputs(four))
     with pytest.raises(ValueError, match="5 rows cannot be divided into 2 views"):
