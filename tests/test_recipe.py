@@ -236,6 +236,7 @@ def test_what_does_not_fit_is_refused_before_training(teacher, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_rkd_beats_triplet_without_labels_and_works_by_halves(tmp_path):
     """RKD's own claim, on digits: see docs/results.md for the measured table."""
     from pytorch_metric_learning import distances, losses, miners
