@@ -1,6 +1,6 @@
 """The experiment with texts of docs/results.md: a sentence model, distilled without labels.
 
-    python benchmarks/text.py DATA TEACHER OUT [--seeds 0 1 2] [--epochs 10] [--students …]
+    python benchmarks/text.py DATA TEACHER OUT [--seeds 0 1 2] [--batch-size 256] [--students …]
 
 What is finished in OUT is not run again.
 
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--students", nargs="+", default=STUDENTS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
@@ -142,7 +143,7 @@ def main() -> None:
                     result = distill(
                         open_stored(stored, {}), build(name, Spec(None, None, teacher=teacher)),
                         source, method=METHODS[method](), seed=seed, out=run, epochs=asked.epochs,
-                        batch_size=256, lr=asked.lr, overwrite=True,
+                        batch_size=asked.batch_size, lr=asked.lr, overwrite=True,
                     )  # fmt: skip
                     found = measure(result.student, asked.data)
                     figures.write_text(
