@@ -46,7 +46,8 @@ def align(
     Args:
         run: The run folder of a distillation.
         to: `teacher`, or an .npy file with the embeddings of the run's training data (one row for
-            each sample of the source, in its order), or a teacher of your own code, named again.
+            each sample of the source, in its order), or the teacher, if it has moved or is your
+            own code.
         factory: For a student built by your own code, see `asterism.load`.
 
     Returns:

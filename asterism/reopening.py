@@ -8,7 +8,7 @@ from torch import nn
 
 from asterism.assess import assess
 from asterism.data import Data, open_data
-from asterism.fitting import open_teacher
+from asterism.fitting import Model, open_teacher
 from asterism.result import Result
 from asterism.run import Run, RunError
 from asterism.student import Student, load
@@ -34,7 +34,7 @@ def reopen(
     *,
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
-    teacher: str | nn.Module | None = None,
+    teacher: Model | None = None,
 ) -> Reopened:
     """Open a run's data and models again.
 
@@ -71,11 +71,18 @@ def reopen(
         image_size=config["image_size"],
     )
     opened.refuse_useless(use_labels=False, broken=False)
-    if teacher is None:
-        named = config.get("teacher") or ""
-        own = ".py:" in named.partition("?")[0] or named.startswith("python:")
-        teacher = None if own else named or None
-    return Reopened(opened, student, None if teacher is None else open_teacher(teacher, opened))
+    if teacher is not None:
+        return Reopened(opened, student, open_teacher(teacher, opened))
+    named = config.get("teacher") or ""
+    if not named or ".py:" in named.partition("?")[0] or named.startswith("python:"):
+        return Reopened(opened, student, None)
+    try:
+        return Reopened(opened, student, open_teacher(named, opened))
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"the teacher of {folder.path} cannot be opened again; if it has moved, name it "
+            f"(evaluate --teacher, align --to): {error}"
+        ) from error
 
 
 def evaluate(
@@ -83,7 +90,7 @@ def evaluate(
     *,
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
-    teacher: str | nn.Module | None = None,
+    teacher: Model | None = None,
 ) -> Result:
     """Measure the student of a finished run again, beside its teacher.
 
@@ -91,7 +98,7 @@ def evaluate(
         run: The run folder.
         data: Other data to measure it on, as `distill` takes them; by default the run's own.
         factory: For a student built by your own code, see `asterism.load`.
-        teacher: For a teacher that is your own code: the teacher, as `distill` takes it.
+        teacher: The teacher, as `distill` takes it, if it is your own code or has moved.
 
     Raises:
         FileNotFoundError: If there is no such run.

@@ -91,7 +91,13 @@ def test_a_student_goes_on_from_an_earlier_run(tmp_path):
     still = {"limit_steps": 1, "batch_size": 64, "lr": 1e-12}
     first = recipe.train("convnet?width=8", "digits", out=tmp_path / "a", epochs=1, **QUICK)
     second = recipe.train(str(first.run), "digits", out=tmp_path / "b", **still)
+    taught = recipe.distill(
+        str(first.run), "mlp", "digits", out=tmp_path / "taught", report=False, **still
+    )
     (tmp_path / "a").rename(tmp_path / "gone")  # the second run stands alone
+    with pytest.raises(ValueError, match=r"taught cannot be opened again.*\(evaluate --teacher"):
+        recipe.evaluate(taught.run)
+    assert recipe.evaluate(taught.run, teacher=tmp_path / "gone").evaluation["fidelity"]
     parameters = dict(asterism.load(second.run).named_parameters())
     torch.testing.assert_close(parameters, dict(first.student.named_parameters()))
     np.savez(tmp_path / "d.npz", x=np.zeros((40, 8, 8), np.uint8), y=np.arange(40) % 4)

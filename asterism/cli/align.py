@@ -16,8 +16,8 @@ def run(arguments: Sequence[str]) -> None:
         "--to",
         type=str,
         default="teacher",
-        help="teacher; or an .npy file with embeddings of the run's training data; or a teacher of "
-        "your own code, path/to/file.py:factory.",
+        help="teacher; or an .npy file with embeddings of the run's training data; or the teacher, "
+        "as distill takes it, if it has moved or is your own code.",
     )
     parser.add_argument(
         "--factory",

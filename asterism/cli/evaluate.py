@@ -22,7 +22,8 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--teacher",
         type=str | None,
-        help="The teacher, if it is your own code: nothing that a run folder names is run.",
+        help="The teacher, if it has moved or is your own code: what a run folder names is never "
+        "run.",
     )
     options = parser.parse_args(list(arguments))
     show(evaluate(options.run, data=options.data, factory=options.factory, teacher=options.teacher))
