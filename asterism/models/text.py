@@ -119,7 +119,7 @@ class TransformerText(nn.Module):
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         self.places = nn.Embedding(max_length, width)
-        # Small steps leave vectors of this length near those of the teacher (docs/results.md).
+        # Ten times the usual 0.02, so that the optimiser's steps leave them near the teacher's.
         nn.init.normal_(self.tokens.weight, std=0.2)
         nn.init.zeros_(self.places.weight)
         _start(self.tokens, self.tokeniser, teacher, start)

@@ -71,8 +71,7 @@ class Tokeniser:
 def by_length(texts: list[str], encode: Callable[[list[str]], Outputs]) -> Outputs:
     """Return what a model makes of texts, those of like length together, in the order given.
 
-    A short text beside a long one is padded to its length, and padding costs as much as text: in
-    batches of 256 of everyday sentences two tokens of three are padding.
+    A short text beside a long one is padded to its length, and padding costs as much as text does.
     """
     _refuse_no_texts(texts)
     if len(texts) <= GROUP:
