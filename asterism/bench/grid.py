@@ -75,6 +75,17 @@ class Grid:
         return replace(self, cells=tuple(cells), out=folder)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that stands twice, of which YAML keeps the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"{twice[0]!r} stands twice in the mapping from line {line} on")
+        return super().construct_mapping(node, deep)
+
+
 def read_grid(file: Path) -> Grid:
     """Read a bench file (docs/bench.md).
 
@@ -85,7 +96,7 @@ def read_grid(file: Path) -> Grid:
     if not file.is_file():
         raise FileNotFoundError(f"no bench file at {file}.")
     try:
-        given = yaml.safe_load(file.read_text())
+        given = _Loader(file.read_text()).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
     known = {"out", "common", "pairs", "methods", "seeds", "paper"}
