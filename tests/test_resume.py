@@ -40,7 +40,13 @@ def test_resuming_nothing_in_particular_is_refused():
 def test_ctrl_c_says_how_to_go_on_and_that_works(tmp_path):
     out = tmp_path / "a"
     command = [sys.executable, "-m", "asterism", *COMMAND, "--out", str(out)]
-    process = subprocess.Popen([*command, "--epochs", "40"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--epochs", "40"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in a shell's background, as these tests may, hears no Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while process.poll() is None and not (out / "checkpoints" / "best.ckpt").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
