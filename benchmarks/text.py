@@ -27,6 +27,7 @@ from asterism import RKD, RRD, RRKD, Batch, Method, Outputs
 from asterism.data import TextSource, open_stored
 from asterism.evaluate import cost, retrieval
 from asterism.models import Spec, build
+from asterism.models.tokens import by_length
 from asterism.recipe import distill
 
 STUDENTS = ("text-static?width=256", "text-transformer?layers=2&width=128")
@@ -61,13 +62,8 @@ def rows_of(file: Path) -> list[list[str]]:
 
 @torch.no_grad()
 def embed(model: nn.Module, texts: list[str]) -> Tensor:
-    """Return unit embeddings; texts of like length go together."""
-    model.eval()
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    found = [
-        model([texts[i] for i in order[k : k + 64]]).embedding for k in range(0, len(order), 64)
-    ]
-    return F.normalize(torch.cat(found))[torch.tensor(order).argsort()]
+    """Return unit embeddings; texts of like length go together, 64 at a time."""
+    return F.normalize(by_length(texts, model.eval()).embedding)
 
 
 def ranks(values: Tensor) -> Tensor:
