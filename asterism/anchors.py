@@ -21,7 +21,8 @@ def choose_anchors(
     but those to whose own class the teacher, being right, gives most probability.
 
     Raises:
-        ValueError: If classes are needed and there are none, or two methods ask differently.
+        ValueError: If classes are needed and there are none, or more than anchors, or two methods
+            ask differently.
     """
     wishes = {(m.anchors, m.anchor_count) for m in methods if "anchors" in m.needs}
     if not wishes or teacher is None:
@@ -34,10 +35,15 @@ def choose_anchors(
     if strategy != "random":
         if data.source.targets is None or data.classes is None:
             raise ValueError(f"{strategy} anchors need labels: choose random ones.")
+        if count < data.classes:
+            raise ValueError(
+                f"{strategy} anchors need at least one for each of the {data.classes} classes; got "
+                f"an anchor_count of {count}: raise it, or choose random ones."
+            )
         if strategy == "most-confident":
             rows = _by_confidence(teacher, data, rows)
         target = data.source.targets[rows]
-        each = max(1, count // data.classes)
+        each = count // data.classes
         rows = torch.cat([rows[target == c][:each] for c in range(data.classes)])
     batch = data.source.__getitems__(rows[:count].tolist())
     taught, _ = outputs_of(teacher, data.source, batch.index)

@@ -53,6 +53,13 @@ def test_most_confident_anchors_are_those_although_some_cannot_be_read(data):
     torch.testing.assert_close(taught.embedding, (images * 255).flatten(1))
 
 
+@pytest.mark.parametrize("anchors", ["per-class", "most-confident"])
+def test_fewer_anchors_than_classes_are_refused(data, anchors):
+    method = RRKD(anchors=anchors, anchor_count=CLASSES - 1)
+    with pytest.raises(ValueError, match="one for each of the 3 classes; got an anchor_count of 2"):
+        choose_anchors([method], Teacher(), data, seed=0)
+
+
 @pytest.mark.parametrize("anchors", ["random", "per-class"])
 def test_random_anchors_are_training_samples_drawn_by_the_seed(data, anchors):
     method = RRKD(anchors=anchors, anchor_count=9)

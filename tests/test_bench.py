@@ -70,17 +70,21 @@ def test_a_broken_cell_is_named_and_tried_again(file, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "1 cells broke" in error
     assert "validation_share must lie between 0 and 1" in error
+    log = tmp_path / "grid" / "to-itself_wrong_0.log"
+    assert f"(whole output: {log})" in error
+    assert "validation_share must lie between 0 and 1" in log.read_text()
     path = file(methods={"wrong": {"method": "RKD"}}, seeds=[0])
     assert main(["bench", str(path)]) == 0
+    assert not log.exists()
 
 
 def test_a_dry_run_tries_every_cell_and_leaves_nothing(file, tmp_path, capsys):
-    path = file(methods={"RKD": {"method": "RKD"}}, seeds=[0])
+    path = file(methods={"R|KD": {"method": "RKD"}}, seeds=[0])
     before = sorted(tmp_path.iterdir())
     assert main(["bench", str(path), "--limit-steps", "1"]) == 0
     shown = capsys.readouterr().out
     assert "Dry run, 1 steps a cell: the figures mean nothing." in shown
-    assert "| to itself | RKD | 1 |" in shown
+    assert r"| to itself | R\|KD | 1 |" in shown  # a bar in a name is no column
     assert sorted(tmp_path.iterdir()) == before
     assert main(["bench", str(path), "--limit-steps", "0"]) == 2
 

@@ -39,8 +39,12 @@ def run_grid(grid: Grid, *, say: Callable[[str], None]) -> list[str]:
             done = subprocess.run(command, capture_output=True, text=True)
         finally:
             config.unlink(missing_ok=True)
-        if done.returncode and "is in use by a run" not in done.stderr:
-            words = _words(done)
+        log = cell.run.path.with_suffix(".log")
+        if not done.returncode:
+            log.unlink(missing_ok=True)
+        elif "is in use by a run" not in done.stderr:
+            log.write_text(done.stderr)
+            words = f"{_words(done)} (whole output: {log})"
             broken[cell.run.path] = f"{cell.run.path}: {words}"
             say(f"  broken: {words}")
 

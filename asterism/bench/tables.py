@@ -62,8 +62,8 @@ def as_markdown(grid: Grid) -> str:
         ]
         cost = "–" if row["cost"] is None else f"{row['cost']:.2f}×"
         paper = "–" if row["paper"] is None else str(row["paper"])
-        names = f"| {row['pair']} | {row['method']} | {row['seeds']} | "
-        lines.append(names + " | ".join([*cells, cost, paper]) + " |")
+        names = (row[name].replace("|", r"\|") for name in ("pair", "method"))
+        lines.append("| " + " | ".join([*names, str(row["seeds"]), *cells, cost, paper]) + " |")
     return "\n".join(lines) + "\n"
 
 
