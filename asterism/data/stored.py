@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,9 +17,11 @@ from asterism.arrays import read_archive, read_array
 from asterism.data.known import KnownTeacher
 from asterism.data.sources import Source
 from asterism.data.tables import read_parquet
-from asterism.types import Outputs, outputs_on_device
+from asterism.types import Outputs, Samples, outputs_on_device
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
+# So many samples of one id in two places are compared.
+COMPARED = 8
 
 
 class StoredTeacher(KnownTeacher):
@@ -94,7 +97,21 @@ class StoredTeacher(KnownTeacher):
                 f"{', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}. Its ids are like "
                 f"{next(iter(self.rows), '')!r}."
             )
+        self._refuse_other_samples(source, names)
         return Rows(self, torch.tensor([self.rows[name] for name in names]))
+
+    def _refuse_other_samples(self, source: Source, names: Sequence[str]) -> None:
+        """Raise a ValueError if an id names one sample here and another one in data before."""
+        for other in self.at:
+            rows = {name: row for row, name in enumerate(other.ids or ())}
+            both = ((row, rows[name]) for row, name in enumerate(names) if name in rows)
+            for row, before in islice(both, COMPARED):
+                ours, theirs = source.__getitems__([row]).views[0], other.__getitems__([before])
+                if not _same(ours, theirs.views[0]):
+                    raise ValueError(
+                        f"{self.place} is matched by id, and {names[row]!r} names one sample in "
+                        "the training data and another one in other data: give each its own id."
+                    )
 
     def fingerprint(self) -> str:
         """Return a short hash of the tables."""
@@ -161,6 +178,12 @@ def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
         )
     ids = None if found["id"] is None else [_id(name) for name in found["id"].tolist()]
     return StoredTeacher(found["embedding"], found["logits"], ids, place=str(path))
+
+
+def _same(one: Samples, other: Samples) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return one == other
 
 
 def _single(table: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

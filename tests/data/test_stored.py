@@ -120,6 +120,27 @@ def test_row_numbers_are_the_training_datas_alone(tmp_path):
         teacher.on(data.test)
 
 
+@pytest.mark.parametrize("kind", ["pictures", "texts"])
+def test_an_id_names_one_sample_in_all_data(kind, tmp_path):
+    """`train/a/1.png` and `val/a/1.png` have the same path below their folders."""
+
+    def write(name, shades):
+        if kind == "texts":
+            rows = [f"text {shade},a/{i}.png" for i, shade in enumerate(shades)]
+            (tmp_path / f"{name}.csv").write_text("\n".join(["text,id", *rows]))
+            return open_source(tmp_path / f"{name}.csv")
+        (tmp_path / name / "a").mkdir(parents=True)
+        for i, shade in enumerate(shades):
+            Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / name / "a" / f"{i}.png")
+        return open_source(tmp_path / name, image_size=8)
+
+    teacher = StoredTeacher(np.zeros((4, 2)), ids=[f"a/{i}.png" for i in range(4)])
+    teacher.on(write("train", [10, 20, 30, 40]))
+    assert teacher.knows(write("part", [10, 20]))
+    with pytest.raises(ValueError, match=r"'a/1.png' names one sample in the training data and an"):
+        teacher.on(write("val", [10, 50]))
+
+
 def test_ids_as_bytes_and_a_hint_at_ids_of_another_form(tmp_path):
     rows, digits = np.eye(1297, 4), open_source("digits")
     np.savez(tmp_path / "a.npz", embedding=rows, id=np.arange(1297).astype("S"))
