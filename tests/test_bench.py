@@ -73,6 +73,8 @@ def test_a_broken_cell_is_named_and_tried_again(file, tmp_path, capsys):
     log = tmp_path / "grid" / "to-itself_wrong_0.log"
     assert f"(whole output: {log})" in error
     assert "validation_share must lie between 0 and 1" in log.read_text()
+    assert main(["bench", str(path), "--limit-steps", "1"]) == 2
+    assert "whole output" not in capsys.readouterr().err  # a dry run leaves none
     path = file(methods={"wrong": {"method": "RKD"}}, seeds=[0])
     assert main(["bench", str(path)]) == 0
     assert not log.exists()

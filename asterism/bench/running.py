@@ -12,9 +12,10 @@ import yaml
 from asterism.bench.grid import Grid
 
 
-def run_grid(grid: Grid, *, say: Callable[[str], None]) -> list[str]:
+def run_grid(grid: Grid, *, say: Callable[[str], None], keep_output: bool = True) -> list[str]:
     """Run all cells that nobody has finished or is running; return what broke, in words.
 
+    What a broken cell said is kept in a file beside its folder, unless the folders go away too.
     Each cell is a process of its own, so that one that dies takes nothing with it. Several of
     these calls, in several processes, share the work: a run folder has one owner at a time.
     """
@@ -43,8 +44,10 @@ def run_grid(grid: Grid, *, say: Callable[[str], None]) -> list[str]:
         if not done.returncode:
             log.unlink(missing_ok=True)
         elif "is in use by a run" not in done.stderr:
-            log.write_text(done.stderr)
-            words = f"{_words(done)} (whole output: {log})"
+            words = _words(done)
+            if keep_output:
+                log.write_text(done.stderr)
+                words += f" (whole output: {log})"
             broken[cell.run.path] = f"{cell.run.path}: {words}"
             say(f"  broken: {words}")
 

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def run(arguments: Sequence[str]) -> None:
         name = f".{grid.out.name}.dry-"
         with tempfile.TemporaryDirectory(prefix=name, dir=grid.out.parent) as folder:
             dry = grid.dry(Path(folder), steps=options.limit_steps)
-            broken = fill(dry)
+            broken = fill(dry, keep_output=False)
             print(f"Dry run, {options.limit_steps} steps a cell: the figures mean nothing.")
             finish(dry, broken)
 
@@ -113,13 +114,14 @@ def understood(verb: str, options: dict[str, Any]) -> dict[str, Any]:
     return {**found, **plain(settings)}
 
 
-def fill(grid: Grid) -> list[str]:
+def fill(grid: Grid, *, keep_output: bool = True) -> list[str]:
     """Run what is missing under a live table; return what broke, in words."""
     console = Console(stderr=True)
     live = Live(get_renderable=lambda: progress(grid), console=console, refresh_per_second=0.5)
     with live if sys.stderr.isatty() else contextlib.nullcontext():
         # Brackets in a name are no markup.
-        return run_grid(grid, say=lambda line: console.print(line, markup=False))
+        say = partial(console.print, markup=False)
+        return run_grid(grid, say=say, keep_output=keep_output)
 
 
 def finish(grid: Grid, broken: Sequence[str]) -> None:
