@@ -17,8 +17,9 @@ def choose_anchors(
 ) -> tuple[Samples, Outputs] | None:
     """Return the anchors, clean, and the teacher's outputs for them; None if nobody asks.
 
-    `random` draws training samples, `per-class` as many of each class, `most-confident` the same
-    but those to whose own class the teacher, being right, gives most probability.
+    `random` draws training samples, `per-class` equally many of each class, as many as fit into the
+    number asked for, `most-confident` the same but those to whose own class the teacher gives most
+    probability, those it takes for another class last.
 
     Raises:
         ValueError: If classes are needed and there are none, or more than anchors, or two methods

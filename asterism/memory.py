@@ -33,8 +33,18 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, rows: Float[Tensor, "n d"]) -> None:
-        """Overwrite the oldest rows, in order; of more than `size` rows the last ones stay."""
-        size = len(self.rows)
+        """Overwrite the oldest rows, in order; of more than `size` rows the last ones stay.
+
+        A row that is not finite is kept as zeros, which are similar to nothing: one bad batch must
+        not spoil the losses of all later ones.
+
+        Raises:
+            ValueError: If the rows are not as wide as the bank.
+        """
+        size, dim = self.rows.shape
+        if rows.ndim != 2 or rows.shape[1] != dim:
+            raise ValueError(f"this bank takes rows of shape (n, {dim}); got {tuple(rows.shape)}.")
+        rows = rows.where(rows.isfinite().all(1, keepdim=True), 0)
         slots = (self.pointer + torch.arange(len(rows), device=self.pointer.device)) % size
         self.rows[slots[-size:]] = rows[-size:].to(self.rows.dtype)
         self.pointer.add_(len(rows)).remainder_(size)
@@ -63,7 +73,12 @@ class SampleMemory(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Int[Tensor, " n"], rows: Float[Tensor, "n d"]) -> None:
-        """Mix new rows in. A sample that comes twice at once counts as its mean direction."""
+        """Mix new rows in. A sample that comes twice at once counts as its mean direction.
+
+        A row that is not finite is left out: it would stay for good.
+        """
+        good = rows.isfinite().all(1)
+        index, rows = index[good], rows[good]
         samples, position = torch.unique(index, return_inverse=True)
         fresh = self.rows.new_zeros(len(samples), self.rows.shape[1])
         fresh.index_add_(0, position, F.normalize(rows).to(fresh.dtype))

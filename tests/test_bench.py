@@ -1,15 +1,18 @@
 """Tests for asterism/bench.py."""
 
 import csv
+import io
 import json
 import subprocess
 import sys
 
 import pytest
 import yaml
+from rich.console import Console
 
 from asterism import bench
 from asterism.cli import main
+from asterism.cli.bench import progress
 
 GRID = {
     "common": {"data": "digits", "epochs": 1, "batch_size": 128},
@@ -61,6 +64,26 @@ def test_two_processes_share_a_grid_and_nothing_is_run_twice(file, tmp_path, cap
     mean = sum(100 * r["student"]["classification"]["top1"] for r in found) / 2
     assert float(rkd["accuracy"]) == pytest.approx(mean)
     assert float(plain["cost"]) == 1
+
+    screen = io.StringIO()
+    Console(file=screen, width=100).print(progress(bench.read_grid(path)))
+    assert screen.getvalue().count("2/2") == 2
+    assert f"{mean:.1f}" in screen.getvalue()
+
+    # A run that was resumed when it had no steps left has no duration of a step.
+    result = tmp_path / "grid" / "to-itself_plain_0" / "result.json"
+    result.unlink()
+    assert main(["bench", str(path)]) == 0
+    assert json.loads(result.read_text())["seconds_per_step"] is None
+    assert "| to itself | plain | 2 |" in capsys.readouterr().out
+
+    config = tmp_path / "grid" / "to-itself_rkd_1" / "config.yaml"
+    kept = yaml.safe_load(config.read_text())
+    for name in ("data", "teacher"):
+        other = {**kept, "provenance": {**kept["provenance"], name: "0" * 16}}
+        config.write_text(yaml.safe_dump(other))
+        assert main(["bench", str(path)]) == 2
+        assert f"with different contents of the {name} (fingerprints 000" in capsys.readouterr().err
 
 
 def test_a_broken_cell_is_named_and_tried_again(file, tmp_path, capsys):
@@ -158,6 +181,7 @@ def test_an_interrupted_grid_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({**GRID, "out": str(tmp_path / "grid")}))
     assert main(["bench", str(tmp_path / "a.yaml")]) == 130
     assert "asterism: interrupted. The same command goes on." in capsys.readouterr().err
+    assert (tmp_path / "grid" / "table.md").exists()
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,15 @@ class TestEveryMethod:
         assert all(value.dtype == torch.float32 for value in terms.values())
         assert all(value.isfinite() for value in terms.values())
 
+    def test_a_teacher_of_whole_numbers_is_a_teacher(self, method_class):
+        n = 5
+        method, batch = ready(method_class).eval(), batch_of(method_class(), n)
+        student, exact = (drawn(method, n, width=w, seed=s) for w, s in ((12, 1), (20, 2)))
+        whole = Outputs(*((4 * rows).to(torch.int8) for rows in exact))
+        for name, value in method(student, whole, batch).items():
+            floats = Outputs(*(rows.float() for rows in whole))
+            torch.testing.assert_close(value, method(student, floats, batch)[name])
+
     def test_order_of_the_samples_does_not_matter(self, method_class):
         one, two = ready(method_class), ready(method_class)
         two.load_state_dict(one.state_dict())

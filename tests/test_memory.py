@@ -38,6 +38,12 @@ def test_is_part_of_the_state():
     assert one.pointer == two.pointer
 
 
+def test_refuses_rows_of_another_shape():
+    for rows in (torch.randn(2), torch.randn(3, 1)):
+        with pytest.raises(ValueError, match=r"takes rows of shape \(n, 2\); got"):
+            MemoryBank(5, 2).enqueue(rows)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_keeps_its_own_precision_and_no_graph(dtype):
     bank = MemoryBank(5, 2)
@@ -65,3 +71,6 @@ def test_sample_memory_stores_a_sample_that_comes_twice_as_its_mean():
     half = 0.5**0.5
     torch.testing.assert_close(memory.rows[[2, 0]], torch.tensor([[half, half], [0, -1]]))
     memory.update(torch.tensor([], dtype=torch.long), torch.zeros(0, 2))
+    before = memory.rows.clone()
+    memory.update(torch.tensor([2]), torch.tensor([[torch.nan, 1.0]]))  # would stay for good
+    assert memory.rows.equal(before)

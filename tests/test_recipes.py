@@ -1,5 +1,6 @@
 """Tests for recipes/*.yaml: every option is known, every name means something, a cell trains."""
 
+import json
 import re
 import shlex
 from dataclasses import fields
@@ -18,7 +19,7 @@ from asterism.models import Spec, build
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 VERBS = {"distill": recipe.distill, "train": recipe.train}
 
-pytestmark = pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
+each_file = pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
 
 
 def first_seed(file):
@@ -32,6 +33,7 @@ def parsed(cell, folder):
     return parse(VERBS[cell.verb], ["--config", str(config)], required=("data",))
 
 
+@each_file
 def test_every_cell_is_understood(file, tmp_path):
     for cell in first_seed(file):
         options = parsed(cell, tmp_path)
@@ -41,6 +43,7 @@ def test_every_cell_is_understood(file, tmp_path):
         build(options.get("student", options.get("model")), Spec(10, (3, 32, 32)))
 
 
+@each_file
 def test_the_papers_figures_are_of_rows_that_exist(file):
     grid = read_grid(file)
     assert set(grid.paper) <= set(grid.pairs)
@@ -48,6 +51,7 @@ def test_the_papers_figures_are_of_rows_that_exist(file):
         assert set(figures) <= set(grid.methods)
 
 
+@each_file
 def test_its_teacher_is_made_by_the_command_in_its_comment(file):
     commands = re.findall(
         r"^#   asterism train (.*(?:(?<=\\)\n.*)*)", file.read_text(), re.MULTILINE
@@ -63,13 +67,28 @@ def test_its_teacher_is_made_by_the_command_in_its_comment(file):
     assert made == {teacher for teacher in teachers if teacher.startswith("runs/")}
 
 
-def test_a_cell_trains(file, tmp_path):
-    """Two steps of the one with most methods, on random images, with small untrained networks."""
+def kinds():
+    """Return a cell of each file, and one of every method with its options and views."""
+    seen, chosen = set(), []
+    for file in RECIPES:
+        cells = {}
+        for cell in first_seed(file):
+            if cell.verb == "distill":
+                kind = json.dumps([cell.settings["method"], cell.settings.get("train_views")])
+                cells.setdefault(kind, cell)
+        new = [kind for kind in cells if kind not in seen] or [max(cells, key=len)]
+        chosen += [pytest.param(cells[kind], id=f"{file.stem}: {cells[kind]}") for kind in new]
+        seen.update(new)
+    return chosen
+
+
+@pytest.mark.parametrize("cell", kinds())
+def test_a_cell_trains(cell, tmp_path):
+    """Two steps on random images, with small untrained networks."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", x=images, y=np.arange(80) % 10)
-    cells = [cell for cell in first_seed(file) if cell.verb == "distill"]
-    options = parsed(max(cells, key=lambda cell: np.size(cell.settings["method"])), tmp_path)
+    options = parsed(cell, tmp_path)
     for name in ("data", "validation_data", "test_data"):
         if options[name] is not None:
             options[name] = str(tmp_path / "data.npz")

@@ -14,11 +14,11 @@ def results(grid: Grid) -> Iterator[dict[str, Any]]:
     """Yield a row of plain values for each method and pair: means and deviations over seeds."""
     for pair in grid.pairs:
         plain = [c for c in grid.cells if c.pair == pair and c.verb == "train"]
-        base = [figures(c)["seconds"] for c in plain if c.finished()]
+        base = _seconds([figures(c) for c in plain if c.finished()])
         for method in grid.methods:
             cells = [c for c in grid.cells if (c.pair, c.method) == (pair, method)]
             found = [figures(c) for c in cells if c.finished()]
-            cost = [of_cell["seconds"] for of_cell in found]
+            cost = _seconds(found)
             row: dict[str, Any] = {"pair": pair, "method": method, "seeds": len(found)}
             for name in ("accuracy", "recall@1", "agreement"):
                 known = [100 * of_cell[name] for of_cell in found if of_cell[name] is not None]
@@ -43,10 +43,14 @@ def figures(cell: Cell) -> dict[str, Any]:
             "accuracy": student.get("classification", {}).get("top1"),
             "recall@1": student.get("retrieval", {}).get("recall", {}).get("1"),
             "agreement": result.get("fidelity", {}).get("agreement"),
-            "seconds": float(result["seconds_per_step"]),
+            "seconds": None if (seconds := result["seconds_per_step"]) is None else float(seconds),
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{cell.run.path / 'result.json'} is damaged: {error!r}.") from error
+
+
+def _seconds(found: list[dict[str, Any]]) -> list[float]:
+    return [of_cell["seconds"] for of_cell in found if of_cell["seconds"] is not None]
 
 
 def as_markdown(grid: Grid) -> str:

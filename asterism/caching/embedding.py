@@ -49,7 +49,7 @@ def embed(
     shard_rows: int = SHARD_ROWS,
     processes: int = 1,
     workers: int | None = None,
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto",
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     verify_cache: int = 0,
 ) -> CacheState:
     """Run a teacher once over data and keep its outputs, for trainings without the teacher.

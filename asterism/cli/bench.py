@@ -52,15 +52,16 @@ def run(arguments: Sequence[str]) -> None:
     dashed = [a.replace("-", "_").replace("__", "--", 1) if a[:2] == "--" else a for a in arguments]
     options = parser.parse_args(dashed)
     grid = read_grid(Path(options.file))
-    for cell in grid.cells:
-        check(cell)
+    check(grid)
     if options.table_only:
         print(as_markdown(grid), end="")
     elif options.limit_steps is None:
         try:
             broken = fill(grid)
         except KeyboardInterrupt:
+            write_tables(grid)
             raise KeyboardInterrupt("The same command goes on.") from None
+        check(grid)  # others may have finished cells with another file or other data meanwhile
         write_tables(grid)
         finish(grid, broken)
     elif options.limit_steps < 1:
@@ -75,7 +76,32 @@ def run(arguments: Sequence[str]) -> None:
             finish(dry, broken)
 
 
-def check(cell: Cell) -> None:
+def check(grid: Grid) -> None:
+    """Refuse cells that cannot be run, and results that do not belong into one table.
+
+    Raises:
+        UsageError: If a cell's options are not known, its result was made with others or cannot be
+            read, or the contents of its data or teacher were not those of the other cells.
+    """
+    contents: dict[tuple[Any, ...], tuple[str, Cell]] = {}
+    for cell in grid.cells:
+        check_cell(cell)
+        found = cell.run.read_config().get("provenance") if cell.finished() else None
+        for name in ("data", "validation_data", "test_data", "teacher"):
+            if not found or found.get(name) is None:
+                continue
+            names = (name,) if name == "teacher" else (name, "data", "image_size")
+            asked = tuple(cell.settings.get(each) for each in names)
+            first, other = contents.setdefault((name, *asked), (found[name], cell))
+            if found[name] != first:
+                raise UsageError(
+                    f"{cell.run.path} and {other.run.path} were made with different contents of "
+                    f"the {name.replace('_', ' ')} (fingerprints {found[name]} and {first}): they "
+                    "cannot be compared. Delete the folders that are out of date."
+                )
+
+
+def check_cell(cell: Cell) -> None:
     """Refuse options that the verb does not know, and a result made with other settings.
 
     Raises:

@@ -44,7 +44,8 @@ class Fitted:
         student: The student in the state that is kept, in eval mode, on the CPU.
         score: What validation measured of that state.
         steps: Steps trained in all.
-        seconds_per_step: Duration of a step, validation and checkpoints included.
+        seconds_per_step: Duration of a step, validation and checkpoints included; None if the run
+            was resumed when all steps were done.
         seconds: Duration of this process's share of the training.
         broken: Samples that could not be read, by name.
         balance: Factors of the terms and what they follow from; None for the weights as given.
@@ -54,7 +55,7 @@ class Fitted:
     score: float
     steps: int
     seconds: float
-    seconds_per_step: float
+    seconds_per_step: float | None
     broken: tuple[str, ...]
     balance: Balance | None
 
@@ -153,13 +154,13 @@ def fit(
     broken = {name: None for names in from_all(list(distiller.broken)) for name in names}
     kept = _kept(run.checkpoints, settings)
     distiller.cpu().load_state_dict(kept["state_dict"])
-    seconds = time.perf_counter() - begun
+    seconds, steps = time.perf_counter() - begun, trainer.global_step - before
     return Fitted(
         student=distiller.kept.eval(),
         score=float(kept["callbacks"]["Checkpoints"][settings.keep]),
         steps=trainer.global_step,
         seconds=seconds,
-        seconds_per_step=seconds / max(1, trainer.global_step - before),
+        seconds_per_step=seconds / steps if steps else None,
         broken=tuple(broken),
         balance=distiller.balance,
     )
@@ -182,14 +183,13 @@ def _kept(folder: Path, settings: Settings) -> dict[str, Any]:
 
 def _trainer(settings: Settings, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     terminal = sys.stderr.isatty()
-    accelerator = settings.accelerator
     if settings.processes > 1 and os.environ.get("TORCHELASTIC_RUN_ID"):
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = settings.processes // devices
     else:
         devices, nodes = settings.devices, settings.nodes
     return lightning.Trainer(
-        accelerator=accelerator,
+        accelerator="gpu" if settings.device.type == "cuda" else "cpu",
         devices=devices,
         num_nodes=nodes,
         strategy=Replicas() if settings.processes > 1 else "auto",

@@ -56,7 +56,8 @@ class Settings:
             each device by itself (`local`).
         devices: Number of devices on this machine.
         nodes: Number of machines, where Slurm or Lightning's own variables start the processes.
-        accelerator: `auto`, `cpu`, `gpu` or `mps`.
+        accelerator: `cpu`, `gpu`, or `auto`: a GPU if there is one. Not that of a Mac, which has no
+            float64, and relations need it.
         relation_memory: Megabytes for the blocks that relations are computed in, beside one number
             for each pair of samples; by default 256 on a GPU, a few in a CPU's cache.
         limit_steps: Stop after this many steps, for a dry run.
@@ -97,7 +98,7 @@ class Settings:
     relation_scope: Literal["global", "local"] = "global"
     devices: int = 1
     nodes: int = 1
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     relation_memory: float | None = None
     limit_steps: int | None = None
     log_every: int = 50
@@ -180,15 +181,14 @@ class Settings:
         """Return where models run outside the training loop.
 
         Raises:
-            ValueError: If there is no such accelerator in this machine, or it is not precise so.
+            ValueError: If there is no GPU but one is asked for, or needed for the precision.
         """
-        for name, kind in (("gpu", torch.cuda), ("mps", torch.backends.mps)):
-            if self.accelerator in ("auto", name) and kind.is_available():
-                return torch.device("cuda" if name == "gpu" else "mps")
-        if self.accelerator in ("gpu", "mps"):
+        if self.accelerator != "cpu" and torch.cuda.is_available():
+            return torch.device("cuda")
+        if self.accelerator == "gpu":
             raise ValueError(
-                f"accelerator {self.accelerator}: torch finds none in this machine. Use auto or "
-                "cpu, or install a build of torch for it."
+                "accelerator gpu: torch finds none in this machine that it can use with CUDA or "
+                "ROCm. Use auto or cpu, or install a build of torch for it."
             )
         if self.precision == "16":
             raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")

@@ -39,7 +39,7 @@ def cc_loss(
         The loss, a scalar in float32 (float64 for float64 embeddings); zero for fewer than 2 rows.
 
     Raises:
-        ValueError: If the batches differ in length.
+        ValueError: If the batches differ in length, or gamma or order is not positive.
 
     Examples:
         >>> import torch
@@ -53,9 +53,18 @@ def cc_loss(
         named CC in a widely used collection compares differences of consecutive samples instead.
     """
     check_rows("cc_loss", student, teacher)
+    _check_kernel("cc_loss", gamma, order)
     if len(student) < 2:
         return connected_zero(student)
     return F.mse_loss(_kernel(student, gamma, order), _kernel(teacher.detach(), gamma, order))
+
+
+def _check_kernel(name: str, gamma: float, order: int | None) -> None:
+    if not 0 < gamma < math.inf or (order is not None and not 1 <= order <= 100):
+        raise ValueError(
+            f"{name} needs a positive gamma and an order from 1 to 100, or None for the Gaussian "
+            f"itself; got {gamma=} and {order=}."
+        )
 
 
 def _kernel(rows: Tensor, gamma: float, order: int | None) -> Tensor:
@@ -82,6 +91,7 @@ class CC(Method):
             order: Last power of the kernel's expansion; None for the Gaussian itself.
         """
         super().__init__()
+        _check_kernel("CC", gamma, order)
         self.weight = weight
         self.gamma = gamma
         self.order = order

@@ -1,5 +1,6 @@
 """Relational Representation Distillation (Giakoumoglou, Stathaki, 2024)."""
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -190,7 +191,7 @@ class RRD(Method):
 
 
 def _check_temperatures(name: str, student: float, teacher: float) -> None:
-    if not (student > 0 and teacher > 0):
+    if not (0 < student < math.inf and 0 < teacher < math.inf):
         raise ValueError(
             f"{name} needs positive temperatures; got student_temperature={student} and "
             f"teacher_temperature={teacher}."

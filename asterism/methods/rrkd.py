@@ -1,6 +1,6 @@
 """Knowledge Distillation with Relative Representations (Ramos, Alampay, Abu, 2023)."""
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.inputs import check_choice, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 Form = Literal["cosine", "mse", "soft_cross_entropy"]
@@ -71,8 +71,7 @@ def rrkd_loss(
         experiments all use the cosine form. There a row of zeros makes everything NaN; here it has
         the cosine 0 with every anchor and gets no gradient.
     """
-    if form not in get_args(Form):
-        raise ValueError(f"unknown form {form!r}: choose from {', '.join(get_args(Form))}.")
+    check_choice("form", form, Form)
     check_rows("rrkd_loss", student, teacher)
     if student_anchors is None or teacher_anchors is None:
         if student_anchors is not teacher_anchors:
@@ -122,16 +121,14 @@ class RRKD(Method):
                 `soft_cross_entropy`.
             anchors: Which samples are anchors: those of the `batch`, or training samples fixed for
                 the whole run: `random` ones, random ones `per-class`, or in each class the
-                `most-confident` of those the teacher gets right. The last two ask for labels.
-            anchor_count: How many fixed anchors, over all classes.
+                `most-confident`, those the teacher gets right first. The last two ask for labels.
+            anchor_count: How many fixed anchors, over all classes; with equally many of each class
+                it is rounded down.
             weight: Factor of the loss, beside the task loss's own (paper: 1).
         """
         super().__init__()
-        if form not in get_args(Form):
-            raise ValueError(f"unknown form {form!r}: choose from {', '.join(get_args(Form))}.")
-        if anchors not in get_args(Anchors):
-            choices = ", ".join(get_args(Anchors))
-            raise ValueError(f"unknown anchors {anchors!r}: choose from {choices}.")
+        check_choice("form", form, Form)
+        check_choice("anchors", anchors, Anchors)
         if anchor_count < 2:
             raise ValueError(
                 "RRKD needs an anchor_count of at least 2, since cosines to a single anchor differ "

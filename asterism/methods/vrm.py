@@ -196,18 +196,19 @@ class VRM(Method):
             ramp_steps: Training steps over which both relation weights grow linearly; 0 for none.
         """
         super().__init__()
-        if virtual_views < 1 or not 0 <= (keep_quantile or 0) <= 1:
+        kept = 0 <= (keep_quantile or 0) <= 1 and (keep_below or 0) >= 0
+        if virtual_views < 1 or ramp_steps < 0 or not kept:
             raise ValueError(
-                "VRM needs at least 1 virtual view, and a keep_quantile from 0 to 1, the share of "
-                f"the edges to keep, or None; got {virtual_views=} and {keep_quantile=}."
+                "VRM needs at least 1 virtual view, a keep_quantile from 0 to 1, the share of the "
+                "edges to keep, or None, and no negative keep_below or ramp_steps; got "
+                f"{virtual_views=}, {keep_quantile=}, {keep_below=} and {ramp_steps=}."
             )
         self.views = 1 + virtual_views
         self.inter_sample_weight, self.inter_class_weight = inter_sample_weight, inter_class_weight
-        self.form, self.vertices = form, vertices
+        self.form, self.vertices, self.ramp_steps = form, vertices, ramp_steps
         self.sample_edges, self.class_edges = sample_edges, class_edges
         self.criterion, self.keep_quantile, self.keep_below = criterion, keep_quantile, keep_below
         self.keep_below_teacher, self.virtual_views = keep_below_teacher, virtual_views
-        self.ramp_steps = ramp_steps
         if ramp_steps:
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 

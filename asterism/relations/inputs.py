@@ -1,6 +1,7 @@
 """What every relational loss does to its inputs before the mathematics starts."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, get_args
 
@@ -15,18 +16,26 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     Relations subtract nearly equal numbers and divide by small ones: in half precision that
     overflows, rounds the floors of divisions to zero and ends in NaN. All floating-point tensors
-    are brought to one type, the widest among them and float32, so float64 stays float64.
+    and matrices of integers are brought to one type, the widest floating-point one among them and
+    float32, so float64 stays float64.
     """
 
     @functools.wraps(loss)
     def in_full_precision(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        wrong = [type(x).__name__ for x in args if not isinstance(x, Tensor | float)]
+        if wrong or not given:
+            raise TypeError(
+                f"{loss.__name__} takes tensors, of an array torch.from_numpy(…); got "
+                f"{wrong[0] if wrong else 'none'}."
+            )
         floats = [x.dtype for x in given if x.is_floating_point()]
         dtype = functools.reduce(torch.promote_types, floats, torch.float32)
 
         def promote(value: object) -> object:
-            is_float = isinstance(value, Tensor) and value.is_floating_point()
-            return value.to(dtype) if is_float else value  # type: ignore[attr-defined]
+            if not isinstance(value, Tensor) or value.dtype == torch.bool:
+                return value
+            return value.to(dtype) if value.is_floating_point() or value.ndim == 2 else value
 
         with torch.autocast(given[0].device.type, enabled=False):
             return loss(*map(promote, args), **{k: promote(v) for k, v in kwargs.items()})  # type: ignore[arg-type]
@@ -89,13 +98,13 @@ def project(head: nn.Linear, rows: Tensor) -> Tensor:
 
 
 def check_temperature(loss: str, temperature: float) -> None:
-    """Raise a ValueError unless a temperature is positive.
+    """Raise a ValueError unless a temperature is positive and finite.
 
     Args:
         loss: Name of the function or method that asks, for the message.
         temperature: What was given.
     """
-    if not temperature > 0:
+    if not 0 < temperature < math.inf:
         raise ValueError(f"{loss} needs a positive temperature; got {temperature}.")
 
 

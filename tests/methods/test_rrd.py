@@ -225,6 +225,17 @@ def test_a_restart_goes_on_exactly(embeddings):
     assert steps(one, range(5, 9)) == steps(two, range(5, 9))
 
 
+def test_one_bad_batch_does_not_spoil_the_bank(embeddings):
+    method = RRD(bank_size=8, dim=4)
+    method.setup(student_dim=6, teacher_dim=5)
+    student, teacher = Outputs(embeddings(3, 6, seed=1)), embeddings(3, 5, seed=2)
+    for bad in (float("nan"), float("inf")):
+        broken = teacher.clone()
+        broken[1, 2] = bad
+        assert method(student, Outputs(broken))["relation"].isnan()
+        assert method(student, Outputs(teacher))["relation"].isfinite()
+
+
 def test_says_what_it_needs(unchecked_shapes):
     rows = torch.randn(4, 3)
     with pytest.raises(ValueError, match=r"one row per sample.*got \(4, 3\) and \(5, 3\)"):
@@ -235,6 +246,8 @@ def test_says_what_it_needs(unchecked_shapes):
         rrd_loss(rows, rows, rows, student_temperature=0)
     with pytest.raises(ValueError, match="RRD needs positive temperatures"):
         RRD(teacher_temperature=-1)
+    with pytest.raises(ValueError, match="teacher_temperature=inf"):
+        RRD(teacher_temperature=float("inf"))
     with pytest.raises(ValueError, match="'before' or 'after' the comparison; got 'never'"):
         RRD(enqueue="never")
     with pytest.raises(ValueError, match="at least 1; got 0 and 128"):

@@ -148,8 +148,15 @@ def test_says_what_it_needs(unchecked_shapes):
         vrm_inter_sample_loss(four, four, four, four, keep_quantile=90)
     with pytest.raises(ValueError, match="unknown criterion"):
         vrm_inter_sample_loss(four, four, four, four, criterion="kl")
-    for options in ({"virtual_views": 0}, {"keep_quantile": 90}, {"keep_quantile": -0.1}):
-        with pytest.raises(ValueError, match="at least 1 virtual view, and a keep_quantile from 0"):
+    for options in (
+        {"virtual_views": 0},
+        {"keep_quantile": 90},
+        {"keep_quantile": -0.1},
+        {"keep_below": -1},
+        {"keep_below": float("nan")},
+        {"ramp_steps": -5},
+    ):
+        with pytest.raises(ValueError, match="at least 1 virtual view, a keep_quantile from 0 to"):
             VRM(**options)
     with pytest.raises(ValueError, match="both networks need a classifier"):
         VRM()(Outputs(four), Outputs(four))
