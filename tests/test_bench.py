@@ -197,6 +197,7 @@ def test_an_interrupted_grid_says_how_to_go_on(tmp_path, capsys, monkeypatch):
         ({"methods": {"plain": {"method": None}}}, "'plain' has an empty `method`: name one"),
         ({"methods": {"R+K": {}, "R K": {}}}, "and to itself, R K, seed 0 would share the folder"),
         ({"common": {"data": "digits", "seed": 1}}, "'seed' is the grid's own to set"),
+        ({"common": {"batch-size": 8}}, "options in a file have underscores: 'batch_size'"),
         ({"paper": {"to itself": {"KDD": 1}}}, "`paper` names 'KDD', which is no pair or method"),
         ({"methods": {"a": {"lr": "fast"}}}, "to itself, a, seed 0: --lr takes a number; got fast"),
         ({"methods": {"a": {"lr": -1}}}, "to itself, a, seed 0: lr must be positive; got -1"),

@@ -169,6 +169,8 @@ def _cell(
     for name in (*common, *options):
         if name in ITS_OWN:
             raise ValueError(f"{name!r} is the grid's own to set, by `pairs`, `seeds` and `out`.")
+        if "-" in name:
+            raise ValueError(f"options in a file have underscores: {name.replace('-', '_')!r}.")
     folder = out / "_".join(re.sub(r"\W+", "-", x.lower()).strip("-") for x in (pair, method))
     settings = {"seed": seed, "out": f"{folder}_{seed}"}
     if "method" in options:
