@@ -229,9 +229,9 @@ class CRD(Method):
             )
         if batch is None:
             raise ValueError("CRD needs batch.index, the rows of the samples in the training data.")
-        rows, last = len(self.targets), max(batch.index.tolist(), default=-1)
-        if last >= rows:
-            raise ValueError(f"CRD was set up for {rows} training samples; got index {last}.")
+        rows = len(self.targets)
+        if outside := [i for i in batch.index.tolist() if not 0 <= i < rows]:
+            raise ValueError(f"CRD was set up for {rows} training samples; got index {outside[0]}.")
         target = None if self.own_class_negatives else batch.target
         if target is None and not self.own_class_negatives:
             raise ValueError(

@@ -209,8 +209,9 @@ def test_says_what_it_needs(unchecked_shapes, embeddings):
         method.setup(student_dim=5, teacher_dim=7, rows=20)
     with pytest.raises(ValueError, match=r"needs batch\.index"):
         method(Outputs(embeddings(2, 5)), Outputs(embeddings(2, 7)))
-    with pytest.raises(ValueError, match=r"20 training samples; got index 20"):
-        step(method, embeddings, [0, 20])
+    for index in (20, -1):
+        with pytest.raises(ValueError, match=f"20 training samples; got index {index}"):
+            step(method, embeddings, [0, index])
     assert CRD(own_class_negatives=True).needs == {"index"}
     with pytest.raises(ValueError, match=r"without labels use CRD\(own_class_negatives=True\)"):
         method(
