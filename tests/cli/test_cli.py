@@ -63,7 +63,7 @@ def test_a_runs_config_runs_again(teacher, tmp_path):
         ("--method KD --method.temperature 0", "asterism: KD needs a positive temperature; got 0"),
         (
             "--method+ VRM --method.keep_quantile 90 --method+ KD",
-            "asterism: VRM needs at least 1 virtual view, and a keep_quantile from 0 to 1",
+            "asterism: VRM needs at least 1 virtual view, a keep_quantile from 0 to 1",
         ),
         ("--epochs three", "--epochs takes a whole number; got three"),
         ("--epochs 0", "epochs must be at least 1; got 0"),
