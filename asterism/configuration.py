@@ -27,6 +27,9 @@ NO_SETTING = ("settings", "resume", "overwrite", "with_baselines", "report")
 HARMLESS = {"out", "check", "workers", "log_every", "accelerator", "teacher_cache", "baseline"}
 HARMLESS |= {"relation_memory", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
 
+# What a run keeps fingerprints of, since the same name may come to have other contents.
+CONTENTS = ("data", "validation_data", "test_data", "teacher")
+
 # What a run fills in from models and data where it was left open.
 FILLED_IN = {"image_size", "method", "optimizer", "padding", "view_count"}
 
@@ -74,7 +77,7 @@ def refuse_changes(run: Run, config: dict[str, Any], provenance: dict[str, Any])
                 f"{config[key]!r} would be another experiment: use the same, or a new folder."
             )
     known = before.get("provenance") or {}
-    for key in ("data", "validation_data", "test_data", "teacher"):
+    for key in CONTENTS:
         if key in known and known[key] != provenance[key]:
             raise RunError(
                 f"{run.path} was begun with other contents of its {key.replace('_', ' ')} "

@@ -26,7 +26,7 @@ from asterism.bench import (
 )
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser, parse
-from asterism.configuration import FILLED_IN, HARMLESS, NO_SETTING, described, plain
+from asterism.configuration import CONTENTS, FILLED_IN, HARMLESS, NO_SETTING, described, plain
 from asterism.engine import Settings
 from asterism.recipe import distill, train
 from asterism.run import RunError
@@ -87,7 +87,7 @@ def check(grid: Grid) -> None:
     for cell in grid.cells:
         check_cell(cell)
         found = cell.run.read_config().get("provenance") if cell.finished() else None
-        for name in ("data", "validation_data", "test_data", "teacher"):
+        for name in CONTENTS:
             if not found or found.get(name) is None:
                 continue
             names = (name,) if name == "teacher" else (name, "data", "image_size")
