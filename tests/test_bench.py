@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from rich.console import Console
 from asterism import bench
 from asterism.cli import main
 from asterism.cli.bench import progress
+from asterism.run import Run
 
 GRID = {
     "common": {"data": "digits", "epochs": 1, "batch_size": 128},
@@ -163,7 +166,7 @@ def test_a_finished_cell_whose_result_cannot_be_read_is_named(tmp_path, capsys, 
 
 def test_a_killed_cell_is_not_named_by_its_progress(tmp_path, capsys, monkeypatch):
     killed = subprocess.CompletedProcess([], -9, "", "epoch 3/30  loss 1.77")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
+    monkeypatch.setattr(bench.running, "_ended", lambda command: killed)
     grid = {**GRID, "out": str(tmp_path / "grid"), "methods": {"KD [t=4]": {"method": "KD"}}}
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({**grid, "seeds": [0]}))
     assert main(["bench", str(tmp_path / "a.yaml")]) == 2
@@ -173,15 +176,22 @@ def test_a_killed_cell_is_not_named_by_its_progress(tmp_path, capsys, monkeypatc
     assert "epoch 3/30" not in error
 
 
-def test_an_interrupted_grid_says_how_to_go_on(tmp_path, capsys, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(subprocess, "run", interrupt)
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump({**GRID, "out": str(tmp_path / "grid")}))
-    assert main(["bench", str(tmp_path / "a.yaml")]) == 130
-    assert "asterism: interrupted. The same command goes on." in capsys.readouterr().err
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_grid_takes_its_cell_along_and_says_how_to_go_on(file, tmp_path, number):
+    path = file(methods={"KD": {"method": "KD", "epochs": 10_000, "batch_size": 2}}, seeds=[0])
+    command = [sys.executable, "-m", "asterism", "bench", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    run = Run(tmp_path / "grid" / "to-itself_kd_0")
+    while not run.read_metrics():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    said = process.communicate(timeout=100)[1]
+    assert process.returncode == 130
+    assert "asterism: interrupted. The same command goes on." in said
     assert (tmp_path / "grid" / "table.md").exists()
+    assert not run.in_use()
+    assert list(run.checkpoints.glob("step-*.ckpt"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def run_grid(grid: Grid, *, say: Callable[[str], None], keep_output: bool = True
         command += ["--no-report"] if cell.verb == "distill" else []
         try:
             config.write_text(yaml.safe_dump(cell.settings))
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = _ended(command)
         finally:
             config.unlink(missing_ok=True)
         log = cell.run.path.with_suffix(".log")
@@ -50,6 +50,20 @@ def run_grid(grid: Grid, *, say: Callable[[str], None], keep_output: bool = True
                 words += f" (whole output: {log})"
             broken[cell.run.path] = f"{cell.run.path}: {words}"
             say(f"  broken: {words}")
+
+
+def _ended(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a process to its end; an interrupted grid lets it save its state first."""
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = process.communicate()[1]
+        except KeyboardInterrupt:
+            process.terminate()
+            process.communicate()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stderr=said)
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,6 +1,7 @@
 """`asterism bench`."""
 
 import contextlib
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -144,10 +145,14 @@ def fill(grid: Grid, *, keep_output: bool = True) -> list[str]:
     """Run what is missing under a live table; return what broke, in words."""
     console = Console(stderr=True)
     live = Live(get_renderable=lambda: progress(grid), console=console, refresh_per_second=0.5)
-    with live if sys.stderr.isatty() else contextlib.nullcontext():
-        # Brackets in a name are no markup.
-        say = partial(console.print, markup=False)
-        return run_grid(grid, say=say, keep_output=keep_output)
+    # What clusters send before they take a machine away is Ctrl-C here.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with live if sys.stderr.isatty() else contextlib.nullcontext():
+            say = partial(console.print, markup=False)  # brackets in a name are no markup
+            return run_grid(grid, say=say, keep_output=keep_output)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def finish(grid: Grid, broken: Sequence[str]) -> None:
