@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from asterism.memory import SampleMemory
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
+from asterism.relations.inputs import (
+    check_rows,
+    check_temperatures,
+    connected_zero,
+    full_precision,
+    project,
+)
 from asterism.types import Batch, Outputs
 
 
@@ -69,8 +75,7 @@ def crd_loss(
             "crd_loss compares samples with negatives as wide as their embeddings; got "
             f"{tuple(negatives.shape)} for embeddings of width {student.shape[1]}."
         )
-    if not temperature > 0:
-        raise ValueError(f"crd_loss needs a positive temperature; got {temperature}.")
+    check_temperatures("crd_loss", temperature)
     if len(student) == 0:
         return connected_zero(student)
     if is_negative is None:
@@ -140,10 +145,11 @@ class CRD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 0.8).
         """
         super().__init__()
-        if negatives < 1 or dim < 1 or not temperature > 0 or not 0 <= momentum < 1:
+        check_temperatures("CRD", temperature)
+        if negatives < 1 or dim < 1 or not 0 <= momentum < 1:
             raise ValueError(
-                "CRD needs at least 1 negative and dimension, a positive temperature, and momentum "
-                f"in [0, 1); got {negatives=}, {dim=}, {temperature=} and {momentum=}."
+                "CRD needs at least 1 negative and dimension, and momentum in [0, 1); got "
+                f"{negatives=}, {dim=} and {momentum=}."
             )
         self.negatives = negatives
         self.own_class_negatives = own_class_negatives
@@ -198,20 +204,14 @@ class CRD(Method):
         loss = ours.new_zeros(())
         for side, (rows, memory) in enumerate(pairs):
             # Copies, so that memories may move on before `backward`.
-            positives, negatives = memory.rows[index], memory.rows[drawn]
-            if self.step == 0:
-                log_mean = _log_mean(rows, positives, negatives, is_negative, self.temperature)
-                if self.training:
-                    self.log_means[side] = log_mean
-            else:
-                log_mean = self.log_means[side]
+            compared = rows, memory.rows[index], memory.rows[drawn]
+            if self.training and self.step == 0:
+                self.log_means[side] = _log_mean(*compared, is_negative, self.temperature)
             loss = loss + crd_loss(
-                rows,
-                positives,
-                negatives,
+                *compared,
                 temperature=self.temperature,
                 is_negative=is_negative,
-                log_mean=log_mean,
+                log_mean=self.log_means[side] if self.training or self.step else None,
             )
         if self.training:
             self.student_memory.update(index, ours)

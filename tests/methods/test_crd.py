@@ -198,6 +198,8 @@ def test_says_what_it_needs(unchecked_shapes, embeddings):
         crd_loss(rows, rows, torch.randn(4, 2))
     with pytest.raises(ValueError, match="positive temperature; got 0"):
         crd_loss(rows, rows, rows, temperature=0)
+    with pytest.raises(ValueError, match="CRD needs a positive temperature; got inf"):
+        CRD(temperature=float("inf"))
     with pytest.raises(ValueError, match=r"momentum in \[0, 1\); got negatives=16384, dim=128"):
         CRD(momentum=1)
     with pytest.raises(ValueError, match=r"number of training samples; got rows=None"):
