@@ -22,14 +22,17 @@ def choose_anchors(
     probability, those it takes for another class last.
 
     Raises:
-        ValueError: If classes are needed and there are none, or more than anchors, or two methods
-            ask differently.
+        ValueError: If classes are needed and there are none, or more than anchors, if there are too
+            few samples, or if two methods ask differently.
     """
     wishes = {(m.anchors, m.anchor_count) for m in methods if "anchors" in m.needs}
     if not wishes or teacher is None:
         return None
     if len(wishes) > 1:
-        raise ValueError("all methods of a run share their anchors: ask for the same ones.")
+        raise ValueError(
+            "all methods of a run share their anchors: ask for the same ones; got "
+            f"{' and '.join(f'{count} {name}' for name, count in sorted(wishes))}."
+        )
     strategy, count = wishes.pop()
     generator = torch.Generator().manual_seed(seed)
     rows = data.train[torch.randperm(len(data.train), generator=generator)]
@@ -45,7 +48,17 @@ def choose_anchors(
             rows = _by_confidence(teacher, data, rows)
         target = data.source.targets[rows]
         each = count // data.classes
+        fewest = int(torch.bincount(target, minlength=data.classes).min())
+        if fewest < each:
+            raise ValueError(
+                f"an anchor_count of {count} takes {each} samples of each class, and one class has "
+                f"{fewest}: lower it to {fewest * data.classes}, or choose random anchors."
+            )
         rows = torch.cat([rows[target == c][:each] for c in range(data.classes)])
+    elif count > len(rows):
+        raise ValueError(
+            f"an anchor_count of {count} needs as many training samples; there are {len(rows)}."
+        )
     batch = data.source.__getitems__(rows[:count].tolist())
     taught, _ = outputs_of(teacher, data.source, batch.index)
     return as_input(batch.views[0]), taught

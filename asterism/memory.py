@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -10,7 +10,8 @@ class MemoryBank(nn.Module):
     """The latest `size` rows, first in, first out.
 
     Part of the state dict, so a restart goes on with the same bank. Every rank of a distributed
-    run must enqueue the same rows; those that the engine gives to methods are gathered already.
+    run must enqueue the same rows; those that the engine gives to methods are gathered already
+    (but for `--relation-scope local`, docs/distributed.md).
 
     Attributes:
         rows: What is remembered, shape `(size, dim)`. Starts with random rows of unit length.
@@ -55,9 +56,13 @@ class SampleMemory(nn.Module):
 
     Attributes:
         rows: What is remembered, shape `(samples, dim)`. Starts with random rows of unit length.
+        came: Which samples have come.
+        visits: How often samples have come, all together.
     """
 
     rows: Float[Tensor, "k d"]
+    came: Bool[Tensor, " k"]
+    visits: Int[Tensor, ""]
 
     def __init__(self, samples: int, dim: int, *, momentum: float) -> None:
         """Fill the memory with random directions.
@@ -70,6 +75,15 @@ class SampleMemory(nn.Module):
         super().__init__()
         self.momentum = momentum
         self.register_buffer("rows", F.normalize(torch.randn(samples, dim)))
+        self.register_buffer("came", torch.zeros(samples, dtype=torch.bool))
+        self.register_buffer("visits", torch.zeros((), dtype=torch.long))
+
+    def samples(self) -> Int[Tensor, " m"]:
+        """Return the samples to compare with: in the first pass all, then those that have come.
+
+        The others' rows are random still, and for good if they are held out for validation.
+        """
+        return torch.nonzero(self.came | (self.visits < len(self.rows))).flatten()
 
     @torch.no_grad()
     def update(self, index: Int[Tensor, " n"], rows: Float[Tensor, "n d"]) -> None:
@@ -84,3 +98,5 @@ class SampleMemory(nn.Module):
         fresh.index_add_(0, position, F.normalize(rows).to(fresh.dtype))
         mixed = torch.lerp(F.normalize(fresh), self.rows[samples], self.momentum)
         self.rows[samples] = F.normalize(mixed)
+        self.came[samples] = True
+        self.visits += len(samples)

@@ -53,6 +53,20 @@ def test_most_confident_anchors_are_those_although_some_cannot_be_read(data):
     torch.testing.assert_close(taught.embedding, (images * 255).flatten(1))
 
 
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ([("random", 51)], "anchor_count of 51 needs as many training samples; there are 50"),
+        ([("per-class", 51)], "17 samples of each class, and one class has 16: lower it to 48"),
+        ([("random", 6), ("per-class", 6)], "the same ones; got 6 per-class and 6 random"),
+    ],
+)
+def test_anchors_that_cannot_be_had_are_refused(data, wishes, message):
+    methods = [RRKD(anchors=name, anchor_count=count) for name, count in wishes]
+    with pytest.raises(ValueError, match=message):
+        choose_anchors(methods, Teacher(), data, seed=0)
+
+
 @pytest.mark.parametrize("anchors", ["per-class", "most-confident"])
 def test_fewer_anchors_than_classes_are_refused(data, anchors):
     method = RRKD(anchors=anchors, anchor_count=CLASSES - 1)

@@ -100,7 +100,7 @@ class TestEveryMethod:
         batch = batch_of(one, 8)
         torch.testing.assert_close(two(student, teacher, batch), one(student, teacher, batch))
 
-    @pytest.mark.parametrize("n", [1, 2, 3])
+    @pytest.mark.parametrize("n", [0, 1, 2, 3])
     def test_tiny_batches_stay_finite_and_connected(self, method_class, n):
         method = ready(method_class)
         student, teacher = outputs(method, n)

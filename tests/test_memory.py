@@ -61,7 +61,7 @@ def test_sample_memory_mixes_directions():
     mixed = 0.25 * before[[3, 1]] + 0.75 * F.normalize(rows)
     expected[[3, 1]] = F.normalize(mixed).detach()
     torch.testing.assert_close(memory.rows, expected)
-    assert set(memory.state_dict()) == {"rows"}
+    assert set(memory.state_dict()) == {"came", "rows", "visits"}
 
 
 def test_sample_memory_stores_a_sample_that_comes_twice_as_its_mean():

@@ -3,6 +3,7 @@
 import math
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -72,8 +73,12 @@ def _kernel(rows: Tensor, gamma: float, order: int | None) -> Tensor:
     exponent = 2 * gamma * (units @ units.T)
     if order is None:
         return (exponent - 2 * gamma).exp()
-    terms = (exponent**p / math.factorial(p) for p in range(order + 1))
-    return math.exp(-2 * gamma) * sum(terms, exponent.new_zeros(()))
+    term = torch.full_like(exponent, math.exp(-2 * gamma))
+    kernel = term
+    for p in range(1, order + 1):
+        term = term * exponent / p
+        kernel = kernel + term
+    return kernel
 
 
 class CC(Method):

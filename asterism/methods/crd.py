@@ -81,7 +81,7 @@ def crd_loss(
     if is_negative is None:
         is_negative = student.new_ones(len(student), len(negatives), dtype=torch.bool)
     if log_mean is None:
-        log_mean = _log_mean(student, teacher, negatives, is_negative, temperature)
+        log_mean = _log_mean(student, teacher, negatives, is_negative, temperature=temperature)
     scores = _scores(student, teacher, negatives, temperature)
     count = is_negative.sum(1, keepdim=True, dtype=scores.dtype).clamp_min(1)
     logits = scores - log_mean - count.log()
@@ -100,7 +100,7 @@ def _scores(student: Tensor, teacher: Tensor, negatives: Tensor, temperature: fl
 @full_precision
 @torch.no_grad()
 def _log_mean(
-    student: Tensor, teacher: Tensor, negatives: Tensor, is_negative: Tensor, temperature: float
+    student: Tensor, teacher: Tensor, negatives: Tensor, is_negative: Tensor, *, temperature: float
 ) -> Tensor:
     scores = _scores(student, teacher, negatives, temperature)
     counted = F.pad(is_negative, (1, 0), value=True)
@@ -110,9 +110,8 @@ def _log_mean(
 class CRD(Method):
     """Tell a sample's teacher embedding from those of thousands of other training samples.
 
-    Two memories hold a projected embedding of every training sample from each network; the
-    student's embeddings are compared with the teacher's memory and the other way round, and the
-    heads of both networks learn. Memories move on in training mode only.
+    Each network's projected embeddings are compared with a memory of the other's for all training
+    samples; the heads of both learn. Memories move on in training mode only.
     """
 
     paper: ClassVar[str] = "Tian et al., ICLR 2020, https://arxiv.org/abs/1910.10699"
@@ -120,7 +119,6 @@ class CRD(Method):
 
     targets: Tensor
     log_means: Tensor
-    step: Tensor
 
     def __init__(
         self,
@@ -184,19 +182,18 @@ class CRD(Method):
         self.student_memory = SampleMemory(rows, self.dim, momentum=self.momentum)
         self.teacher_memory = SampleMemory(rows, self.dim, momentum=self.momentum)
         self.register_buffer("targets", torch.full((rows,), -1))  # -1: not seen yet
-        self.register_buffer("log_means", torch.zeros(2))
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.register_buffer("log_means", torch.full((2,), torch.inf))  # until the first batch
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"contrast": loss}` and, in training mode, remember the batch."""
-        index, target = self._index_and_target(batch)
+        index, target = self._index_and_target(batch, len(student.embedding))
         ours = project(self.project_student, student.embedding)
         theirs = project(self.project_teacher, teacher.embedding.detach())
         if len(ours) == 0:
             return {"contrast": connected_zero(ours)}
-        drawn = self._draw().to(index.device)
+        drawn = self._draw()
         is_negative = drawn != index[:, None]
         if target is not None:
             is_negative &= self.targets[drawn] != target[:, None]
@@ -205,30 +202,33 @@ class CRD(Method):
         for side, (rows, memory) in enumerate(pairs):
             # Copies, so that memories may move on before `backward`.
             compared = rows, memory.rows[index], memory.rows[drawn]
-            if self.training and self.step == 0:
-                self.log_means[side] = _log_mean(*compared, is_negative, self.temperature)
+            frozen = self.log_means[side]
+            if self.training and not frozen.isfinite():
+                frozen.copy_(_log_mean(*compared, is_negative, temperature=self.temperature))
             loss = loss + crd_loss(
                 *compared,
                 temperature=self.temperature,
                 is_negative=is_negative,
-                log_mean=self.log_means[side] if self.training or self.step else None,
+                log_mean=frozen if frozen.isfinite() else None,
             )
         if self.training:
             self.student_memory.update(index, ours)
             self.teacher_memory.update(index, theirs)
             if target is not None:
                 self.targets[index] = target
-            self.step += 1
         return {"contrast": self.weight * loss}
 
-    def _index_and_target(self, batch: Batch | None) -> tuple[Tensor, Tensor | None]:
+    def _index_and_target(self, batch: Batch | None, n: int) -> tuple[Tensor, Tensor | None]:
         if not hasattr(self, "targets"):
             raise RuntimeError(
                 "CRD.forward() was called before CRD.setup(): call method.setup(student_dim=…, "
                 "teacher_dim=…, rows=…) once, before building the optimiser."
             )
-        if batch is None:
-            raise ValueError("CRD needs batch.index, the rows of the samples in the training data.")
+        if batch is None or len(batch.index) != n:
+            raise ValueError(
+                "CRD needs batch.index, the row of each sample in the training data, once for each "
+                f"view of it; got {n} samples and {0 if batch is None else len(batch.index)} rows."
+            )
         rows = len(self.targets)
         if outside := [i for i in batch.index.tolist() if not 0 <= i < rows]:
             raise ValueError(f"CRD was set up for {rows} training samples; got index {outside[0]}.")
@@ -242,8 +242,9 @@ class CRD(Method):
 
     def _draw(self) -> Tensor:
         """Draw the negatives of this step: the same on every rank and after a restart."""
-        rows = len(self.targets)
-        if rows <= self.negatives:
-            return torch.arange(rows)
-        generator = torch.Generator().manual_seed(int(self.step))
-        return torch.randint(rows, (self.negatives,), generator=generator)
+        samples = self.student_memory.samples()
+        if len(samples) <= self.negatives:
+            return samples
+        generator = torch.Generator().manual_seed(int(self.student_memory.visits))
+        chosen = torch.randint(len(samples), (self.negatives,), generator=generator)
+        return samples[chosen.to(samples.device)]

@@ -39,7 +39,8 @@ def dkd_loss(
         target: True classes.
         temperature: Softness $T$ of all distributions.
         target_weight: Factor $\alpha$ of the true class's part.
-        nontarget_weight: Factor $\beta$ of the other classes' part.
+        nontarget_weight: Factor $\beta$ of the other classes' part. A part of weight 0 is not
+            computed.
 
     Returns:
         The loss, a scalar in float32 (float64 for float64 logits); zero for an empty batch and for
@@ -72,9 +73,16 @@ def dkd_loss(
     true = F.one_hot(target.long(), c).bool()
     binary_s, others_s = _decouple(student_logits / temperature, true)
     binary_t, others_t = _decouple(teacher_logits.detach() / temperature, true)
-    of_target = F.kl_div(binary_s, binary_t, reduction="batchmean", log_target=True)
-    of_others = F.kl_div(others_s, others_t, reduction="batchmean", log_target=True)
-    return temperature**2 * (target_weight * of_target + nontarget_weight * of_others)
+    loss = connected_zero(student_logits)
+    if target_weight:
+        loss = loss + target_weight * _divergence(binary_s, binary_t)
+    if nontarget_weight:
+        loss = loss + nontarget_weight * _divergence(others_s, others_t)
+    return temperature**2 * loss
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
 def _decouple(logits: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ def pkt_loss(
 
 def _neighbourhoods(rows: Tensor) -> Tensor:
     units = unit_rows(rows)
-    kernel = (units @ units.T + 1) / 2
+    kernel = (units @ units.T + 1).clamp_min(0) / 2  # rounding goes below
     return kernel / kernel.sum(1, keepdim=True)
 
 

@@ -1,6 +1,6 @@
 """VRM: Knowledge Distillation via Virtual Relation Matching (Zhang et al., ICCV 2025)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -196,6 +196,14 @@ class VRM(Method):
             ramp_steps: Training steps over which both relation weights grow linearly; 0 for none.
         """
         super().__init__()
+        for name, value, choices in (
+            ("form", form, Form),
+            ("vertices", vertices, Vertices),
+            ("sample_edges", sample_edges, SampleEdges),
+            ("class_edges", class_edges, ClassEdges),
+            ("criterion", criterion, Criterion),
+        ):
+            check_choice(name, value, choices)
         kept = 0 <= (keep_quantile or 0) <= 1 and (keep_below or 0) >= 0
         if virtual_views < 1 or ramp_steps < 0 or not kept:
             raise ValueError(
@@ -216,35 +224,27 @@ class VRM(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"inter_sample": …, "inter_class": …}`, without the terms of weight 0."""
-        views_s = split_views("VRM", student.logits, self.views)
-        views_t = split_views("VRM", teacher.logits, self.views)
+        views = (split_views("VRM", x.logits, self.views) for x in (student, teacher))
         ramp: float | Tensor = 1.0
         if self.ramp_steps:
             self.calls += int(self.training)
             ramp = (self.calls / self.ramp_steps).clamp(max=1)
-        real, *virtual = zip(views_s, views_t, strict=True)
+        real, *virtual = zip(*views, strict=True)
         pairs = [(real[0], s, real[1], t) for s, t in virtual]
+        both: dict[str, Any] = {"form": self.form, "vertices": self.vertices}
         terms = {}
         if self.inter_sample_weight:
-            each = [
-                vrm_inter_sample_loss(
-                    *views,
-                    edges=self.sample_edges,
-                    form=self.form,
-                    vertices=self.vertices,
-                    criterion=self.criterion,
-                    keep_quantile=self.keep_quantile,
-                    keep_below=self.keep_below,
-                    keep_below_teacher=self.keep_below_teacher,
-                )
-                for views in pairs
-            ]
+            how = both | {
+                "edges": self.sample_edges,
+                "criterion": self.criterion,
+                "keep_quantile": self.keep_quantile,
+                "keep_below": self.keep_below,
+                "keep_below_teacher": self.keep_below_teacher,
+            }
+            each = [vrm_inter_sample_loss(*views, **how) for views in pairs]
             terms["inter_sample"] = self.inter_sample_weight * ramp * torch.stack(each).mean()
         if self.inter_class_weight:
-            edges, form, vertices = self.class_edges, self.form, self.vertices
-            each = [
-                vrm_inter_class_loss(*views, edges=edges, form=form, vertices=vertices)
-                for views in pairs
-            ]
+            how = both | {"edges": self.class_edges}
+            each = [vrm_inter_class_loss(*views, **how) for views in pairs]
             terms["inter_class"] = self.inter_class_weight * ramp * torch.stack(each).mean()
         return terms

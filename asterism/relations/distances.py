@@ -8,13 +8,14 @@ from torch import Tensor
 from asterism.relations.budget import block_elements
 from asterism.relations.streamed import streamed
 
+# Smallest distance. Pairs at it get no gradient, so that duplicates and collapse stay finite.
+FLOOR = 1e-6
+
 
 @streamed
 def mean_distance_gap(
     student: Float[Tensor, "n d_student"],
     teacher: Float[Tensor, "n d_teacher"],
-    *,
-    floor: float = 1e-6,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_student"]]:
     """Return the mean Huber gap between the distances of all pairs, each network's over their mean.
 
@@ -25,14 +26,12 @@ def mean_distance_gap(
     Args:
         student: Embeddings of the student, at least 2 rows.
         teacher: Embeddings of the teacher; no gradient flows into them.
-        floor: Smallest distance; pairs at the floor get no gradient, so that duplicate rows and
-            collapsed batches stay finite.
 
     Returns:
         The sum over all ordered pairs divided by n², and its gradient for the student.
     """
     n = len(student)
-    distance, target = F.pdist(student).clamp_min_(floor), F.pdist(teacher).clamp_min_(floor)
+    distance, target = F.pdist(student).clamp_min_(FLOOR), F.pdist(teacher).clamp_min_(FLOOR)
     mean = distance.mean()
     gap = (distance / mean).sub_(target.div_(target.mean()))
     slope = gap.clamp(-1, 1)  # the derivative of the Huber function
@@ -40,7 +39,7 @@ def mean_distance_gap(
     # Each pair counts twice; the mean in the denominator answers to all distances alike.
     through_mean = (slope * distance).mean() / mean
     push = slope.sub_(through_mean).mul_(2 / (n**2 * mean)).div_(distance)
-    push.masked_fill_(distance <= floor, 0)
+    push.masked_fill_(distance <= FLOOR, 0)
     return value, pushes(symmetric(push, n), student)
 
 

@@ -23,10 +23,11 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
     @functools.wraps(loss)
     def in_full_precision(*args: P.args, **kwargs: P.kwargs) -> Tensor:
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-        wrong = [type(x).__name__ for x in args if not isinstance(x, Tensor | float)]
+        arrays = [x for x in kwargs.values() if isinstance(x, list) or getattr(x, "ndim", False)]
+        wrong = [type(x).__name__ for x in (*args, *arrays) if not isinstance(x, Tensor)]
         if wrong or not given:
             raise TypeError(
-                f"{loss.__name__} takes tensors, of an array torch.from_numpy(…); got "
+                f"{loss.__name__} takes tensors, of an array torch.as_tensor(…); got "
                 f"{wrong[0] if wrong else 'none'}."
             )
         floats = [x.dtype for x in given if x.is_floating_point()]

@@ -39,6 +39,8 @@ def test_the_expansion_approaches_the_gaussian(embeddings):
     student, teacher = embeddings(6, 3, seed=1), embeddings(6, 5, seed=2)
     gaussian = cc_loss(student, teacher, order=None)
     torch.testing.assert_close(cc_loss(student, teacher, order=12), gaussian)
+    sharp = cc_loss(student, teacher, gamma=10, order=None)
+    torch.testing.assert_close(cc_loss(student, teacher, gamma=10, order=100), sharp)
 
 
 @pytest.mark.parametrize("order", [2, None])

@@ -140,6 +140,24 @@ def test_negatives_are_drawn_alike_on_every_rank_and_after_a_restart(embeddings)
         assert first == step(two, embeddings, [seed, seed + 1], seed)
 
 
+def test_samples_that_never_come_are_negatives_in_the_first_pass_only(embeddings):
+    method = small(dim=4)
+    for first in (0, 4, 8, 12):  # 16 to 19 are held out
+        assert method._draw().tolist() == list(range(20))
+        step(method, embeddings, range(first, first + 4))
+    step(method, embeddings, range(4))
+    assert method._draw().tolist() == list(range(16))
+
+
+def test_a_bad_first_batch_does_not_freeze_its_normaliser(embeddings):
+    method = small(temperature=1)
+    student = embeddings(3, 5)
+    student[0, 0] = math.inf
+    step(method, embeddings, [0, 1, 2], student=student)
+    assert step(method, embeddings, [3, 4, 5]).isfinite()
+    assert method.log_means.isfinite().all()
+
+
 def test_evaluating_leaves_no_trace(embeddings):
     method = small().eval()
     before = {name: value.clone() for name, value in method.state_dict().items()}
@@ -170,7 +188,7 @@ def test_degenerate_batches_stay_finite(embeddings):
     method = small()
     empty = torch.zeros(0, 5, requires_grad=True, dtype=torch.float64)
     step(method, embeddings, [], student=empty).backward()
-    assert method.step == 0
+    assert method.student_memory.visits == 0
     rows = torch.zeros(4, 3, requires_grad=True)
     nobody = torch.zeros(4, 6, dtype=torch.bool)
     value = crd_loss(rows, torch.randn(4, 3), torch.randn(6, 3), is_negative=nobody)
@@ -209,8 +227,10 @@ def test_says_what_it_needs(unchecked_shapes, embeddings):
     method = small()
     with pytest.raises(RuntimeError, match="called twice"):
         method.setup(student_dim=5, teacher_dim=7, rows=20)
-    with pytest.raises(ValueError, match=r"needs batch\.index"):
+    with pytest.raises(ValueError, match=r"needs batch\.index.*got 2 samples and 0 rows"):
         method(Outputs(embeddings(2, 5)), Outputs(embeddings(2, 7)))
+    with pytest.raises(ValueError, match="once for each view of it; got 2 samples and 1 rows"):
+        step(method, embeddings, [0], student=embeddings(2, 5))
     for index in (20, -1):
         with pytest.raises(ValueError, match=f"20 training samples; got index {index}"):
             step(method, embeddings, [0, index])

@@ -121,3 +121,7 @@ def test_method_weighs_its_terms(embeddings):
     assert terms["target"].item() == pytest.approx(2 * of_target)
     assert terms["nontarget"].item() == pytest.approx(3 * of_others)
     assert set(DKD(target_weight=0)(*outputs, batch)) == {"nontarget"}
+    # A class that is masked out makes the part without weight meaningless, and no more.
+    student[:, 4] = teacher[:, 4] = -math.inf
+    batch = Batch((), torch.arange(6), torch.arange(6) % 4)
+    assert DKD(nontarget_weight=0)(*outputs, batch)["target"].isfinite()

@@ -37,7 +37,7 @@ def test_values_and_gradients(name, case):
     torch.testing.assert_close(student.grad, given[f"{name}_gradient"], rtol=1e-6, atol=1e-8)
 
 
-def test_crd_over_twelve_steps():
+def test_crd_over_three_epochs():
     """From memories of unit rows, all other samples being negatives."""
     given = tensors("crd")
     method = CRD(negatives=40, own_class_negatives=True, dim=4, weight=1.0)

@@ -73,3 +73,20 @@ def test_says_what_it_needs(unchecked_shapes):
     for ask in (KD, partial(kd_loss, torch.randn(4, 3), torch.randn(4, 3))):
         with pytest.raises(ValueError, match=r"positive temperature; got 0"):
             ask(temperature=0)
+
+
+def test_what_is_no_tensor_is_named(unchecked_shapes):
+    rows = torch.randn(4, 3)
+    for given in (
+        {"student_logits": rows.numpy(), "teacher_logits": rows},
+        {"student_logits": rows, "teacher_logits": rows.numpy()},
+        {"student_logits": rows.numpy(), "teacher_logits": rows.numpy()},
+    ):
+        with pytest.raises(TypeError, match=r"kd_loss takes tensors.*as_tensor.*got ndarray"):
+            kd_loss(**given)
+        with pytest.raises(TypeError, match="got ndarray"):
+            kd_loss(*given.values())
+    with pytest.raises(TypeError, match="got list"):
+        kd_loss(rows, teacher_logits=rows.tolist())
+    # A number of NumPy's is a number.
+    assert kd_loss(rows, -rows, temperature=rows.numpy().max() ** 2 + 1) > 0

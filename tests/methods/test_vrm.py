@@ -158,6 +158,9 @@ def test_says_what_it_needs(unchecked_shapes):
     ):
         with pytest.raises(ValueError, match="at least 1 virtual view, a keep_quantile from 0 to"):
             VRM(**options)
+    for name in ("form", "vertices", "sample_edges", "class_edges", "criterion"):
+        with pytest.raises(ValueError, match=f"unknown {name} 'x': choose from"):
+            VRM(**{name: "x"})
     with pytest.raises(ValueError, match="both networks need a classifier"):
         VRM()(Outputs(four), Outputs(four))
     with pytest.raises(ValueError, match="5 rows cannot be divided into 2 views"):
