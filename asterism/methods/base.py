@@ -41,7 +41,8 @@ class Method(nn.Module):
         Args:
             student_dim: Width of the student's embedding.
             teacher_dim: Width of the teacher's embedding.
-            rows: Number of training samples, where it is known.
+            rows: Number of samples in the training data, those held out for validation too, where
+                it is known; each `batch.index` is below it.
         """
 
     def forward(

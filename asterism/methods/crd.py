@@ -164,7 +164,7 @@ class CRD(Method):
         Args:
             student_dim: Width of the student's embedding.
             teacher_dim: Width of the teacher's embedding.
-            rows: Number of training samples; both memories have so many rows.
+            rows: Number of samples in the training data; both memories have so many rows.
 
         Raises:
             ValueError: If rows is not given.
