@@ -180,7 +180,13 @@ def test_a_killed_cell_is_not_named_by_its_progress(tmp_path, capsys, monkeypatc
 def test_an_interrupted_grid_takes_its_cell_along_and_says_how_to_go_on(file, tmp_path, number):
     path = file(methods={"KD": {"method": "KD", "epochs": 10_000, "batch_size": 2}}, seeds=[0])
     command = [sys.executable, "-m", "asterism", "bench", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in the background of a shell script ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     run = Run(tmp_path / "grid" / "to-itself_kd_0")
     while not run.read_metrics():
         assert process.poll() is None
