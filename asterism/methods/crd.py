@@ -12,7 +12,7 @@ from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
 from asterism.relations.inputs import (
     check_rows,
-    check_temperatures,
+    check_temperature,
     connected_zero,
     full_precision,
     project,
@@ -75,7 +75,7 @@ def crd_loss(
             "crd_loss compares samples with negatives as wide as their embeddings; got "
             f"{tuple(negatives.shape)} for embeddings of width {student.shape[1]}."
         )
-    check_temperatures("crd_loss", temperature)
+    check_temperature("crd_loss", temperature)
     if len(student) == 0:
         return connected_zero(student)
     if is_negative is None:
@@ -143,7 +143,7 @@ class CRD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 0.8).
         """
         super().__init__()
-        check_temperatures("CRD", temperature)
+        check_temperature("CRD", temperature)
         if negatives < 1 or dim < 1 or not 0 <= momentum < 1:
             raise ValueError(
                 "CRD needs at least 1 negative and dimension, and momentum in [0, 1); got "

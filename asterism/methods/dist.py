@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, check_temperatures, connected_zero, full_precision
+from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 EPS = 1e-8  # of the authors' code, added to products of lengths
@@ -60,7 +60,7 @@ def dist_loss(
         the student is constant, the correlation is 0 and has no gradient.
     """
     check_rows("dist_loss", student_logits, teacher_logits, same_width=True)
-    check_temperatures("dist_loss", temperature)
+    check_temperature("dist_loss", temperature)
     student = (student_logits / temperature).softmax(1)
     teacher = (teacher_logits.detach() / temperature).softmax(1)
     loss = connected_zero(student_logits)
@@ -103,7 +103,7 @@ class DIST(Method):
             temperature: Softness of both distributions (paper: 1 on ImageNet, 4 on CIFAR-100).
         """
         super().__init__()
-        check_temperatures("DIST", temperature)
+        check_temperature("DIST", temperature)
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight
         self.temperature = temperature

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, check_temperatures, connected_zero, full_precision
+from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
@@ -62,7 +62,7 @@ def dkd_loss(
         logits; here the class is left out and all is computed from logarithms.
     """
     check_rows("dkd_loss", student_logits, teacher_logits, same_width=True)
-    check_temperatures("dkd_loss", temperature)
+    check_temperature("dkd_loss", temperature)
     n, c = student_logits.shape
     if target.shape != (n,):
         raise ValueError(
@@ -114,7 +114,7 @@ class DKD(Method):
             temperature: Softness of all distributions (paper: 4 on CIFAR-100, 1 on ImageNet).
         """
         super().__init__()
-        check_temperatures("DKD", temperature)
+        check_temperature("DKD", temperature)
         self.target_weight = target_weight
         self.nontarget_weight = nontarget_weight
         self.temperature = temperature

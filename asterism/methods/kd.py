@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, check_temperatures, connected_zero, full_precision
+from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
@@ -47,7 +47,7 @@ def kd_loss(
         https://arxiv.org/abs/1503.02531.
     """
     check_rows("kd_loss", student_logits, teacher_logits, same_width=True)
-    check_temperatures("kd_loss", temperature)
+    check_temperature("kd_loss", temperature)
     if len(student_logits) == 0:
         return connected_zero(student_logits)
     student = F.log_softmax(student_logits / temperature, dim=1)
@@ -69,7 +69,7 @@ class KD(Method):
             temperature: Softness of both distributions.
         """
         super().__init__()
-        check_temperatures("KD", temperature)
+        check_temperature("KD", temperature)
         self.weight = weight
         self.temperature = temperature
 

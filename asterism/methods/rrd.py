@@ -1,5 +1,6 @@
 """Relational Representation Distillation (Giakoumoglou, Stathaki, 2024)."""
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -9,13 +10,7 @@ from torch import Tensor, nn
 from asterism.memory import MemoryBank
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import (
-    check_rows,
-    check_temperatures,
-    connected_zero,
-    full_precision,
-    project,
-)
+from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
 from asterism.relations.profiles import profile_cross_entropy
 from asterism.types import Batch, Outputs
 
@@ -79,7 +74,7 @@ def rrd_loss(
             f"as the embeddings; got {tuple(bank.shape)} for embeddings of width "
             f"{student.shape[1]}."
         )
-    check_temperatures("rrd_loss", student_temperature, teacher_temperature)
+    _check_temperatures("rrd_loss", student_temperature, teacher_temperature)
     if len(student) == 0:
         return connected_zero(student)
     return profile_cross_entropy(
@@ -130,7 +125,7 @@ class RRD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 1, alone or with KD).
         """
         super().__init__()
-        check_temperatures("RRD", student_temperature, teacher_temperature)
+        _check_temperatures("RRD", student_temperature, teacher_temperature)
         if enqueue not in ("before", "after"):
             raise ValueError(f"RRD enqueues 'before' or 'after' the comparison; got {enqueue!r}.")
         if bank_size < 1 or dim < 1:
@@ -193,3 +188,11 @@ class RRD(Method):
         if self.training and self.enqueue == "after":
             self.bank.enqueue(theirs)
         return {"relation": self.weight * loss}
+
+
+def _check_temperatures(name: str, student: float, teacher: float) -> None:
+    if not (0 < student < math.inf and 0 < teacher < math.inf):
+        raise ValueError(
+            f"{name} needs positive temperatures; got student_temperature={student} and "
+            f"teacher_temperature={teacher}."
+        )

@@ -98,16 +98,15 @@ def project(head: nn.Linear, rows: Tensor) -> Tensor:
         return projected
 
 
-def check_temperatures(loss: str, *temperatures: float) -> None:
-    """Raise a ValueError unless all temperatures are positive and finite.
+def check_temperature(loss: str, temperature: float) -> None:
+    """Raise a ValueError unless a temperature is positive and finite.
 
     Args:
         loss: Name of the function or method that asks, for the message.
-        temperatures: What was given.
+        temperature: What was given.
     """
-    for temperature in temperatures:
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"{loss} needs a positive temperature; got {temperature}.")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"{loss} needs a positive temperature; got {temperature}.")
 
 
 def check_choice(argument: str, value: str, choices: Any) -> None:
