@@ -50,9 +50,10 @@ def choose_anchors(
         each = count // data.classes
         fewest = int(torch.bincount(target, minlength=data.classes).min())
         if fewest < each:
+            fitting = f"lower it to {fewest * data.classes}, or " if fewest else ""
             raise ValueError(
                 f"an anchor_count of {count} takes {each} samples of each class, and one class has "
-                f"{fewest}: lower it to {fewest * data.classes}, or choose random anchors."
+                f"{fewest}: {fitting}choose random anchors."
             )
         rows = torch.cat([rows[target == c][:each] for c in range(data.classes)])
     elif count > len(rows):

@@ -1,5 +1,7 @@
 """Tests for asterism/anchors.py."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -65,6 +67,13 @@ def test_anchors_that_cannot_be_had_are_refused(data, wishes, message):
     methods = [RRKD(anchors=name, anchor_count=count) for name, count in wishes]
     with pytest.raises(ValueError, match=message):
         choose_anchors(methods, Teacher(), data, seed=0)
+
+
+def test_a_class_without_training_samples_can_only_have_random_anchors(data):
+    data = dataclasses.replace(data, train=torch.arange(1, 50, 3))  # all of class 1
+    method = RRKD(anchors="per-class", anchor_count=6)
+    with pytest.raises(ValueError, match="one class has 0: choose random anchors"):
+        choose_anchors([method], Teacher(), data, seed=0)
 
 
 @pytest.mark.parametrize("anchors", ["per-class", "most-confident"])
