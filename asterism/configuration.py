@@ -26,6 +26,7 @@ NO_SETTING = ("settings", "resume", "overwrite", "with_baselines", "report")
 # What may change between a run and its resumption without making it another experiment.
 HARMLESS = {"out", "check", "workers", "log_every", "accelerator", "teacher_cache", "baseline"}
 HARMLESS |= {"relation_memory", "checkpoint_minutes", "checkpoint_steps", "checkpoints_kept"}
+HARMLESS |= {"skip_nonfinite"}  # changes nothing before the step that would end the run
 
 # What a run keeps fingerprints of, since the same name may come to have other contents.
 CONTENTS = ("data", "validation_data", "test_data", "teacher")
@@ -66,7 +67,7 @@ def plain(settings: Settings) -> dict[str, Any]:
 
 def refuse_changes(run: Run, config: dict[str, Any], provenance: dict[str, Any]) -> None:
     """Raise a RunError if the run in the folder was begun with other settings, data or teacher."""
-    if not (run.path / "config.yaml").exists():
+    if not run.begun():
         return
     # A run that is older than an option had what is the default now.
     before = {**plain(Settings()), **run.read_config()}

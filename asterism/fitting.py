@@ -13,7 +13,7 @@ from asterism.data.cached import cached_size, open_cached
 from asterism.engine import Settings
 from asterism.evaluate.embedding import evaluating
 from asterism.methods import KD, RKD
-from asterism.methods.base import Method
+from asterism.methods.base import NEEDS, Method
 from asterism.models import (
     BUILT_IN,
     Spec,
@@ -209,6 +209,11 @@ def student_classes(
     """
     for method in methods:
         name = type(method).__name__
+        if isinstance(method.needs, str) or not NEEDS.issuperset(method.needs):
+            raise ValueError(
+                f"{name}.needs must be a set of any of {', '.join(sorted(NEEDS))}; got "
+                f"{method.needs!r}."
+            )
         if "logits" in method.needs:
             if taught is None or taught.logits is None:
                 raise ValueError(

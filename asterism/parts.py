@@ -20,7 +20,7 @@ from asterism.fitting import (
     try_out,
 )
 from asterism.methods.base import Method
-from asterism.models import Spec
+from asterism.models import Spec, in_own_code
 
 
 class Parts(NamedTuple):
@@ -111,5 +111,6 @@ def open_parts(choices: dict[str, Any], settings: Settings) -> Parts:
     card["embedding_dim"] = student_dim
     teacher_dim = 0 if taught is None else taught.embedding.shape[1]
     for method in methods:
-        method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
+        with in_own_code(method):
+            method.setup(student_dim=student_dim, teacher_dim=teacher_dim, rows=len(data.source))
     return Parts(data, teacher, methods, student, card, use_labels, settings, views)

@@ -89,6 +89,10 @@ class Run:
         """Return whether the run has a result."""
         return (self.path / "result.json").exists()
 
+    def begun(self) -> bool:
+        """Return whether there is something to go on from: a result, or a checkpoint."""
+        return self.finished() or any(self.checkpoints.glob("*.ckpt"))
+
     def _make_room(self, *, resume: bool, overwrite: bool) -> None:
         for name in FILES:  # what a process that was killed had begun to write
             for temporary in self.path.glob(f".{name}.*"):

@@ -132,6 +132,7 @@ def _finish(
         **found,
         "validation": fitted.score,
         "steps": fitted.steps,
+        "skipped": fitted.skipped,
         "seconds": round(fitted.seconds, 1),
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,

@@ -106,6 +106,28 @@ def test_a_broken_cell_is_named_and_tried_again(file, tmp_path, capsys):
     assert not log.exists()
 
 
+def test_a_broken_cell_is_mended_by_other_settings_if_it_has_saved_nothing(file, tmp_path, capsys):
+    broken = {"method": "RKD", "lr": 1e30}
+    path = file(methods={"RKD": broken}, seeds=[0])
+    assert main(["bench", str(path)]) == 2
+    assert "not finite" in capsys.readouterr().err
+    cell = tmp_path / "grid" / "to-itself_rkd_0"
+    assert (cell / "config.yaml").exists()
+    assert not list(cell.glob("checkpoints/*.ckpt"))
+
+    begun = {"method": "RKD", "lr": 0.05, "epochs": 3, "limit_steps": 12}
+    path = file(methods={"RKD": begun}, seeds=[0])
+    assert main(["bench", str(path)]) == 0
+    (cell / "result.json").unlink()  # as if it had ended early, with a checkpoint
+    capsys.readouterr()
+    path = file(methods={"RKD": begun | {"lr": 0.02}}, seeds=[0])
+    assert main(["bench", str(path), "--table-only"]) == 2
+    error = capsys.readouterr().err
+    assert f"{cell} was begun with lr 0.05, and the grid now says 0.02: name another" in error
+    path = file(methods={"RKD": begun | {"skip_nonfinite": 10}}, seeds=[0])
+    assert main(["bench", str(path)]) == 0
+
+
 def test_a_dry_run_tries_every_cell_and_leaves_nothing(file, tmp_path, capsys):
     path = file(methods={"R|KD": {"method": "RKD"}}, seeds=[0])
     before = sorted(tmp_path.iterdir())
@@ -212,7 +234,11 @@ def test_an_interrupted_grid_takes_its_cell_along_and_says_how_to_go_on(file, tm
         ({"methods": {"KD": "KD"}}, "`methods: KD` must be a mapping (option: value); got 'KD'"),
         ({"methods": {"plain": {"method": None}}}, "'plain' has an empty `method`: name one"),
         ({"methods": {"R+K": {}, "R K": {}}}, "and to itself, R K, seed 0 would share the folder"),
+        ({"methods": {}}, "`methods` must name at least one."),
+        ({"pairs": {}}, "`pairs` must name at least one."),
         ({"common": {"data": "digits", "seed": 1}}, "'seed' is the grid's own to set"),
+        ({"methods": {"a": {"with_baselines": True}}}, "'with_baselines' has no place in a grid"),
+        ({"common": {"report": True}}, "'report' has no place in a grid"),
         ({"common": {"batch-size": 8}}, "options in a file have underscores: 'batch_size'"),
         ({"paper": {"to itself": {"KDD": 1}}}, "`paper` names 'KDD', which is no pair or method"),
         ({"methods": {"a": {"lr": "fast"}}}, "to itself, a, seed 0: --lr takes a number; got fast"),
@@ -222,6 +248,18 @@ def test_an_interrupted_grid_takes_its_cell_along_and_says_how_to_go_on(file, tm
         (
             {"methods": {"a": {"method": {"class_path": "KD", "init_args": {"x": 1}}}}},
             "--method.x is no option of this method",
+        ),
+        (
+            {"methods": {"a": {"method": {"class_path": "KD", "temperature": 3}}}},
+            "seed 0: --method in a file is a name, or {class_path: NAME, init_args: {option: ",
+        ),
+        (
+            {"methods": {"a": {"method": [{"class_path": "KD", "temperature": 3}, "RKD"]}}},
+            "got options beside init_args, or nothing in it.",
+        ),
+        (
+            {"methods": {"a": {"method": {"class_path": "RRD", "init_args": None}}}},
+            "got options beside init_args, or nothing in it.",
         ),
         ({"common": {"epochs": 1}}, "asterism train needs --data"),
     ],

@@ -154,6 +154,15 @@ def test_vrm_needs_virtual_views(teacher, tmp_path):
         recipe.distill(
             str(tmp_path / "cache"), STUDENT, "digits", method=VRM(), out=tmp_path / "r", **QUICK
         )
+    with pytest.raises(ValueError, match=r"\(2\), and .*: name the teacher itself, and --teach"):
+        recipe.distill(
+            str(tmp_path / "cache"),
+            STUDENT,
+            "digits",
+            method=VRM(virtual_views=2),
+            out=tmp_path / "r",
+            **QUICK,
+        )
 
 
 def test_without_outputs_on_the_test_data_the_report_says_so(cache, tmp_path):

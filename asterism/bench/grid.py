@@ -11,6 +11,8 @@ from asterism.run import Run
 
 # What a grid sets by itself, cell by cell.
 ITS_OWN = ("out", "seed", "teacher", "student", "model", "resume", "overwrite", "config")
+# What makes a page, or a run beside a cell: the table has no place for them.
+LEFT_OUT = ("report", "with_baselines")
 # Options that only distillation has; under `common` they do not concern plain training.
 OF_DISTILL = ("labels", "teacher_cache")
 
@@ -122,6 +124,8 @@ def _grid(given: dict[str, Any], out: Path) -> Grid:
         method: _mapping(options or {}, f"methods: {method}", "option: value")
         for method, options in _mapping(given["methods"], "methods", "name: options").items()
     }
+    if not pairs or not methods:
+        raise ValueError(f"`{'methods' if pairs else 'pairs'}` must name at least one.")
     distils = any("method" in options for options in methods.values())
     needed = ["teacher", "student"] if distils else ["student"]
     for pair, models in pairs.items():
@@ -166,9 +170,14 @@ def _cell(
         raise ValueError(
             f"{method!r} has an empty `method`: name one, or leave `method` out for plain training."
         )
-    for name in (*common, *options):
+    for name, value in (*common.items(), *options.items()):
         if name in ITS_OWN:
             raise ValueError(f"{name!r} is the grid's own to set, by `pairs`, `seeds` and `out`.")
+        if name in LEFT_OUT and value:
+            raise ValueError(
+                f"{name!r} has no place in a grid: its cells make a table. `asterism report` makes "
+                "a page of their folders, and a row without `method` is the baseline."
+            )
         if "-" in name:
             raise ValueError(f"options in a file have underscores: {name.replace('-', '_')!r}.")
     folder = out / "_".join(re.sub(r"\W+", "-", x.lower()).strip("-") for x in (pair, method))

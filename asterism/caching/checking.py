@@ -114,8 +114,13 @@ def settle(
         asking = f"train_views {settings.train_views}" if wished else "; ".join(names)
         raise ValueError(
             f"{asking} needs virtual views of each sample ({views.virtual}), and {place} has "
-            f"{made.virtual}: make it with `asterism embed --augment vrm`, or use a method of one "
-            "view, as RKD, RRD and RRKD are."
+            f"{made.virtual}: "
+            + (
+                "make it with `asterism embed --augment vrm`, or use a method of one view, as RKD, "
+                "RRD and RRKD are."
+                if views.virtual == 1
+                else "name the teacher itself, and --teacher-cache FOLDER to keep its outputs."
+            )
         )
     count = settings.view_count or made.count
     settled = replace(settings, padding=made.padding, view_count=count)

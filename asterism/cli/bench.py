@@ -110,9 +110,10 @@ def check_cell(cell: Cell) -> None:
     """
     try:
         asked = understood(cell.verb, cell.settings)
-        if not cell.finished():
+        if not cell.run.begun():
             return
-        figures(cell)
+        if cell.finished():
+            figures(cell)
         before = cell.run.read_config()
         # An option that the result is older than counts with its default.
         known = {name: value for name, value in before.items() if name in asked}
@@ -125,8 +126,9 @@ def check_cell(cell: Cell) -> None:
     for name in sorted(asked.keys() - HARMLESS - {*NO_SETTING} - open_ones):
         if asked[name] != made[name]:
             raise UsageError(
-                f"{cell.run.path} was finished with {name} {made[name]!r}, and the grid now says "
-                f"{asked[name]!r}: name another `out`, or delete that folder."
+                f"{cell.run.path} was {'finished' if cell.finished() else 'begun'} with {name} "
+                f"{made[name]!r}, and the grid now says {asked[name]!r}: name another `out`, or "
+                "delete that folder."
             )
 
 

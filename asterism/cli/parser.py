@@ -48,8 +48,13 @@ class Parser(ArgumentParser):
         """Return jsonargparse's message as what must hold, what came, and the way out."""
         # A method's own options are checked by a parser within the verb's.
         within = "" if self.prog.startswith("asterism ") else "method."
-        if found := re.search(r" - (--method\..*?\.) - Expected a ", text):
+        if found := re.search(r" - (--method[. ].*?\.) - Expected a ", text):
             return found[1]
+        if re.search(r"^Option 'class_path'|class_path .* 'NoneType' object has no", text):
+            return (
+                "--method in a file is a name, or {class_path: NAME, init_args: {option: value}}, "
+                "or a list of these; got options beside init_args, or nothing in it."
+            )
         if found := re.search(r"NestedArg\(key='([\w.]+)'|^Option '([\w.]+)'", text):
             if within or found[1]:
                 return (

@@ -47,7 +47,7 @@ class Faults:
         bad = ", ".join(name for name, good in zip(values, fine, strict=True) if not good)
         shown = ", ".join(map(str, index[:16].tolist())) + (", …" if len(index) > 16 else "")
         what = f"step {step}: not finite: {bad or 'a value of another rank'}"
-        if self.skipped == self.limit:
+        if self.skipped >= self.limit:  # it may have been raised or lowered since
             raise ValueError(
                 f"{what}. Lower --lr, clip the gradient with --clip 1, or leave such steps out "
                 f"with --skip-nonfinite {self.limit + 10}. The batch: samples {shown}."

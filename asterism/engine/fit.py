@@ -47,6 +47,7 @@ class Fitted:
         seconds_per_step: Duration of a step, validation and checkpoints included; None if the run
             was resumed when all steps were done.
         seconds: Duration of this process's share of the training.
+        skipped: Steps that were left out: not finite.
         broken: Samples that could not be read, by name.
         balance: Factors of the terms and what they follow from; None for the weights as given.
     """
@@ -56,6 +57,7 @@ class Fitted:
     steps: int
     seconds: float
     seconds_per_step: float | None
+    skipped: int
     broken: tuple[str, ...]
     balance: Balance | None
 
@@ -161,6 +163,7 @@ def fit(
         steps=trainer.global_step,
         seconds=seconds,
         seconds_per_step=seconds / steps if steps else None,
+        skipped=distiller.faults.skipped,
         broken=tuple(broken),
         balance=distiller.balance,
     )

@@ -1,6 +1,7 @@
 """The loss of a step: the task's and the methods' terms, over the samples of all ranks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,11 @@ from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, ranks
 from asterism.methods.base import Method
+from asterism.models import in_own_code
 from asterism.types import Batch, Outputs, join_outputs
+
+# What the engine calls its own terms.
+OWN_TERMS = ("task", "loss", "gradient")
 
 
 class Objective(nn.Module):
@@ -67,6 +72,9 @@ class Objective(nn.Module):
             teacher: The teacher's.
             batch: Their target and index, and the anchors.
             sizes: How many samples each rank has.
+
+        Raises:
+            ValueError: If a method returns something else, or one of the user's own fails.
         """
         target, index = batch.target, batch.index
         if not self.local:
@@ -84,7 +92,10 @@ class Objective(nn.Module):
                 None if target is None else target.repeat(repeats),
                 batch.anchors,
             )
-            found = method(join_outputs(student[:count]), join_outputs(teacher[:count]), seen)
+            ours, theirs = join_outputs(student[:count]), join_outputs(teacher[:count])
+            with in_own_code(method):
+                found = method(ours, theirs, seen)
+            _check_terms(method, found)
             terms |= {names.format(name): value for name, value in found.items()}
         return terms
 
@@ -109,6 +120,28 @@ def _chunk(rows: Tensor | None, views: int) -> Sequence[Tensor | None]:
 
 def _gathered(outputs: Outputs, sizes: Sequence[int]) -> Outputs:
     return Outputs(*(None if x is None else gather_rows(x, sizes) for x in outputs))  # type: ignore[arg-type]
+
+
+def _check_terms(method: Method, found: Any) -> None:
+    terms = found if isinstance(found, Mapping) else {}
+    scalars = [isinstance(value, Tensor) and value.ndim == 0 for value in terms.values()]
+    if not isinstance(found, Mapping) or not all(scalars):
+        got = {name: _kind(value) for name, value in terms.items()} or _kind(found)
+        raise ValueError(
+            f"{type(method).__name__}.forward must return a dict of scalar tensors by name, "
+            f"{{'relation': loss}} say; got {got}."
+        )
+    if taken := [name for name in OWN_TERMS if name in terms]:
+        raise ValueError(
+            f"{type(method).__name__} has a term named {taken[0]!r}, which is one of the engine's "
+            f"own ({', '.join(OWN_TERMS)}): give it another name."
+        )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return type(value).__name__
 
 
 def _term_names(methods: Sequence[Method]) -> list[str]:

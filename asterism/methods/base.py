@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from asterism.types import Batch, Outputs
 
+# What a method may ask for beside embeddings.
+NEEDS = frozenset({"logits", "target", "index", "anchors"})
+
 
 class Method(nn.Module):
     """The objective of one paper: two networks' outputs in, named weighted terms out.
@@ -31,8 +34,19 @@ class Method(nn.Module):
     anchor_count: int
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor; each is kept under its own name."""
+        """Return the arguments of the constructor; each is kept under its own name.
+
+        Raises:
+            ValueError: If one is not.
+        """
+        if type(self).__init__ is nn.Module.__init__:
+            return {}
         parameters = list(inspect.signature(type(self).__init__).parameters)[1:]
+        if lost := [name for name in parameters if not hasattr(self, name)]:
+            raise ValueError(
+                f"{type(self).__name__} must keep each argument of its constructor under its own "
+                f"name: self.{lost[0]} = {lost[0]}."
+            )
         return {name: getattr(self, name) for name in parameters}
 
     def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:

@@ -188,6 +188,7 @@ class CRD(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"contrast": loss}` and, in training mode, remember the batch."""
+        check_rows("CRD", student.embedding, teacher.embedding)
         index, target = self._index_and_target(batch, len(student.embedding))
         ours = project(self.project_student, student.embedding)
         theirs = project(self.project_teacher, teacher.embedding.detach())
@@ -229,10 +230,9 @@ class CRD(Method):
                 "CRD needs batch.index, the row of each sample in the training data, once for each "
                 f"view of it; got {n} samples and {0 if batch is None else len(batch.index)} rows."
             )
-        rows = len(self.targets)
+        rows, target = len(self.targets), None if self.own_class_negatives else batch.target
         if outside := [i for i in batch.index.tolist() if not 0 <= i < rows]:
             raise ValueError(f"CRD was set up for {rows} training samples; got index {outside[0]}.")
-        target = None if self.own_class_negatives else batch.target
         if target is None and not self.own_class_negatives:
             raise ValueError(
                 "CRD needs batch.target to draw negatives from other classes; without labels use "

@@ -9,6 +9,7 @@ from asterism.models.build import unweighted as unweighted
 from asterism.models.build import weights_of as weights_of
 from asterism.models.hub import card_of as card_of
 from asterism.models.own import as_text as as_text
+from asterism.models.own import in_own_code as in_own_code
 from asterism.models.own import in_words as in_words
 from asterism.models.spec import Spec as Spec
 from asterism.models.tokens import tokeniser_of as tokeniser_of
@@ -19,6 +20,7 @@ __all__ = [
     "as_text",
     "build",
     "card_of",
+    "in_own_code",
     "in_words",
     "input_size",
     "load_weights",

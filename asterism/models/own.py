@@ -5,7 +5,8 @@ import sys
 import sysconfig
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ def as_text(value: Any) -> str:
         return str(value)
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"python:{kind.__module__}.{kind.__qualname__}"
+
+
+@contextmanager
+def in_own_code(part: object) -> Iterator[None]:
+    """Make one sentence of an error in an object of the user's own; of ours it shows whole."""
+    kind = type(part)
+    try:
+        yield
+    except ValueError:  # a sentence already
+        raise
+    except Exception as error:
+        if kind.__module__.partition(".")[0] == "asterism":
+            raise
+        raise ValueError(f"{kind.__name__} failed: {in_words(error)}.") from error
 
 
 def in_words(error: Exception) -> str:
