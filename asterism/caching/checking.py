@@ -112,15 +112,15 @@ def settle(
     if views.virtual > made.virtual:
         wished = settings.trained_views > 1 + made.virtual
         asking = f"train_views {settings.train_views}" if wished else "; ".join(names)
+        way_out = "name the teacher itself, and --teacher-cache FOLDER to keep its outputs"
+        if views.virtual == 1:
+            way_out = (
+                "make it with `asterism embed --augment vrm`, or use a method of one view, as RKD, "
+                "RRD and RRKD are"
+            )
         raise ValueError(
             f"{asking} needs virtual views of each sample ({views.virtual}), and {place} has "
-            f"{made.virtual}: "
-            + (
-                "make it with `asterism embed --augment vrm`, or use a method of one view, as RKD, "
-                "RRD and RRKD are."
-                if views.virtual == 1
-                else "name the teacher itself, and --teacher-cache FOLDER to keep its outputs."
-            )
+            f"{made.virtual}: {way_out}."
         )
     count = settings.view_count or made.count
     settled = replace(settings, padding=made.padding, view_count=count)

@@ -188,8 +188,8 @@ class CRD(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"contrast": loss}` and, in training mode, remember the batch."""
-        check_rows("CRD", student.embedding, teacher.embedding)
         index, target = self._index_and_target(batch, len(student.embedding))
+        check_rows("CRD", student.embedding, teacher.embedding)
         ours = project(self.project_student, student.embedding)
         theirs = project(self.project_teacher, teacher.embedding.detach())
         if len(ours) == 0:

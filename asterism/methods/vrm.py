@@ -164,8 +164,8 @@ class VRM(Method):
     def __init__(
         self,
         *,
-        inter_sample_weight: float = 8.0,
-        inter_class_weight: float = 2.0,
+        inter_sample_weight: float = 32.0,
+        inter_class_weight: float = 8.0,
         form: Form = "squared",
         vertices: Vertices = "logits",
         sample_edges: SampleEdges = "real-virtual",

@@ -231,6 +231,9 @@ def test_says_what_it_needs(unchecked_shapes, embeddings):
         method(Outputs(embeddings(2, 5)), Outputs(embeddings(2, 7)))
     with pytest.raises(ValueError, match="once for each view of it; got 2 samples and 1 rows"):
         step(method, embeddings, [0], student=embeddings(2, 5))
+    batch = Batch((), torch.tensor([0, 1]), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"CRD .*one row per sample.*got \(2, 5\) and \(1, 7\)"):
+        method(Outputs(embeddings(2, 5)), Outputs(embeddings(1, 7)), batch)
     for index in (20, -1):
         with pytest.raises(ValueError, match=f"20 training samples; got index {index}"):
             step(method, embeddings, [0, index])

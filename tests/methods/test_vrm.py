@@ -177,9 +177,9 @@ def test_method_weighs_its_terms():
     outputs = both(*views[:2]), both(*views[2:])
     terms = VRM()(*outputs)
     sample = vrm_inter_sample_loss(*views, form="squared", keep_quantile=0.9)
-    torch.testing.assert_close(terms["inter_sample"], 8 * sample)
+    torch.testing.assert_close(terms["inter_sample"], 32 * sample)
     torch.testing.assert_close(
-        terms["inter_class"], 2 * vrm_inter_class_loss(*views, form="squared")
+        terms["inter_class"], 8 * vrm_inter_class_loss(*views, form="squared")
     )
     assert set(VRM(inter_class_weight=0)(*outputs)) == {"inter_sample"}
 
