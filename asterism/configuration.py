@@ -6,7 +6,7 @@ from typing import Any
 
 from asterism.engine import Settings
 from asterism.methods.base import Method
-from asterism.models import as_text
+from asterism.models import as_text, is_own
 from asterism.run import Run, RunError
 
 NAMED = (
@@ -54,7 +54,7 @@ def described(methods: Sequence[Method]) -> list[dict[str, Any]]:
     """Return methods by class and arguments, in the form that `--config` reads."""
     return [
         {"class_path": f"{type(m).__module__}.{type(m).__qualname__}", "init_args": m.config()}
-        if type(m).__module__.partition(".")[0] != "asterism"
+        if is_own(m)
         else {"class_path": f"asterism.{type(m).__name__}", "init_args": m.config()}
         for m in methods
     ]

@@ -117,3 +117,5 @@ def test_a_training_without_a_step_is_no_result(folder, tmp_path, capsys, monkey
     said = capsys.readouterr().err
     assert "nothing was trained: all steps were left out, 9 of them because a value was not" in said
     assert not (tmp_path / "run" / "result.json").exists()
+    assert distill(folder, "Never", tmp_path / "run", *options, "--resume") == 2
+    assert "all steps were left out, 9 of them" in capsys.readouterr().err

@@ -118,14 +118,6 @@ class Distiller(lightning.LightningModule):
         self.student.train()
         self.objective.train()
 
-    def on_train_end(self) -> None:
-        """Refuse a training without a step, whose student would be measured like any other."""
-        if not self.global_step:
-            raise ValueError(
-                f"nothing was trained: all steps were left out, {self.faults.skipped} of them "
-                "because a value was not finite."
-            )
-
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:

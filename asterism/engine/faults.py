@@ -28,6 +28,21 @@ class Faults:
             buffers = [buffer for module in modules for buffer in module.buffers()]
             self.before = [(buffer, buffer.clone()) for buffer in buffers]
 
+    def refuse_all(self, steps: int) -> None:
+        """Refuse a training without a step: its student would be measured like any other.
+
+        Args:
+            steps: How many were taken, those before a resumption too.
+
+        Raises:
+            ValueError: If none was.
+        """
+        if not steps:
+            raise ValueError(
+                f"nothing was trained: all steps were left out, {self.skipped} of them because a "
+                "value was not finite."
+            )
+
     @torch.no_grad()
     def passes(self, values: Mapping[str, Tensor], step: int, index: Tensor) -> bool:
         """Return whether all values are finite, on all ranks.

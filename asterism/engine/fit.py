@@ -153,6 +153,7 @@ def fit(
                 signal.signal(signal.SIGINT, interrupt)
                 raise KeyboardInterrupt from error
             raise
+    distiller.faults.refuse_all(trainer.global_step)
     broken = {name: None for names in from_all(list(distiller.broken)) for name in names}
     kept = _kept(run.checkpoints, settings)
     distiller.cpu().load_state_dict(kept["state_dict"])

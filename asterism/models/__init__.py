@@ -11,6 +11,7 @@ from asterism.models.hub import card_of as card_of
 from asterism.models.own import as_text as as_text
 from asterism.models.own import in_own_code as in_own_code
 from asterism.models.own import in_words as in_words
+from asterism.models.own import is_own as is_own
 from asterism.models.spec import Spec as Spec
 from asterism.models.tokens import tokeniser_of as tokeniser_of
 
@@ -23,6 +24,7 @@ __all__ = [
     "in_own_code",
     "in_words",
     "input_size",
+    "is_own",
     "load_weights",
     "named",
     "tokeniser_of",

@@ -51,18 +51,22 @@ def as_text(value: Any) -> str:
     return f"python:{kind.__module__}.{kind.__qualname__}"
 
 
+def is_own(part: object) -> bool:
+    """Return whether an object's class is the user's own, not asterism's."""
+    return type(part).__module__.partition(".")[0] != "asterism"
+
+
 @contextmanager
 def in_own_code(part: object) -> Iterator[None]:
     """Make one sentence of an error in an object of the user's own; of ours it shows whole."""
-    kind = type(part)
     try:
         yield
     except ValueError:  # a sentence already
         raise
     except Exception as error:
-        if kind.__module__.partition(".")[0] == "asterism":
+        if not is_own(part):
             raise
-        raise ValueError(f"{kind.__name__} failed: {in_words(error)}.") from error
+        raise ValueError(f"{type(part).__name__} failed: {in_words(error)}.") from error
 
 
 def in_words(error: Exception) -> str:
