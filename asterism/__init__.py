@@ -1,72 +1,10 @@
-"""Relation-based knowledge distillation."""
+"""Relation-based knowledge distillation.
 
-from asterism.methods.base import Method as Method
-from asterism.methods.cc import CC as CC
-from asterism.methods.cc import cc_loss as cc_loss
-from asterism.methods.crd import CRD as CRD
-from asterism.methods.crd import crd_loss as crd_loss
-from asterism.methods.dist import DIST as DIST
-from asterism.methods.dist import dist_loss as dist_loss
-from asterism.methods.dkd import DKD as DKD
-from asterism.methods.dkd import dkd_loss as dkd_loss
-from asterism.methods.kd import KD as KD
-from asterism.methods.kd import kd_loss as kd_loss
-from asterism.methods.lp import LP as LP
-from asterism.methods.lp import lp_loss as lp_loss
-from asterism.methods.pkt import PKT as PKT
-from asterism.methods.pkt import pkt_loss as pkt_loss
-from asterism.methods.rkd import RKD as RKD
-from asterism.methods.rkd import RKDAngleLoss as RKDAngleLoss
-from asterism.methods.rkd import RKDDistanceLoss as RKDDistanceLoss
-from asterism.methods.rkd import rkd_angle_loss as rkd_angle_loss
-from asterism.methods.rkd import rkd_distance_loss as rkd_distance_loss
-from asterism.methods.rrd import RRD as RRD
-from asterism.methods.rrd import rrd_loss as rrd_loss
-from asterism.methods.rrkd import RRKD as RRKD
-from asterism.methods.rrkd import rrkd_loss as rrkd_loss
-from asterism.methods.sp import SP as SP
-from asterism.methods.sp import sp_loss as sp_loss
-from asterism.methods.vrm import VRM as VRM
-from asterism.methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
-from asterism.methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
-from asterism.relations.budget import relation_memory as relation_memory
-from asterism.student import load as load
-from asterism.types import Batch as Batch
-from asterism.types import Outputs as Outputs
+What is public stands in `__init__.pyi`, and is imported when it is first used: who only reads a run
+folder does not wait for torch.
+"""
+
+import lazy_loader
 
 __version__ = "0.1.0"
-__all__ = [
-    "CC",
-    "CRD",
-    "DIST",
-    "DKD",
-    "KD",
-    "LP",
-    "PKT",
-    "RKD",
-    "RRD",
-    "RRKD",
-    "SP",
-    "VRM",
-    "Batch",
-    "Method",
-    "Outputs",
-    "RKDAngleLoss",
-    "RKDDistanceLoss",
-    "cc_loss",
-    "crd_loss",
-    "dist_loss",
-    "dkd_loss",
-    "kd_loss",
-    "load",
-    "lp_loss",
-    "pkt_loss",
-    "relation_memory",
-    "rkd_angle_loss",
-    "rkd_distance_loss",
-    "rrd_loss",
-    "rrkd_loss",
-    "sp_loss",
-    "vrm_inter_class_loss",
-    "vrm_inter_sample_loss",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

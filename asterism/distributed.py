@@ -29,16 +29,10 @@ def is_first() -> bool:
     """Return whether this process writes and prints: it may be asked before they have met."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank() == 0
-    # What torchrun, Lightning's launcher and Slurm tell their processes.
+    # What torchrun, accelerate and Slurm tell their processes.
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
-    places = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return all(os.environ.get(place, "0") == "0" for place in places)
-
-
-def launched() -> int:
-    """Return how many processes torchrun has started for this run; 1 without it."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    return os.environ.get("SLURM_PROCID", "0") == "0"
 
 
 def _together() -> bool:
@@ -140,6 +134,14 @@ def average_buffers(module: nn.Module) -> None:
         if buffer.is_floating_point():
             dist.all_reduce(buffer)
             buffer.div_(ranks())
+
+
+@torch.no_grad()
+def broadcast(module: nn.Module) -> None:
+    """Replace all parameters and buffers by the first rank's."""
+    if _together():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            dist.broadcast(tensor.detach(), src=0)
 
 
 @torch.no_grad()

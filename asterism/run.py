@@ -37,6 +37,7 @@ class Run:
         """Point at a folder; nothing is read or made."""
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
+        self.logs = self.path / "logs"
 
     @contextmanager
     def writing(
@@ -100,7 +101,7 @@ class Run:
         found = {p.name for p in self.path.iterdir()} - {".lock"}
         if not found or (resume and "config.yaml" in found):
             return
-        foreign = found - {*FILES, "checkpoints"}
+        foreign = found - {*FILES, "checkpoints", "logs"}
         if foreign or "config.yaml" not in found:
             raise RunError(
                 f"{self.path} holds {sorted(foreign or found)[0]}, which is no part of a run: "
@@ -112,7 +113,8 @@ class Run:
                 f"{self.path} holds {state}: go on with --resume, replace it with --overwrite, or "
                 "name another folder."
             )
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for folder in (self.checkpoints, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
         for name in found & set(FILES):
             (self.path / name).unlink()
 

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from asterism.augment import to_float
-from asterism.data.folder import decode
-from asterism.models import BUILT_IN, Spec, build, load_weights, named, unweighted
-from asterism.names import joined_name, split_name
+from asterism.modality import Modality
+from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
+from asterism.names import is_own_code, joined_name, split_name
 from asterism.run import Run, RunError
-from asterism.types import Kind, Outputs, Samples
+from asterism.types import Outputs, Samples, Shape, join_outputs, on_device
 
 # Samples that `Student.embed` takes at a time.
 AT_ONCE = 256
@@ -24,27 +23,25 @@ class Student(nn.Module):
 
     Attributes:
         model: The network itself.
-        image_shape: Channels, height and width that the student was trained with; None for texts.
+        modality: What it takes.
+        shape: Size of a sample in training; None for texts.
         aligner: The map of the embedding into the teacher's space, or None.
     """
 
-    def __init__(self, model: nn.Module, image_shape: tuple[int, int, int] | None) -> None:
+    def __init__(self, model: nn.Module, modality: Modality, shape: Shape) -> None:
         """Wrap the network."""
         super().__init__()
         self.model = model
-        self.image_shape = image_shape
+        self.modality = modality
+        self.shape = shape
         self.aligner: nn.Linear | None = None
-
-    @property
-    def kind(self) -> Kind:
-        """Return what the student takes."""
-        return "text" if self.image_shape is None else "image"
 
     def forward(self, samples: Samples) -> Outputs:
         """Return embedding and logits.
 
         Args:
-            samples: Float images `(n, channels, height, width)` in [0, 1], or a list of texts.
+            samples: Float images `(n, channels, height, width)` in [0, 1], float arrays `(n, …)`,
+                or a list of texts.
         """
         outputs: Outputs = self.model(samples)
         if self.aligner is not None:
@@ -52,25 +49,21 @@ class Student(nn.Module):
         return outputs
 
     @torch.no_grad()
-    def embed(self, paths_or_texts: Sequence[str | Path]) -> Outputs:
-        """Return embedding and logits of picture files, read as the training data were, or texts.
+    def embed(self, given: Sequence[Any]) -> Outputs:
+        """Return embedding and logits of what a user has, read as the training data were.
 
         Args:
-            paths_or_texts: Paths for a student of images, texts for a student of texts.
+            given: Paths of pictures for a student of images, texts for one of texts, arrays or
+                `.npy` files for one of arrays.
         """
-        given = [paths_or_texts[i : i + AT_ONCE] for i in range(0, len(paths_or_texts), AT_ONCE)]
-        found: list[Outputs] = [self(self._read(some)) for some in given or [[]]]
-        logits = [outputs.logits for outputs in found if outputs.logits is not None]
-        embedding = torch.cat([outputs.embedding for outputs in found])
-        return Outputs(embedding, torch.cat(logits) if logits else None)
-
-    def _read(self, paths_or_texts: Sequence[str | Path]) -> Samples:
-        if self.image_shape is None:
-            return [str(text) for text in paths_or_texts]
-        device = next(self.parameters()).device
-        images = [decode(Path(path), self.image_shape) for path in paths_or_texts]
-        stacked = torch.stack(images) if images else torch.empty(0, *self.image_shape)
-        return to_float(stacked.to(device))
+        parts = [given[i : i + AT_ONCE] for i in range(0, len(given), AT_ONCE)]
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        return join_outputs(
+            [
+                self(on_device(self.modality.read(some, self.shape), device))
+                for some in parts or [[]]
+            ]
+        )
 
 
 def load(
@@ -93,35 +86,29 @@ def load(
     folder = Run(run)
     card = folder.read_card()
     try:
-        shape = None
-        if card.get("kind") != "text":
-            channels, height, width = (int(x) for x in card["image_shape"])
-            shape = channels, height, width
-        spec = Spec(card["classes"], shape, config=card.get("config"))
-        if "mean" in card:
-            spec = replace(spec, mean=tuple(card["mean"]), std=tuple(card["std"]))
+        spec = spec_of_card(card)
         name, arguments = named(str(card["model"]))
         if name.startswith("hf/") and not isinstance(spec.config, dict):
             raise ValueError("it lacks the configuration")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
-    if factory is None and (".py:" in name or name.startswith("python:")):
+    if factory is None and is_own_code(name):
         raise RunError(
             f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
             "imported: pass factory=…, the function that builds it, or on the command line write "
             f"file.py:factory?weights={folder.path}."
         )
-    if spec.kind == "text" and factory is None:
+    if spec.shape is None and factory is None:
         spec = replace(spec, tokenizer=folder.read_tokenizer())
     arguments = unweighted(name, arguments)  # what it began with is of no importance any more
     if card.get("embedding") is not None:
         arguments["embedding"] = card["embedding"]
     weights = folder.path / "student.safetensors"
-    if factory is None and name in BUILT_IN and spec.kind == "image":
+    if factory is None and name in BUILT_IN and spec.shape is not None:
         _believe(spec, name, arguments, folder)
     model = build(name if factory is None else factory, spec, arguments)
     load_weights(model, weights, name)
-    student = Student(model, spec.image_shape)
+    student = Student(model, spec.takes, spec.shape)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()
 

@@ -1,14 +1,16 @@
 """What flows between the parts of asterism."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-Kind: TypeAlias = Literal["image", "text"]
-# Images `(n, channels, height, width)`, or `n` texts.
+Kind: TypeAlias = Literal["image", "text", "array"]
+# Size of one sample: channels, height and width of an image, any sizes of an array; None for texts.
+Shape: TypeAlias = tuple[int, ...] | None
+# Images `(n, channels, height, width)`, arrays `(n, …)`, or `n` texts.
 Samples: TypeAlias = Tensor | list[str]
 
 
@@ -44,6 +46,12 @@ class Batch:
     anchors: tuple[Outputs, Outputs] | None = None
     broken: tuple[str, ...] = ()
 
+    def pin_memory(self) -> "Batch":
+        """Return it in memory from which a GPU can fetch while it works (called by loaders)."""
+        views = tuple(x.pin_memory() if isinstance(x, Tensor) else x for x in self.views)
+        target = None if self.target is None else self.target.pin_memory()
+        return replace(self, views=views, index=self.index.pin_memory(), target=target)
+
 
 def join_views(views: Sequence[Samples]) -> Samples:
     """Return the samples of all views, one view after the other.
@@ -77,6 +85,17 @@ def outputs_on_device(outputs: Outputs, device: torch.device) -> Outputs:
 
 def batch_on_device(batch: Batch, device: torch.device) -> Batch:
     """Return a batch with its tensors on a device."""
-    target = None if batch.target is None else batch.target.to(device)
+    target = None if batch.target is None else batch.target.to(device, non_blocking=True)
     views = tuple(on_device(view, device) for view in batch.views)
-    return Batch(views, batch.index.to(device), target, batch.anchors, batch.broken)
+    index = batch.index.to(device, non_blocking=True)
+    return Batch(views, index, target, batch.anchors, batch.broken)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Return images as float32 in [0, 1]; uint8 is divided by 255."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images.float()
+
+
+def as_input(samples: Samples) -> Samples:
+    """Return samples as models take them: images as float32 in [0, 1], texts as they are."""
+    return to_float(samples) if isinstance(samples, Tensor) else samples

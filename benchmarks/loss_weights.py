@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from asterism import DIST, KD, RKD, RRD, VRM, Method
-from asterism.assess import outputs_of, selection
+from asterism.verdict import outputs_of, selection
 from asterism.data import Data, open_data
 from asterism.engine import Settings, balance, fit, seed_everything, training_views
-from asterism.evaluate import classification
+from asterism.measures import classification
 from asterism.models import Spec, build
 from asterism.run import Run
 

@@ -14,9 +14,9 @@ import time
 import torch
 from torch import Tensor
 
-from asterism.assess.judging import judge
-from asterism.assess.seeing import LEARNING_ROWS, Seen, reductions
-from asterism.evaluate import Cost
+from asterism.verdict.judgement import judge
+from asterism.verdict.outputs import LEARNING_ROWS, Seen, reductions
+from asterism.measures import Cost
 from asterism.types import Outputs
 
 

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism import RRKD
-from asterism.augment import to_float
+from asterism.views.augment import to_float
 from asterism.data import ArraySource, open_source
-from asterism.evaluate import linear_probe
+from asterism.measures import linear_probe
 from asterism.models.adapt import Adapted
 from asterism.recipe import distill
 

@@ -17,11 +17,11 @@ from torch import nn
 
 import asterism
 from asterism import Batch, Method, Outputs
-from asterism.augment import Views
+from asterism.views.augment import Views
 from asterism.engine import Settings
 from asterism.engine.networks import Networks
 from asterism.engine.objective import Objective
-from asterism.engine.optimisation import make_optimizer
+from asterism.engine.optimiser import make_optimizer
 from asterism.methods import __all__ as METHODS
 from asterism.models import Spec, build
 

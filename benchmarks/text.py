@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from asterism import RKD, RRD, RRKD, Batch, Method, Outputs
 from asterism.data import TextSource, open_stored
-from asterism.evaluate import cost, retrieval
+from asterism.measures import cost, retrieval
 from asterism.models import Spec, build
 from asterism.models.tokens import by_length
 from asterism.recipe import distill

@@ -29,12 +29,12 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from asterism import KD, RKD
-from asterism.caching import embed
+from asterism.teachers import embed
 from asterism.data import ArraySource, CachedTeacher, Data, open_cache, open_data
-from asterism.data.cached import Table
+from asterism.teachers.cached import Table
 from asterism.engine import Settings, fit, seed_everything, training_views
-from asterism.engine.optimisation import make_optimizer
-from asterism.fitting import open_teacher, try_out
+from asterism.engine.optimiser import make_optimizer
+from asterism.training.models import open_teacher, try_out
 from asterism.methods.base import Method
 from asterism.models import Spec, build
 from asterism.run import Run

@@ -25,7 +25,7 @@ from asterism.distributed import (
     shard_sizes,
 )
 from asterism.engine import Settings
-from asterism.engine.encoding import seed_step
+from asterism.engine.encoded import seed_step
 from asterism.engine.networks import Networks
 from asterism.engine.objective import Objective
 from asterism.methods import __all__ as METHODS

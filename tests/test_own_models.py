@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 
 import asterism
 from asterism import RKD, recipe
-from asterism.align import align
+from asterism.alignment import align
 from asterism.cli import main
 from asterism.models.own import import_factory
 from asterism.run import RunError

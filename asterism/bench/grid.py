@@ -7,14 +7,24 @@ from typing import Any
 
 import yaml
 
+from asterism.options import TRAINING, Verb, options_of
+from asterism.request import Request, typed_name
 from asterism.run import Run
+from asterism.settings import Settings
 
-# What a grid sets by itself, cell by cell.
-ITS_OWN = ("out", "seed", "teacher", "student", "model", "resume", "overwrite", "config")
 # What makes a page, or a run beside a cell: the table has no place for them.
 LEFT_OUT = ("report", "with_baselines")
+# What a grid sets by itself, cell by cell.
+ITS_OWN = {
+    typed_name(each.name, verb)
+    for verb in TRAINING
+    for each in options_of(Request, Settings, verb=verb)
+    if not each.metadata["grid"] and each.name not in LEFT_OUT
+} | {"config"}
 # Options that only distillation has; under `common` they do not concern plain training.
-OF_DISTILL = ("labels", "teacher_cache")
+OF_DISTILL = {
+    each.name for each in options_of(Request, Settings) if "train" not in each.metadata["verbs"]
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class Cell:
     method: str
     pair: str
     seed: int
-    verb: str
+    verb: Verb
     settings: dict[str, Any]
 
     @property

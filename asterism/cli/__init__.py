@@ -53,13 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int | None = command.run(given[1:])
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
-    except (ImportError, RuntimeError) as error:
-        if "torchvision" not in str(error):
-            raise
-        return _refuse(
-            "the installed torchvision does not match the installed torch, and Lightning fails on "
-            "it: install the matching one, or remove it (pip uninstall torchvision)."
-        )
     except KeyboardInterrupt as stopped:
         print(f"asterism: interrupted. {stopped}", file=sys.stderr)
         return 130

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from asterism.align import align
+from asterism.alignment import align
 from asterism.cli.parser import Parser
 
 

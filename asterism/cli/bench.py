@@ -4,8 +4,7 @@ import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,15 @@ from asterism.bench import (
     write_tables,
 )
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser, parse
-from asterism.configuration import CONTENTS, FILLED_IN, HARMLESS, NO_SETTING, described, plain
-from asterism.engine import Settings
-from asterism.recipe import distill, train
+from asterism.cli.parser import Parser, parse_request
+from asterism.options import DECISIVE, Plain, Role, Verb, differing, names_with, options_of
+from asterism.request import Request, as_typed, typed_name
 from asterism.run import RunError
+from asterism.settings import Settings
 
-VERBS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
-    "distill": (distill, ("teacher", "student", "data")),
-    "train": (train, ("model", "data")),
-}
+# What a run keeps fingerprints of, since the same name may come to have other contents.
+CONTENTS = sorted(names_with(Request, roles=frozenset({Role.CONTENT})))
+FILLED_IN = {each.name for each in options_of(Request, Settings) if each.metadata["filled_in"]}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -114,33 +112,28 @@ def check_cell(cell: Cell) -> None:
             return
         if cell.finished():
             figures(cell)
-        before = cell.run.read_config()
         # An option that the result is older than counts with its default.
-        known = {name: value for name, value in before.items() if name in asked}
-        made = understood(cell.verb, known)
+        made = understood(cell.verb, as_typed(cell.run.read_config(), cell.verb))
     except RunError as error:
         raise UsageError(f"{error} Delete {cell.run.path}, and the cell is run again.") from error
     except (UsageError, ValueError) as error:
         raise UsageError(f"{cell}: {error}") from error
-    open_ones = {name for name in FILLED_IN if asked.get(name) is None}
-    for name in sorted(asked.keys() - HARMLESS - {*NO_SETTING} - open_ones):
-        if asked[name] != made[name]:
-            raise UsageError(
-                f"{cell.run.path} was {'finished' if cell.finished() else 'begun'} with {name} "
-                f"{made[name]!r}, and the grid now says {asked[name]!r}: name another `out`, or "
-                "delete that folder."
-            )
+    decisive = {
+        typed_name(name, cell.verb) for name in names_with(Request, Settings, roles=DECISIVE)
+    }
+    open_ones = {name for name in FILLED_IN if not asked.get(name)}
+    for name in differing(made, asked, frozenset(decisive - open_ones)):
+        raise UsageError(
+            f"{cell.run.path} was {'finished' if cell.finished() else 'begun'} with {name} "
+            f"{made[name]!r}, and the grid now says {asked[name]!r}: name another `out`, or "
+            "delete that folder."
+        )
 
 
-def understood(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+def understood(verb: Verb, options: dict[str, Any]) -> dict[str, Plain]:
     """Return all options of a verb, defaults too, as plain values that can be compared."""
-    function, needed = VERBS[verb]
-    found = parse(function, options, required=needed)
-    named = [field.name for field in fields(Settings)]
-    settings = Settings(**{name: found.pop(name) for name in named})
-    if methods := found.get("method"):
-        found["method"] = described(methods if isinstance(methods, list) else [methods])
-    return {**found, **plain(settings)}
+    request, _ = parse_request(verb, options)
+    return request.plain()
 
 
 def fill(grid: Grid, *, keep_output: bool = True) -> list[str]:

@@ -3,28 +3,26 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asterism.cli.parser import parse
-from asterism.doctor import Finding, examine
-from asterism.recipe import distill
+from asterism.cli.parser import parse_request
 
-# Options of distill that change nothing here: its command with the other verb is a command, too.
-IGNORED = ("resume", "overwrite", "check", "report", "baseline", "with_baselines")
+if TYPE_CHECKING:
+    from asterism.doctor import Finding
 
 STYLES = {"ok": "green", "look": "yellow", "wrong": "bold red"}
 
 
 def run(arguments: Sequence[str]) -> int:
     """Look at a training before it begins; return 1 if something is wrong."""
-    options = parse(
-        distill, arguments, required=("student", "data"), verb="doctor", formats=("table", "json")
-    )
-    form = options.pop("format")
-    findings = examine(**{k: v for k, v in options.items() if k not in IGNORED})
+    request, form = parse_request("doctor", arguments, formats=("table", "json"))
+    from asterism.recipe import examined  # here: help needs nothing of what trains
+
+    findings = examined(request)
     if form == "json":
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
@@ -34,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     return int(any(finding.severity == "wrong" for finding in findings))
 
 
-def _table(findings: Sequence[Finding]) -> Table:
+def _table(findings: "Sequence[Finding]") -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in findings:
         style = STYLES[finding.severity]
@@ -45,7 +43,7 @@ def _table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _verdict(findings: Sequence[Finding]) -> str:
+def _verdict(findings: "Sequence[Finding]") -> str:
     wrong, look = (sum(f.severity == x for f in findings) for x in ("wrong", "look"))
     if not wrong and not look:
         return "\nNothing speaks against this training."

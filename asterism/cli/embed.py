@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 
-from asterism.caching import embed
-from asterism.cli.parser import parse
-from asterism.report.words import number
+from asterism.cli.parser import parse_cache
+from asterism.words import number
 
 
 def run(arguments: Sequence[str]) -> None:
     """Keep a teacher's outputs, and say how to use them."""
-    options = parse(embed, arguments, required=("teacher", "data", "out"))
+    request = parse_cache(arguments)
+    from asterism.teachers import make_cache  # here: help needs nothing of what computes
+
     try:
-        state = embed(**options)
+        state = make_cache(request)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
     print(
-        f"{options['out']}: {state.written} files, {number(state.bytes, 'bytes')}. "
-        f"`asterism distill --teacher {options['out']} …` needs no teacher."
+        f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
+        f"`asterism distill --teacher {request.out} …` needs no teacher."
     )
-    if options["verify_cache"]:
+    if request.verify_cache:
         print("Everything in it is as it was written, and as the teacher returns it now.")

@@ -2,31 +2,25 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NoReturn, get_type_hints
 
 from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
 from asterism.cli.mistakes import UsageError, choices
+from asterism.methods.base import Method
+from asterism.options import Role, Verb, help_of, options_of
+from asterism.request import CacheRequest, Request, typed_name
+from asterism.settings import Settings
 
-# Paths and other names that arrive as strings; in Python they may also be objects.
-STRINGS = (
-    "teacher",
-    "student",
-    "model",
-    "data",
-    "validation_data",
-    "test_data",
-    "out",
-    "teacher_cache",
-    "baseline",
-)
-# Options without a value.
-SWITCHES = ("resume", "overwrite", "with_baselines")
-# Options that are on: --no-report.
-ON = ("check", "report")
+# What must be named, by verb.
+REQUIRED: dict[Verb, tuple[str, ...]] = {
+    "distill": ("teacher", "student", "data"),
+    "train": ("model", "data"),
+    "doctor": ("student", "data"),
+}
 
 
 class Parser(ArgumentParser):
@@ -116,24 +110,20 @@ def dashed(option: str) -> str:
     return "--" + option.replace("_", "-")
 
 
-def parse(
-    function: Callable[..., Any],
-    arguments: Sequence[str] | Mapping[str, Any],
-    *,
-    required: Sequence[str],
-    verb: str | None = None,
-    formats: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Parse a verb's options from the signature and docstring of its function.
+def parse_request(
+    verb: Verb, arguments: Sequence[str] | Mapping[str, Any], *, formats: Sequence[str] = ()
+) -> tuple[Request, str]:
+    """Return what a user asked for, and how to print what comes of it.
 
     Args:
-        function: The function behind the verb.
+        verb: The verb.
         arguments: What the user typed, or options by name, as a YAML file gives them.
-        required: Options without which the verb cannot run.
-        verb: Its name; by default the function's.
         formats: What `--format` may be, the default first; none for a verb without it.
+
+    Raises:
+        UsageError: If an option is not known, missing or of another kind.
+        ValueError: If a value cannot be meant.
     """
-    verb = verb or function.__name__
     parser = Parser(prog=f"asterism {verb}")
     parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
     parser.add_argument("--provenance", type=dict, help=SUPPRESS)  # config.yaml of a run has it
@@ -141,19 +131,65 @@ def parse(
         parser.add_argument(
             "--format", type=Literal[tuple(formats)], default=formats[0], help="How to print it."
         )
-    for name, text in _documented(function).items():
-        if name in STRINGS:
-            parser.add_argument(f"--{name}", type=str | None, help=text)
-        elif name in SWITCHES:
-            parser.add_argument(f"--{name}", action="store_true", help=text)
-        elif name == "verify_cache":
+    # A command of distill with another verb is a command, too.
+    accepted: Verb = "distill" if verb == "doctor" else verb
+    for dataclass in (Request, Settings):
+        _add_options(parser, dataclass, verb=verb, accepted=accepted)
+    typed = _parsed(parser, arguments)
+    missing = [f"--{name}" for name in REQUIRED[verb] if typed.get(name) is None]
+    if missing:
+        raise UsageError(f"asterism {verb} needs {' and '.join(missing)}.")
+    names = {each.name: typed_name(each.name, verb) for each in options_of(Request, verb=verb)}
+    settings = {each.name: typed[each.name] for each in options_of(Settings, verb=verb)}
+    own = {name: typed[option] for name, option in names.items()}
+    return Request(**own, settings=Settings(**settings)), typed.get("format", "")
+
+
+def parse_cache(arguments: Sequence[str]) -> CacheRequest:
+    """Return the cache that a user asked for; raises as `parse_request`."""
+    parser = Parser(prog="asterism embed")
+    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
+    _add_options(parser, CacheRequest)
+    typed = _parsed(parser, arguments)
+    missing = [f"--{name}" for name in ("teacher", "data", "out") if not typed.get(name)]
+    if missing:
+        raise UsageError(f"asterism embed needs {' and '.join(missing)}.")
+    return CacheRequest(**typed)
+
+
+def _add_options(
+    parser: ArgumentParser,
+    dataclass: type,
+    *,
+    verb: Verb | None = None,
+    accepted: Verb | None = None,
+) -> None:
+    """Add the options of a dataclass; those that mean nothing to the verb are not shown."""
+    places = {"Model": str, "Methods": Method | list[Method] | None, "Callback": object}
+    types = get_type_hints(dataclass, localns=places)
+    texts = help_of(dataclass)
+    for each in options_of(dataclass, verb=accepted):
+        known = each.metadata
+        shown = texts[each.name] if verb is None or verb in known["verbs"] else SUPPRESS
+        name = f"--{each.name if verb is None else typed_name(each.name, verb)}"
+        kind = types[each.name]
+        switch = kind is bool and known["role"] is not Role.EXPERIMENT
+        if switch and each.default:
+            parser.add_argument(name, action=ActionYesNo, default=True, help=shown)
+        elif switch:
+            parser.add_argument(name, action="store_true", help=shown)
+        elif known["is_name"]:
+            parser.add_argument(name, type=str | None, default=each.default or None, help=shown)
+        elif known["bare"] is not None:
             parser.add_argument(
-                "--verify_cache", type=int, nargs="?", const=64, default=0, help=text
+                name, type=kind, nargs="?", const=known["bare"], default=each.default, help=shown
             )
-        elif name in ON:
-            parser.add_argument(f"--{name}", action=ActionYesNo, default=True, help=text)
-    skip: set[str | int] = {*STRINGS, *SWITCHES, *ON, "verify_cache"}
-    parser.add_function_arguments(function, skip=skip, as_positional=False)
+        else:
+            parser.add_argument(name, type=kind, default=each.default, help=shown)
+
+
+def _parsed(parser: ArgumentParser, arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all options by name."""
     if isinstance(arguments, Mapping):
         checked = parser.parse_object(dict(arguments))
     else:
@@ -164,19 +200,9 @@ def parse(
     except ValueError as error:
         parser.error(str(error))
     options = {k: v for k, v in vars(parsed).items() if k not in ("config", "provenance")}
-    missing = [f"--{name}" for name in required if options.get(name) is None]
-    if missing:
-        raise UsageError(f"asterism {verb} needs {' and '.join(missing)}.")
     return {k: v for k, v in options.items() if not isinstance(v, Namespace)}
 
 
 def _underscored(argument: str) -> str:
     name, equals, value = argument.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + equals + value
-
-
-def _documented(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the arguments of a function and what its docstring says of them."""
-    body = (function.__doc__ or "").partition("Args:")[2].partition("Returns:")[0]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", body, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text) for name, text in entries}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from asterism.data.sources import Source
+from asterism.data.source import Source
 from asterism.types import Batch
 
 
@@ -24,11 +24,11 @@ def refuse_gaps(source: Source) -> None:
 
 
 def refuse_other_kind(source: Source, training: Source, part: str) -> None:
-    """Raise a ValueError if validation or test data are of other images or classes."""
-    if source.image_shape != training.image_shape:
+    """Raise a ValueError if validation or test data are of other samples or classes."""
+    if (source.modality, source.shape) != (training.modality, training.shape):
         raise ValueError(
-            f"the {part} data have images of shape {source.image_shape}, the training data "
-            f"{training.image_shape}: (channels, height, width) must be the same."
+            f"the {part} data are {source.words()}, the training data {training.words()}: both "
+            "must be the same."
         )
     if source.names is None or training.names is None:
         return
@@ -37,10 +37,10 @@ def refuse_other_kind(source: Source, training: Source, part: str) -> None:
             f"the {part} data have {len(source.names)} classes, the training data "
             f"{len(training.names)}: a class must have the same number in both."
         )
-    for number, (ours, theirs) in enumerate(zip(source.names, training.names, strict=False)):
-        if ours != theirs and str(number) not in (ours, theirs):  # a bare number is no name
+    for number, (here, there) in enumerate(zip(source.names, training.names, strict=False)):
+        if here != there and str(number) not in (here, there):  # a bare number is no name
             raise ValueError(
-                f"class {number} is {ours!r} in the {part} data and {theirs!r} in the training "
+                f"class {number} is {here!r} in the {part} data and {there!r} in the training "
                 "data: a class must have the same number in both."
             )
 

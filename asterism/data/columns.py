@@ -1,4 +1,4 @@
-"""Which column of a table is the picture, the text, the label, the id."""
+"""Which column of a table is the sample, the label, the id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asterism.data.sources import MOST_CLASSES
+from asterism.data.source import MOST_CLASSES
+from asterism.modality import ARRAY, IMAGE, TEXT, Modality
 
-# Names that are looked for when none is given, in this order.
-USUAL = {
-    "image": ("image", "img", "path", "file", "file_name"),
-    "text": ("text", "sentence"),
+# Names that are looked for when none is given, in this order; texts before pictures.
+SAMPLES: dict[str, Modality] = {each.name: each for each in (TEXT, IMAGE, ARRAY)}
+USUAL: dict[str, tuple[str, ...]] = {
+    **{name: modality.columns for name, modality in SAMPLES.items()},
     "label": ("label",),
     "id": ("id",),
 }
@@ -23,14 +24,14 @@ class Chosen:
     """The columns that are used.
 
     Attributes:
-        samples: Name of the column with the pictures or texts.
-        kind: Which of the two.
+        samples: Name of the column with the samples.
+        modality: What it holds.
         label: Name of the column with the classes; None for data without labels.
         id: Name of the column with the names of the samples, or None.
     """
 
     samples: str
-    kind: str
+    modality: Modality
     label: str | None
     id: str | None
 
@@ -47,18 +48,18 @@ def choose(columns: Sequence[str], named: dict[str, str], place: str) -> Chosen:
             raise ValueError(f"{place} takes no argument {role!r}: choose from {', '.join(USUAL)}.")
         if column not in columns:
             raise ValueError(f"{listed}; there is no {role} column {column!r}.")
-    if "image" in named and "text" in named:
-        raise ValueError(f"{place}: name either an image column or a text column, not both.")
-    found = {
+    asked = [name for name in SAMPLES if name in named]
+    if len(asked) > 1:
+        raise ValueError(f"{place}: name one column of samples, not {' and '.join(asked)}.")
+    chosen = {
         role: named.get(role) or next((name for name in names if name in columns), None)
         for role, names in USUAL.items()
     }
-    first, second = ("image", "text") if "image" in named else ("text", "image")
-    kind = first if found[first] else second
-    samples = found[kind]
-    if samples is None:
-        raise ValueError(f"{listed}: name the one to use, ?text=COLUMN or ?image=COLUMN.")
-    return Chosen(samples, kind, found["label"], found["id"])
+    for name in asked or SAMPLES:
+        if samples := chosen[name]:
+            return Chosen(samples, SAMPLES[name], chosen["label"], chosen["id"])
+    ways = " or ".join(f"?{name}=COLUMN" for name in SAMPLES)
+    raise ValueError(f"{listed}: name the one to use, {ways}.")
 
 
 def classes(

@@ -1,17 +1,14 @@
 """Folders of pictures."""
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
-from torch import Tensor
 
-from asterism.data.sources import Source
+from asterism.data.source import Source
+from asterism.modality.image import decode
 from asterism.types import Batch
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -26,7 +23,7 @@ class FolderSource(Source):
     are left out of their batch and named in `Batch.broken`.
     """
 
-    image_shape: tuple[int, int, int]
+    shape: tuple[int, int, int]
 
     def __init__(
         self, folder: Path, *, image_size: int, names: Sequence[str] | None = None
@@ -45,7 +42,7 @@ class FolderSource(Source):
                 the folders are parts of the data and no classes.
         """
         self.folder, self.image_size = folder, image_size
-        self.image_shape = (3, image_size, image_size)
+        self.shape = (3, image_size, image_size)
         self.files = sorted(p for p in folder.rglob("*") if _is_picture(p.relative_to(folder)))
         if not self.files:
             raise FileNotFoundError(
@@ -85,7 +82,7 @@ class FolderSource(Source):
         images, good, broken = [], [], []
         for row in rows:
             try:
-                images.append(decode(self._picture(row), self.image_shape))
+                images.append(decode(self._picture(row), self.shape))
                 good.append(row)
             # Pillow raises many kinds of errors on broken files; none of them is ours.
             except Exception as error:
@@ -96,7 +93,7 @@ class FolderSource(Source):
                     ) from error
                 broken.append(f"{self.files[row]} ({error})")
         index = torch.tensor(good, dtype=torch.int64)
-        stacked = torch.stack(images) if images else torch.empty(0, *self.image_shape).byte()
+        stacked = torch.stack(images) if images else torch.empty(0, *self.shape).byte()
         return Batch((stacked,), index, self._targets_of(index), broken=tuple(broken))
 
     def _picture(self, row: int) -> Path | IO[bytes]:
@@ -109,37 +106,7 @@ class FolderSource(Source):
         return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def decode(file: Path | IO[bytes], image_shape: tuple[int, int, int]) -> Tensor:
-    """Return a picture as uint8 `(channels, height, width)`, upright, middle part, resized.
-
-    Whatever is transparent is laid on white.
-    """
-    channels, height, width = image_shape
-    with warnings.catch_warnings():
-        # A picture above Pillow's limit would take gigabytes to decode: it counts as broken.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        opened = Image.open(file)
-    with opened:
-        opened.draft("RGB", (2 * width, 2 * height))  # JPEG decodes smaller sizes much faster
-        picture = _eight_bits(ImageOps.exif_transpose(opened))
-        if picture.has_transparency_data:
-            picture = picture.convert("RGBA")
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture)
-        picture = picture.convert("L" if channels == 1 else "RGB")
-    fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
-    array = np.asarray(fitted).reshape(height, width, channels)
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-
-
 def _is_picture(path: Path) -> bool:
     """Return whether a file is a picture by its name; what systems leave behind is none."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Return a grey picture of 16 bits with 8 (Pillow would cut values off at 255)."""
-    if not picture.mode.startswith("I"):
-        return picture
-    return Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from asterism.data.columns import choose, classes
-from asterism.data.sources import Source
-from asterism.data.tables import PictureTable, from_columns
+from asterism.data.source import Source
+from asterism.data.table import PictureTable, from_columns
+from asterism.modality import IMAGE
 
 
 def is_saved(path: Path) -> bool:
@@ -63,7 +64,7 @@ def open_object(
     image_size: int,
     class_names: Sequence[str] | None = None,
 ) -> Source:
-    """Return a source of a `datasets.Dataset`: its texts in memory, its pictures as needed.
+    """Return a source of a `datasets.Dataset`: texts and arrays in memory, pictures as needed.
 
     Raises:
         ValueError: If the data set is streamed, or lacks a column.
@@ -74,7 +75,7 @@ def open_object(
     feature = data.features[chosen.label] if chosen.label is not None else None
     class_names = class_names or getattr(feature, "names", None)
     used = [x for x in (chosen.samples, chosen.label, chosen.id) if x is not None]
-    if chosen.kind == "text" or data.features[chosen.samples].dtype == "string":
+    if chosen.modality is not IMAGE or data.features[chosen.samples].dtype == "string":
         columns = {name: list(data[name]) for name in used}
         return from_columns(
             columns, chosen, Path(place), {}, image_size=image_size, class_names=class_names

@@ -1,11 +1,23 @@
-"""The engine: the only package that knows Lightning."""
+"""The engine: one training loop; the only package that knows `accelerate`."""
 
-from lightning.pytorch import seed_everything as seed_everything
+from asterism.engine.distillation import Distillation as Distillation
+from asterism.engine.loop import Fitted as Fitted
+from asterism.engine.loop import fit as fit
+from asterism.engine.processes import Preempted as Preempted
+from asterism.engine.recording import Callback as Callback
+from asterism.engine.recording import Moment as Moment
+from asterism.engine.training import Anchors as Anchors
+from asterism.engine.training import Score as Score
+from asterism.engine.training import Training as Training
 
-from asterism.engine.distiller import Score as Score
-from asterism.engine.fit import Fitted as Fitted
-from asterism.engine.fit import fit as fit
-from asterism.engine.networks import training_views as training_views
-from asterism.engine.settings import Settings as Settings
-
-__all__ = ["Fitted", "Score", "Settings", "fit", "seed_everything", "training_views"]
+__all__ = [
+    "Anchors",
+    "Callback",
+    "Distillation",
+    "Fitted",
+    "Moment",
+    "Preempted",
+    "Score",
+    "Training",
+    "fit",
+]

@@ -80,4 +80,6 @@ class Balance:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of a checkpoint."""
-        self.steps, self.norms, self.factors = (state[x] for x in ("steps", "norms", "factors"))
+        self.steps = state["steps"]
+        self.norms = state["norms"]
+        self.factors = state["factors"]

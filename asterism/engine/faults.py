@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,10 @@ class Faults:
 
     def __init__(self, limit: int) -> None:
         """Allow so many faults."""
-        self.limit, self.skipped = limit, 0
+        self.limit = limit
+        self.skipped = 0
         self.before: list[tuple[Tensor, Tensor]] = []
+        self.pending: _Pending | None = None
 
     def remember(self, *modules: nn.Module) -> None:
         """Keep the buffers (running statistics, banks) that a faulty step would spoil."""
@@ -47,6 +50,9 @@ class Faults:
     def passes(self, values: Mapping[str, Tensor], step: int, index: Tensor) -> bool:
         """Return whether all values are finite, on all ranks.
 
+        On a GPU whose faulty steps are not to be left out the answer is yes for the time being,
+        and `settle` looks later: asking now would make the device wait.
+
         Args:
             values: The terms of the loss, and the norm of the gradient.
             step: Number of the step, for the message.
@@ -55,13 +61,28 @@ class Faults:
         Raises:
             ValueError: If they are not, and as many steps as may be were left out already.
         """
-        found = torch.stack([value.detach().float() for value in values.values()]).isfinite()
-        fine = found.tolist()
-        if not any_rank(not all(fine), found.device):
+        finite = torch.stack([value.detach().float() for value in values.values()]).isfinite()
+        self.settle()
+        self.pending = _Pending(tuple(values), finite, step, index)
+        return True if finite.is_cuda and not self.limit else self.settle()
+
+    @torch.no_grad()
+    def settle(self) -> bool:
+        """Return whether the values of the latest step were finite, on all ranks.
+
+        Raises:
+            ValueError: If they were not, and as many steps as may be were left out already.
+        """
+        if self.pending is None:
             return True
-        bad = ", ".join(name for name, good in zip(values, fine, strict=True) if not good)
-        shown = ", ".join(map(str, index[:16].tolist())) + (", …" if len(index) > 16 else "")
-        what = f"step {step}: not finite: {bad or 'a value of another rank'}"
+        latest, self.pending = self.pending, None
+        fine = latest.finite.tolist()
+        if not any_rank(not all(fine), latest.finite.device):
+            return True
+        bad = ", ".join(name for name, good in zip(latest.names, fine, strict=True) if not good)
+        shown = ", ".join(map(str, latest.rows[:16].tolist()))
+        shown += ", …" if len(latest.rows) > 16 else ""
+        what = f"step {latest.step}: not finite: {bad or 'a value of another rank'}"
         if self.skipped >= self.limit:  # it may have been raised or lowered since
             raise ValueError(
                 f"{what}. Lower --lr, clip the gradient with --clip 1, or leave such steps out "
@@ -74,3 +95,12 @@ class Faults:
         for buffer, kept in self.before:
             buffer.copy_(kept)
         return False
+
+
+class _Pending(NamedTuple):
+    """A step that has not been looked at."""
+
+    names: tuple[str, ...]
+    finite: Tensor
+    step: int
+    rows: Tensor

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, ranks
+from asterism.engine.training import Training
 from asterism.methods.base import Method
 from asterism.models import in_own_code
 from asterism.types import Batch, Outputs, join_outputs
@@ -37,7 +38,28 @@ class Objective(nn.Module):
         super().__init__()
         self.methods = nn.ModuleList(methods)
         self.named = list(zip(methods, _term_names(methods), strict=True))
-        self.task_weight, self.train_views, self.local = task_weight, train_views, local
+        self.task_weight = task_weight
+        self.train_views = train_views
+        self.local = local
+
+    def terms(
+        self,
+        student: Sequence[Outputs],
+        teacher: Sequence[Outputs],
+        batch: Batch,
+        sizes: Sequence[int],
+    ) -> dict[str, Tensor]:
+        """Return all terms by name, the task's first; arguments as for `relations`.
+
+        Raises:
+            ValueError: If there is none, or a method returns something else.
+        """
+        relations = self.relations(student, teacher, batch, sizes) if teacher else {}
+        task = self.task(student, batch.target, sum(sizes))
+        terms = relations if task is None else {"task": task, **relations}
+        if not terms:
+            raise ValueError("nothing to train on: no label is used and no method is given.")
+        return terms
 
     def task(self, student: Sequence[Outputs], target: Tensor | None, total: int) -> Tensor | None:
         """Return this rank's share of the weighted cross-entropy; None without labels or logits.
@@ -76,7 +98,8 @@ class Objective(nn.Module):
         Raises:
             ValueError: If a method returns something else, or one of the user's own fails.
         """
-        target, index = batch.target, batch.index
+        target = batch.target
+        index = batch.index
         if not self.local:
             student, teacher = ([_gathered(v, sizes) for v in x] for x in (student, teacher))
             target = None if target is None else gather_rows(target, sizes)
@@ -92,12 +115,22 @@ class Objective(nn.Module):
                 None if target is None else target.repeat(repeats),
                 batch.anchors,
             )
-            ours, theirs = join_outputs(student[:count]), join_outputs(teacher[:count])
             with in_own_code(method):
-                found = method(ours, theirs, seen)
-            _check_terms(method, found)
-            terms |= {names.format(name): value for name, value in found.items()}
+                own = method(join_outputs(student[:count]), join_outputs(teacher[:count]), seen)
+            _check_terms(method, own)
+            terms |= {names.format(name): value for name, value in own.items()}
         return terms
+
+
+def objective_of(training: Training, methods: Sequence[Method] | None = None) -> Objective:
+    """Return the objective of a training, with its methods or copies of them."""
+    settings = training.settings
+    return Objective(
+        training.methods if methods is None else methods,
+        task_weight=settings.task_weight if training.use_labels else 0.0,
+        train_views=settings.trained_views,
+        local=settings.relation_scope == "local",
+    )
 
 
 def by_view(parts: Sequence[Outputs], views: int) -> list[Outputs]:
@@ -122,11 +155,11 @@ def _gathered(outputs: Outputs, sizes: Sequence[int]) -> Outputs:
     return Outputs(*(None if x is None else gather_rows(x, sizes) for x in outputs))  # type: ignore[arg-type]
 
 
-def _check_terms(method: Method, found: Any) -> None:
-    terms = found if isinstance(found, Mapping) else {}
+def _check_terms(method: Method, returned: Any) -> None:
+    terms = returned if isinstance(returned, Mapping) else {}
     scalars = [isinstance(value, Tensor) and value.ndim == 0 for value in terms.values()]
-    if not isinstance(found, Mapping) or not all(scalars):
-        got = {name: _kind(value) for name, value in terms.items()} or _kind(found)
+    if not isinstance(returned, Mapping) or not all(scalars):
+        got = {name: _kind(value) for name, value in terms.items()} or _kind(returned)
         raise ValueError(
             f"{type(method).__name__}.forward must return a dict of scalar tensors by name, "
             f"{{'relation': loss}} say; got {got}."

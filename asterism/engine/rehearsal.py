@@ -4,27 +4,23 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from asterism.augment import Views
-from asterism.data import Data, Loader
-from asterism.data.known import Lookup
-from asterism.data.ordering import training_order
-from asterism.engine.encoding import seed_step
-from asterism.engine.held import Held
-from asterism.engine.networks import Networks
-from asterism.engine.objective import Objective
-from asterism.engine.optimisation import make_optimizer
-from asterism.engine.settings import Settings
-from asterism.methods.base import Method
+from asterism.data import Loader, training_order
+from asterism.engine.encoded import seed_step
+from asterism.engine.encoder import Encoder, Passed
+from asterism.engine.kept_bytes import KeptBytes
+from asterism.engine.objective import Objective, objective_of
+from asterism.engine.optimiser import make_optimizer
+from asterism.engine.training import Training
 from asterism.relations.budget import relation_memory
-from asterism.types import Batch, Outputs, Samples, batch_on_device
+from asterism.types import Batch, batch_on_device
 
 # Steps that are timed, after a first one.
 TIMED = 3
@@ -56,112 +52,86 @@ class Rehearsal:
     memory: dict[str, int] = field(default_factory=dict)
 
 
-def rehearse(
-    student: nn.Module,
-    teacher: nn.Module | None,
-    methods: Sequence[Method],
-    data: Data,
-    *,
-    settings: Settings,
-    use_labels: bool,
-    views: Views | None,
-    known: Lookup | None = None,
-    anchors: tuple[Samples, Outputs] | None = None,
-) -> Rehearsal:
+def rehearse(training: Training) -> Rehearsal:
     """Take a few steps on copies of student and methods; of several devices, one's share of them.
 
     Args:
-        student: The student; it stays as it is.
-        teacher: Its teacher, or None.
-        methods: The methods, set up; they stay as they are.
-        data: The data.
-        settings: How to train.
-        use_labels: Whether the task loss is part of the objective.
-        views: What makes the training views, as for `fit`.
-        known: The teacher's outputs, as for `fit`.
-        anchors: As for `fit`.
+        training: The training; its student and methods stay as they are.
     """
-    source, device = data.source, settings.device
-    student = copy.deepcopy(student)
-    objective = Objective(
-        copy.deepcopy(list(methods)),
-        task_weight=settings.task_weight if use_labels else 0.0,
-        train_views=settings.trained_views,
-        local=settings.relation_scope == "local",
-    ).to(device)
-    networks = Networks(
-        student,
-        teacher,
-        settings=settings,
-        views=views,
-        known=known,
-        anchors=anchors,
-    )
-    networks.to(device)
+    settings, data = training.settings, training.data
+    device = settings.device
+    student = copy.deepcopy(training.student)
+    objective = objective_of(training, copy.deepcopy(training.methods)).to(device)
     order = training_order(
         data.train,
         settings.samples_per_step // settings.processes,
         seed=settings.seed,
-        targets=source.targets,
+        targets=data.source.targets,
         per_class=settings.samples_per_class,
     )
-    found = Rehearsal(settings.limit_steps or settings.epochs * len(order))
-    passes = chain.from_iterable(repeat(Loader(source, order)))
+    rehearsal = Rehearsal(settings.limit_steps or settings.epochs * len(order))
+    passes = chain.from_iterable(repeat(Loader(data.source, order)))
     batches = (batch_on_device(batch, device) for batch in passes if len(batch.index))
-    stage = _Stage(networks, objective, settings, device)
+    stage = _Stage(training, Encoder(training, student, device), objective, device)
     student.train()
     objective.train()
     with relation_memory(settings.relation_memory), torch.random.fork_rng():
-        stage.measure(next(batches), found)
+        stage.measure(next(batches), rehearsal)
         times = [stage.time(batches) for _ in range(TIMED)]
-    found.fetching, found.seconds, found.teaching = (
+    rehearsal.fetching, rehearsal.seconds, rehearsal.teaching = (
         statistics.median(column) for column in zip(*times, strict=True)
     )
-    return found
+    return rehearsal
 
 
 class _Stage:
     """Student and objective with an optimiser, ready for a step."""
 
     def __init__(
-        self, networks: Networks, objective: Objective, settings: Settings, device: torch.device
+        self, training: Training, encoder: Encoder, objective: Objective, device: torch.device
     ) -> None:
-        self.networks, self.objective, self.device = networks, objective, device
-        self.modules = [networks.student, objective]
+        settings = training.settings
+        self.encoder = encoder
+        self.objective = objective
+        self.device = device
+        self.network = None if training.teacher is None else training.teacher.network
+        self.modules = [encoder.student, objective]
         self.optimizer = make_optimizer(self.modules, settings)
-        self.key, short = (settings.seed, 0), SHORT.get(settings.precision)
+        self.key = (settings.seed, 0)
+        short = SHORT.get(settings.precision)
         self.arithmetic = torch.autocast(device.type, short) if short else nullcontext()
 
-    def measure(self, batch: Batch, found: Rehearsal) -> None:
+    def measure(self, batch: Batch, rehearsal: Rehearsal) -> None:
         """Take a step and note its terms, their gradients and what memory it takes."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        held = Held(x for m in self.modules for x in (*m.parameters(), *m.buffers()))
-        with held.watching(), self.arithmetic:
-            encoded, made, taught, seen = self.networks.encode(batch, 0, self.key, eagerly=True)
-            activations = held.now
-            terms = self._terms(made, taught, seen)
-        memory = found.memory
-        memory["relations"] = held.most - activations
+        kept = KeptBytes(x for m in self.modules for x in (*m.parameters(), *m.buffers()))
+        with kept.watching(), self.arithmetic:
+            passed = self.encoder.encode(batch, 0, self.key, eagerly=True)
+            activations = kept.now
+            terms = self._terms(passed)
+        encoded = passed.encoded
+        memory = rehearsal.memory
+        memory["relations"] = kept.most - activations
         with self.arithmetic:
             norms = encoded.norms(list(terms.values()))
-        found.norms = dict(zip(terms, norms, strict=True))
-        found.terms = {name: float(term.detach()) for name, term in terms.items()}
+        rehearsal.norms = dict(zip(terms, norms, strict=True))
+        rehearsal.terms = {name: float(term.detach()) for name, term in terms.items()}
         self.optimizer.zero_grad()
         torch.autograd.backward(torch.stack(list(terms.values())).sum())
         terms.clear()
-        held.begin()
-        with held.watching(), self.arithmetic:
+        kept.begin()
+        with kept.watching(), self.arithmetic:
             encoded.backward()
-        memory["activations"] = held.most
+        memory["activations"] = kept.most
         if all(map(math.isfinite, norms)):  # else the steps to come would be of another kind
             self.optimizer.step()
         memory["weights"] = sum(
             x.nbytes
-            for m in (*self.modules, *self.networks.teacher)
+            for m in (*self.modules, *([] if self.network is None else [self.network]))
             for x in (*m.parameters(), *m.buffers())
         )
-        state = [x for kept in self.optimizer.state.values() for x in kept.values()]
+        state = [x for own in self.optimizer.state.values() for x in own.values()]
         gradients = [p.grad for m in self.modules for p in m.parameters()]
         memory["optimiser"] = sum(x.nbytes for x in (*state, *gradients) if isinstance(x, Tensor))
         if self.device.type == "cuda":
@@ -173,30 +143,28 @@ class _Stage:
         batch = next(batches)
         fetched = self._now()
         with self._clocked() as teaching, self.arithmetic:
-            encoded, made, taught, seen = self.networks.encode(batch, 0, self.key)
-            terms = self._terms(made, taught, seen)
+            passed = self.encoder.encode(batch, 0, self.key)
+            terms = self._terms(passed)
             self.optimizer.zero_grad()
             torch.autograd.backward(torch.stack(list(terms.values())).sum())
-            encoded.backward()
+            passed.encoded.backward()
             self.optimizer.step()
         return fetched - begun, self._now() - fetched, sum(teaching)
 
-    def _terms(self, made: list[Outputs], taught: list[Outputs], batch: Batch) -> dict[str, Tensor]:
+    def _terms(self, passed: Passed) -> dict[str, Tensor]:
         seed_step(*self.key)
-        size = len(batch.index)
-        terms = self.objective.relations(made, taught, batch, [size]) if taught else {}
-        task = self.objective.task(made, batch.target, size)
-        return terms if task is None else {"task": task, **terms}
+        sizes = [len(passed.batch.index)]
+        return self.objective.terms(passed.student, passed.teacher, passed.batch, sizes)
 
     @contextmanager
     def _clocked(self) -> Iterator[list[float]]:
         """Note how long each forward pass of the teacher takes."""
         taken: list[float] = []
         hooks = []
-        for teacher in self.networks.teacher:
+        if self.network is not None:
             hooks += [
-                teacher.register_forward_pre_hook(lambda *_: taken.append(-self._now())),
-                teacher.register_forward_hook(lambda *_: taken.append(self._now())),
+                self.network.register_forward_pre_hook(lambda *_: taken.append(-self._now())),
+                self.network.register_forward_hook(lambda *_: taken.append(self._now())),
             ]
         try:
             yield taken

@@ -1,6 +1,7 @@
 """`build(name)`: a model by name, with its arguments and weights."""
 
 import difflib
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from asterism.modality import ARRAY, IMAGE, TEXT
 from asterism.models import resnet, small, text, vgg, wide_resnet
 from asterism.models.adapt import Adapted, Wrapper
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
@@ -24,6 +26,8 @@ IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
     resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
 )
 BUILT_IN = IMAGE_MODELS | text.MODELS
+# What each modality's samples can be given to.
+MODELS_OF = {IMAGE: IMAGE_MODELS, TEXT: text.MODELS, ARRAY: {"mlp": IMAGE_MODELS["mlp"]}}
 # Arguments that are names of files or modules, even where they look like numbers.
 NAMES = ("weights", "tokenizer", "embedding")
 
@@ -48,14 +52,14 @@ def build(
     spec: Spec,
     arguments: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Return a model that takes images in [0, 1], or texts, and returns `Outputs`.
+    """Return a model that takes images in [0, 1], arrays or texts, and returns `Outputs`.
 
     Args:
         name: A built-in model (`resnet20`), another library's (`timm/resnet18`, see docs/models.md)
             or `path/to/file.py:factory`, each with arguments (`?weights=PATH&key=value`), or a
             module or factory itself. Arguments other than `weights` (a safetensors file) and
             `embedding` (a submodule, see `Adapted`) go to the factory, as do `classes`,
-            `image_shape`, `mean` and `std` if it asks for them.
+            `shape` (of images also as `image_shape`), `mean` and `std` if it asks for them.
         spec: What the model needs to know about the data.
         arguments: More arguments for a name or a factory; those in the name come first.
 
@@ -150,6 +154,15 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in inner.state_dict().items()}
 
 
+def weights_fingerprint(model: nn.Module) -> str:
+    """Return a short hash of a model's weights by name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights_of(model).items()):
+        digest.update(name.encode())
+        digest.update(value.float().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _inner(model: nn.Module) -> nn.Module:
     while isinstance(model, Wrapper):
         model = model.module
@@ -161,21 +174,22 @@ def _is_native(module: nn.Module) -> bool:
 
 
 def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
-    made_for = "text" if base in text.MODELS else "image"
-    if made_for != spec.kind:
-        fitting = text.MODELS if spec.kind == "text" else IMAGE_MODELS
+    fitting = MODELS_OF[spec.takes]
+    if base not in fitting:
+        made_for = next(m.plural for m, known in MODELS_OF.items() if base in known)
         raise ValueError(
-            f"{base} takes {made_for}s, and the data are {spec.kind}s: choose from "
-            f"{', '.join(fitting)}."
+            f"{base} takes {made_for}, and the data are {spec.takes.plural}: choose from "
+            f"{', '.join(fitting)}, or path/to/file.py:factory."
         )
+    factory = BUILT_IN[base]
     known = spec.arguments()
-    if made_for == "text":
-        if "tokenizer" in arguments:
-            arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
-        elif spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
-            known["tokenizer"] = taken.json
+    if "tokenizer" in arguments:
+        arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
+    elif spec.takes is TEXT and spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
+        known["tokenizer"] = taken.json
+    asked = inspect.signature(factory).parameters
     try:
-        return BUILT_IN[base](**(known | arguments))
+        return factory(**({k: v for k, v in known.items() if k in asked} | arguments))
     except TypeError as error:
         raise ValueError(f"{base} takes no such argument: {error}.") from error
 

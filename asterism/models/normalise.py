@@ -7,16 +7,23 @@ from torch import Tensor, nn
 
 
 class Normalise(nn.Module):
-    """Subtract a mean and divide by a standard deviation, channel by channel."""
+    """Subtract a mean and divide by a standard deviation, along the first axis of a sample."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Store the statistics as buffers, so that they travel with the weights."""
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, axes: int = 3) -> None:
+        """Store the statistics as buffers, so that they travel with the weights.
+
+        Args:
+            mean: One for each entry of a sample's first axis (the channels of an image), or one.
+            std: Likewise.
+            axes: Axes of a sample.
+        """
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+        shape = (-1,) + (1,) * (axes - 1)
+        self.register_buffer("mean", torch.tensor(mean).view(shape))
+        self.register_buffer("std", torch.tensor(std).view(shape))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the normalised images."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from asterism.names import is_own
+
 # Frames in here are not the user's: asterism, the standard library, installed packages.
 _OTHERS = tuple({str(Path(__file__).parents[1]), *sysconfig.get_paths().values(), "<"})
 
@@ -41,19 +43,6 @@ def import_factory(name: str) -> Callable[..., Any]:
     if not callable(factory):
         raise ValueError(f"{path} has no factory {attribute!r}.")
     return factory  # type: ignore[no-any-return]
-
-
-def as_text(value: Any) -> str:
-    """Return a name as it is, and a Python object by the qualified name of what it is."""
-    if isinstance(value, str | Path):
-        return str(value)
-    kind = value if hasattr(value, "__qualname__") else type(value)
-    return f"python:{kind.__module__}.{kind.__qualname__}"
-
-
-def is_own(part: object) -> bool:
-    """Return whether an object's class is the user's own, not asterism's."""
-    return type(part).__module__.partition(".")[0] != "asterism"
 
 
 @contextmanager

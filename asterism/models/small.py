@@ -1,4 +1,4 @@
-"""Small networks for 8×8 and 28×28 images."""
+"""Small networks for 8×8 and 28×28 images, and for arrays."""
 
 import math
 from collections.abc import Callable
@@ -12,27 +12,30 @@ from asterism.types import Outputs
 
 
 class MLP(nn.Module):
-    """Two hidden layers; the second, before its activation, is the embedding."""
+    """Two hidden layers; the second, before its activation, is the embedding.
+
+    For images, and for arrays of any shape.
+    """
 
     def __init__(
         self,
         *,
         classes: int | None,
-        image_shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         mean: tuple[float, ...],
         std: tuple[float, ...],
         hidden: int = 128,
         dim: int = 64,
     ) -> None:
         super().__init__()
-        self.normalise = Normalise(mean, std)
-        self.hidden = nn.Linear(math.prod(image_shape), hidden)
+        self.normalise = Normalise(mean, std, axes=len(shape))
+        self.hidden = nn.Linear(math.prod(shape), hidden)
         self.embed = nn.Linear(hidden, dim)
         self.classifier = nn.Linear(dim, classes) if classes else None
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, samples: Tensor) -> Outputs:
         """Return the second layer's output and the logits."""
-        embedding = self.embed(F.relu(self.hidden(self.normalise(images).flatten(1))))
+        embedding = self.embed(F.relu(self.hidden(self.normalise(samples).flatten(1))))
         return Outputs(embedding, self.classifier(F.relu(embedding)) if self.classifier else None)
 
 

@@ -1,11 +1,13 @@
 """What a model needs to know about the data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from asterism.types import Kind
+from asterism.modality import IMAGE, MODALITIES, TEXT, Modality
+from asterism.types import Shape
 
 
 @dataclass(frozen=True)
@@ -14,43 +16,62 @@ class Spec:
 
     Attributes:
         classes: Number of classes; None for a model without a classifier.
-        image_shape: Channels, height and width; None for texts.
-        mean: Mean of each channel, for images in [0, 1].
-        std: Standard deviation of each channel.
+        shape: Size of a sample; None for texts.
+        mean: Mean of each channel, for images in [0, 1]; of each feature or of all of arrays.
+        std: Standard deviation, likewise.
         tokenizer: For texts: the content of a `tokenizer.json`; by default the teacher's.
         teacher: For texts: whose tokeniser, and possibly whose vectors, a student begins with.
         own_classifier: Keep the classifier that a model of another library comes with, whatever
             the data's classes are, as a teacher does.
+        modality: What the samples are; by default texts without a shape, images with one.
         config: What the run card kept of another library's model, so that nothing is fetched.
     """
 
     classes: int | None
-    image_shape: tuple[int, int, int] | None
+    shape: Shape
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
     tokenizer: str | None = None
     teacher: nn.Module | None = None
     own_classifier: bool = False
+    modality: Modality | None = None
     config: dict[str, Any] | None = None
 
     @property
-    def kind(self) -> Kind:
+    def takes(self) -> Modality:
         """Return what the samples are."""
-        return "text" if self.image_shape is None else "image"
+        return self.modality or (TEXT if self.shape is None else IMAGE)
 
     def card(self) -> dict[str, Any]:
         """Return what a run card keeps of it, as plain values."""
-        shape = self.image_shape and list(self.image_shape)
-        kept = {"kind": self.kind, "classes": self.classes, "image_shape": shape}
+        shape = self.shape and list(self.shape)
+        kept = {"kind": self.takes.name, "classes": self.classes, "image_shape": shape}
         return {**kept, "mean": list(self.mean), "std": list(self.std)}
 
     def arguments(self) -> dict[str, Any]:
-        """Return what a factory may ask for, statistics repeated for each channel."""
-        if self.image_shape is None:
-            return {"classes": self.classes, "tokenizer": self.tokenizer, "teacher": self.teacher}
-        channels = self.image_shape[0]
+        """Return what a factory may ask for; statistics of images for each channel."""
+        offered: dict[str, Any] = {"classes": self.classes, "shape": self.shape}
+        if self.takes is TEXT:
+            return {**offered, "tokenizer": self.tokenizer, "teacher": self.teacher}
+        if self.takes is not IMAGE or self.shape is None:
+            return {**offered, "mean": self.mean, "std": self.std}
+        channels = self.shape[0]
         mean = self.mean * channels if len(self.mean) == 1 else self.mean
         std = self.std * channels if len(self.std) == 1 else self.std
-        return {
-            "classes": self.classes, "image_shape": self.image_shape, "mean": mean, "std": std
-        }  # fmt: skip
+        return {**offered, "image_shape": self.shape, "mean": mean, "std": std}
+
+
+def spec_of_card(card: Mapping[str, Any]) -> Spec:
+    """Return the spec that a run card keeps.
+
+    Raises:
+        KeyError: If the card is damaged; or a TypeError, or a ValueError.
+    """
+    modality = MODALITIES[card.get("kind") or "image"]
+    shape = None if modality is TEXT else tuple(int(x) for x in card["image_shape"])
+    if modality is IMAGE and len(shape or ()) != 3:
+        raise ValueError(f"image_shape is {shape}")
+    spec = Spec(card["classes"], shape, modality=modality, config=card.get("config"))
+    if "mean" not in card:
+        return spec
+    return replace(spec, mean=tuple(card["mean"]), std=tuple(card["std"]))

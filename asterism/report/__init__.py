@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asterism.report.account import Account, read_account
+from asterism.report.charts import figures
 from asterism.report.comparison import compare
-from asterism.report.figures import figures
 from asterism.report.page import page
 from asterism.report.summary import as_data, as_summary
-from asterism.report.words import readable
+from asterism.words import readable
 
 __all__ = ["read_accounts", "render", "write_report"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from asterism.report.older import older_measures
 from asterism.report.sample import Sample, read_sample
-from asterism.report.words import readable
 from asterism.run import Run, RunError
+from asterism.words import readable
 
 _SAMPLING = ("rows", "pairs", "triplets", "seed", "resamples", "confidence")
 GROUPS = ("task", "fidelity", "health", "compatibility", "cost")

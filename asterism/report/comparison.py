@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from asterism.options import Role, names_with
 from asterism.report.account import Account, Estimate, Measure
-from asterism.report.words import MISSING, named_unit, number, readable
+from asterism.request import Request
+from asterism.settings import Settings
+from asterism.words import MISSING, named_unit, number, readable
 
-# What a seed may change without making it another row, and what changes no number.
-_NO_SETTING = {
-    "seed", "out", "provenance", "baseline", "check", "teacher_cache", "workers", "log_every",
-    "devices", "nodes", "accelerator", "relation_memory", "checkpoint_minutes", "checkpoint_steps",
-    "checkpoints_kept",
-}  # fmt: skip
+# What makes a row of its own; an option that this version does not know may be one.
+_NO_SETTING = names_with(Request, Settings, roles=frozenset(Role) - {Role.CONTENT, Role.EXPERIMENT})
+_NO_SETTING |= {"provenance"}
 
 # The measures of a table that a screen can hold.
 BRIEF = (
@@ -36,7 +36,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """Mean over the runs of a row that have the measure, and their standard deviation."""
 
     mean: float | None
@@ -65,7 +65,7 @@ class Row:
     method: str
     differs: str
     seeds: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,10 @@ def _value(estimate: Estimate | None) -> float | None:
     return None if estimate is None else estimate.value
 
 
-def _cell(values: Sequence[float | None], column: Column) -> Cell:
+def _cell(values: Sequence[float | None], column: Column) -> Entry:
     known = [value for value in values if value is not None]
     deviation = statistics.stdev(known) if len(known) > 1 else None
-    return Cell(statistics.fmean(known) if known else None, deviation, column.unit)
+    return Entry(statistics.fmean(known) if known else None, deviation, column.unit)
 
 
 def _common(runs: Sequence[Account]) -> str:

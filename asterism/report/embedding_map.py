@@ -7,7 +7,7 @@ import numpy as np
 
 from asterism.report.examples import RANKED_BY, kept_share
 from asterism.report.sample import Sample
-from asterism.report.words import number
+from asterism.words import number
 
 # Most classes that are told apart by colour.
 COLOURED = 10

@@ -12,14 +12,14 @@ import jinja2
 from markupsafe import Markup
 
 from asterism.report.account import GROUPS, Account, Measure
+from asterism.report.charts import Figure, shown
 from asterism.report.comparison import Comparison, brief, heads
 from asterism.report.embedding_map import map_of
 from asterism.report.examples import Query, queries
-from asterism.report.figures import Figure, shown
-from asterism.report.findings import facts, findings, headline, measured
 from asterism.report.pictures import Sheet, sheet
+from asterism.report.remarks import facts, findings, headline, measured
 from asterism.report.sample import Sample
-from asterism.report.words import MISSING, named_unit, number, readable, span
+from asterism.words import MISSING, named_unit, number, readable, span
 
 HERE = Path(__file__).parent
 # What all pictures of a page may take; base64 makes a third more of it.

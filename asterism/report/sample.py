@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asterism.report.words import readable
 from asterism.run import Run, RunError
+from asterism.words import readable
 
 Array = NDArray[np.generic]
 # Longest text and longest name that the page carries.

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from asterism.report.account import Account, Estimate, Measure
+from asterism.report.charts import Figure
 from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, markdown, plain
 from asterism.report.examples import queries
-from asterism.report.figures import Figure
-from asterism.report.findings import findings, headline, measured
-from asterism.report.words import MISSING, named_unit, number, span
+from asterism.report.remarks import findings, headline, measured
+from asterism.words import MISSING, named_unit, number, span
 
 _SIGNS = {"against": "▼", "open": "◆", "for": "▲"}
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from asterism.data import ArraySource, FolderSource, Loader
-from asterism.data.loading import Order
+from asterism.data.batches import Order
 
 
 def test_order_is_a_pure_function_of_seed_and_epoch():

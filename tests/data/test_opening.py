@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from asterism.data import open_data, open_source
-from asterism.data.tables import PictureTable
+from asterism.data.table import PictureTable
 
 
 def picture(path, colour=(200, 30, 30), size=(20, 12), mode="RGB", **options):

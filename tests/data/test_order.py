@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asterism.data.ordering import ClassOrder, training_order
+from asterism.data.batches import ClassOrder, training_order
 
 # Five classes of 3 to 40 samples; row 0 is not for training.
 TARGETS = torch.arange(5).repeat_interleave(torch.tensor([40, 20, 20, 9, 3]))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from asterism.caching import refuse_unrepeatable
+from asterism.teachers import refuse_unrepeatable
 from asterism.data import open_source
 
 IMAGES = torch.randint(256, (20, 3, 12, 12), generator=torch.Generator().manual_seed(0)).byte()

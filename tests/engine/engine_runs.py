@@ -6,7 +6,7 @@ import pytest
 
 from asterism.data import open_data
 from asterism.engine import Settings, fit, seed_everything, training_views
-from asterism.evaluate import classification
+from asterism.measures import classification
 from asterism.models import Spec, build
 from asterism.run import Run
 

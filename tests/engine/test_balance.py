@@ -10,7 +10,7 @@ from torch import nn
 
 from asterism import KD, RKD, VRM, Outputs
 from asterism.engine.balance import SHARE, STEPS, Balance
-from asterism.engine.encoding import Encoded
+from asterism.engine.encoded import Encoded
 from asterism.models import build
 from asterism.recipe import distill, train
 

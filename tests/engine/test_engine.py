@@ -9,7 +9,7 @@ from torch import nn
 
 from asterism import KD, RKD, Method, Outputs
 from asterism.engine import Settings
-from asterism.engine.optimisation import make_optimizer, make_schedule
+from asterism.engine.optimiser import make_optimizer, make_schedule
 from asterism.models import build
 from asterism.relations.budget import block_elements
 from asterism.run import Run

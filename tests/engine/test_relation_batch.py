@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from asterism import KD, RKD, RRD, RRKD, VRM, Method, Outputs
-from asterism.engine.encoding import Encoded
+from asterism.engine.encoded import Encoded
 from asterism.models import build
 from asterism.recipe import train
 

@@ -9,7 +9,7 @@ import transformers
 
 import asterism
 from asterism import RKD
-from asterism.evaluate import fidelity
+from asterism.measures import fidelity
 from asterism.models import Spec, build, card_of, tokeniser_of
 from asterism.recipe import distill
 

@@ -16,7 +16,7 @@ from report.folders import make_run
 from asterism.cli import main
 from asterism.report import render, write_report
 from asterism.report.pictures import sheet
-from asterism.report.words import readable
+from asterism.words import readable
 from asterism.run import RunError
 
 HOSTILE = (

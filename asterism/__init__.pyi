@@ -1,0 +1,94 @@
+"""Relation-based knowledge distillation."""
+
+from .alignment import align as align
+from .distributed import gather_rows as gather_rows
+from .engine import Callback as Callback
+from .engine import Distillation as Distillation
+from .methods.base import Method as Method
+from .methods.cc import CC as CC
+from .methods.cc import cc_loss as cc_loss
+from .methods.crd import CRD as CRD
+from .methods.crd import crd_loss as crd_loss
+from .methods.dist import DIST as DIST
+from .methods.dist import dist_loss as dist_loss
+from .methods.dkd import DKD as DKD
+from .methods.dkd import dkd_loss as dkd_loss
+from .methods.kd import KD as KD
+from .methods.kd import kd_loss as kd_loss
+from .methods.lp import LP as LP
+from .methods.lp import lp_loss as lp_loss
+from .methods.pkt import PKT as PKT
+from .methods.pkt import pkt_loss as pkt_loss
+from .methods.rkd import RKD as RKD
+from .methods.rkd import RKDAngleLoss as RKDAngleLoss
+from .methods.rkd import RKDDistanceLoss as RKDDistanceLoss
+from .methods.rkd import rkd_angle_loss as rkd_angle_loss
+from .methods.rkd import rkd_distance_loss as rkd_distance_loss
+from .methods.rrd import RRD as RRD
+from .methods.rrd import rrd_loss as rrd_loss
+from .methods.rrkd import RRKD as RRKD
+from .methods.rrkd import rrkd_loss as rrkd_loss
+from .methods.sp import SP as SP
+from .methods.sp import sp_loss as sp_loss
+from .methods.vrm import VRM as VRM
+from .methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
+from .methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
+from .recipe import distill as distill
+from .recipe import embed as embed
+from .recipe import evaluate as evaluate
+from .recipe import examine as examine
+from .recipe import train as train
+from .relations.budget import relation_memory as relation_memory
+from .result import Result as Result
+from .student import Student as Student
+from .student import load as load
+from .types import Batch as Batch
+from .types import Outputs as Outputs
+
+__version__: str
+__all__ = [
+    "CC",
+    "CRD",
+    "DIST",
+    "DKD",
+    "KD",
+    "LP",
+    "PKT",
+    "RKD",
+    "RRD",
+    "RRKD",
+    "SP",
+    "VRM",
+    "Batch",
+    "Callback",
+    "Distillation",
+    "Method",
+    "Outputs",
+    "RKDAngleLoss",
+    "RKDDistanceLoss",
+    "Result",
+    "Student",
+    "align",
+    "cc_loss",
+    "crd_loss",
+    "dist_loss",
+    "distill",
+    "dkd_loss",
+    "embed",
+    "evaluate",
+    "examine",
+    "gather_rows",
+    "kd_loss",
+    "load",
+    "lp_loss",
+    "pkt_loss",
+    "relation_memory",
+    "rkd_angle_loss",
+    "rkd_distance_loss",
+    "rrd_loss",
+    "rrkd_loss",
+    "sp_loss",
+    "train",
+    "vrm_inter_class_loss",
+    "vrm_inter_sample_loss",
+]

@@ -1,0 +1,63 @@
+"""From a name to a source of samples."""
+
+from pathlib import Path
+from typing import Any
+
+from asterism.data import hub
+from asterism.data.array import digits, open_archive, open_features
+from asterism.data.dataset import open_dataset
+from asterism.data.folder import FolderSource
+from asterism.data.source import Source
+from asterism.data.table import READERS, open_table
+from asterism.data.text import read_lines
+from asterism.names import split_name
+
+KINDS = (
+    "`digits`, a folder of pictures, an .npz file with x (and y), an .npy file of arrays, a .csv, "
+    ".tsv, .jsonl or .parquet table, a .txt file of one text per line, or a data set of Hugging "
+    "Face (hf/NAME)"
+)
+
+
+def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source:
+    """Open one source.
+
+    Args:
+        data: What docs/data.md lists: a name with `?column=…` arguments, a Dataset, or a Source.
+        image_size: Height and width to which pictures are brought.
+        names: Names of the classes in the order of their numbers, where they are known.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If the data cannot be read.
+    """
+    if isinstance(data, Source):
+        return data
+    if hub.is_dataset(data):
+        return hub.open_object(data, image_size=image_size, class_names=names)
+    if not isinstance(data, str | Path):
+        return open_dataset(data)
+    if data == "digits":
+        return digits()[0]
+    base, named = split_name(str(data))
+    path = Path(base)
+    if path.is_dir() and hub.is_saved(path):
+        return hub.open_saved(path, named, image_size=image_size, class_names=names)
+    if path.suffix.lower() in READERS and path.is_file():
+        return open_table(path, named, image_size=image_size, class_names=names)
+    if base.startswith("hf/") and not path.exists():
+        name = base.removeprefix("hf/")
+        return hub.open_named(name, named, image_size=image_size, class_names=names)
+    if path.suffix == ".npz" and path.is_file():
+        return open_archive(path, named)
+    if named:
+        raise ValueError(f"{base} takes no arguments; got {next(iter(named))}.")
+    if path.is_dir():
+        return FolderSource(path, image_size=image_size, names=names)
+    if not path.exists():
+        raise FileNotFoundError(f"no data at {path}: name {KINDS}.")
+    if path.suffix.lower() == ".txt":
+        return read_lines(path)
+    if path.suffix == ".npy":
+        return open_features(path)
+    raise ValueError(f"cannot read {path}: data are {KINDS}.")

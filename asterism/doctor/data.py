@@ -1,0 +1,121 @@
+"""Checks of the data: range of the pictures, classes, samples that cannot be read or repeat."""
+
+import hashlib
+import time
+
+import torch
+from torch import Tensor
+
+from asterism.data import Source
+from asterism.doctor.finding import Finding, Severity
+from asterism.doctor.trial import Trial
+from asterism.engine import Training
+from asterism.words import count, share
+
+# The largest class has so many times the samples of the smallest.
+UNEVEN = 10
+# More copies than this share of the samples are too many.
+COPIES = 0.01
+# How many samples of training and of validation are read, and for how long.
+MOST, SECONDS = 100_000, 10.0
+
+
+def check_range(training: Training, trial: Trial) -> list[Finding]:
+    """Look at the values of the pictures: models expect them in [0, 1]."""
+    if not training.data.source.modality.pixels:
+        return []
+    shown = torch.as_tensor(trial.shown)
+    low, high = float(shown.min()), float(shown.max())
+    found = f"pixels from {low:.3g} to {high:.3g}"
+    severity: Severity = "ok"
+    advice = ""
+    if low < -0.01 or high > 1.01:
+        severity = "wrong"
+        found += ": it looks like " + ("pixels from 0 to 255" if low >= 0 else "a normalisation")
+        advice = "models take pictures in [0, 1] and normalise by themselves: give uint8 pictures, "
+        advice += "or take that transform out of the dataset."
+    elif high < 0.1:
+        severity = "look"
+        found += ": nearly black"
+        advice = "uint8 pictures reach 255: multiply them if theirs end at a smaller number."
+    return [Finding("pictures", severity, found, advice, {"low": low, "high": high})]
+
+
+def check_classes(training: Training) -> list[Finding]:
+    """Look at the number of classes and of samples in each."""
+    source = training.data.source
+    if source.targets is None or training.data.classes is None:
+        return [Finding("labels", "ok", f"none; {count(len(source))} samples")]
+    sizes = torch.bincount(source.targets[training.data.train], minlength=training.data.classes)
+    present = sizes[sizes > 0]
+    least, most = int(present.min()), int(present.max())
+    found = f"{len(sizes)} classes with {count(least)} to {count(most)} training samples"
+    names = source.names or [str(i) for i in range(len(sizes))]
+    missing = [names[i] for i in torch.nonzero(sizes == 0).flatten().tolist()]
+    severity: Severity = "ok"
+    advice = ""
+    if missing:
+        severity = "look"
+        found += f"; {len(missing)} without any: {', '.join(missing[:3])}"
+        found += ", …" if len(missing) > 3 else ""
+        advice = "check the numbering (from 0 on) and the names of the classes."
+    elif most > UNEVEN * least:
+        severity = "look"
+        advice = "if rare classes matter, compose the batches by class (--samples-per-class)."
+    figures = {"classes": len(sizes), "least": least, "most": most, "missing": len(missing)}
+    return [Finding("labels", severity, found, advice, figures)]
+
+
+def check_contents(training: Training, *, read: bool) -> list[Finding]:
+    """Look for samples that cannot be read, and for equal ones in training and validation.
+
+    Args:
+        training: The training.
+        read: Whether to read samples that are not in memory.
+    """
+    data = training.data
+    other = data.validation_source or data.source
+    in_memory = data.source.in_memory and other.in_memory
+    if data.source.augmented or not (read or in_memory):
+        return []
+    trained, broken = _digests(data.source, data.train[:MOST])
+    held_out, broken_too = _digests(other, data.validation[:MOST])
+    findings = []
+    if broken := (*broken, *broken_too):
+        names = ", ".join(broken[:3]) + (", …" if len(broken) > 3 else "")
+        looked_at = len(trained) + len(held_out) + len(broken)
+        found = f"{count(len(broken))} of {count(looked_at)} samples: {names}"
+        advice = "they are left out and named; --on-broken stop refuses such data."
+        findings.append(Finding("unreadable", "look", found, advice, {"unreadable": len(broken)}))
+    known = set(trained)
+    copies = len(trained) - len(known)
+    leaked = sum(digest in known for digest in held_out)
+    figures = {"looked_at": len(trained) + len(held_out), "copies": copies, "leaked": leaked}
+    found = (
+        f"{count(copies)} of {count(len(trained))} training samples repeat another; "
+        f"{count(leaked)} of {count(len(held_out))} validation samples are training samples"
+    )
+    severity: Severity = "ok"
+    advice = ""
+    if leaked:
+        severity = "wrong" if leaked >= COPIES * len(held_out) else "look"
+        advice = "validation then rewards memory: remove copies before the split."
+    elif copies > COPIES * len(trained):
+        severity = "look"
+        advice = f"{share(copies / len(trained))} of an epoch teach nothing new: remove them."
+    return [*findings, Finding("copies", severity, found, advice, figures)]
+
+
+def _digests(source: Source, rows: Tensor) -> tuple[list[bytes], tuple[str, ...]]:
+    """Return a hash of each sample that can be read, and the names of those that cannot."""
+    digests: list[bytes] = []
+    broken: dict[str, None] = {}
+    begun = time.perf_counter()
+    for some in torch.split(rows, 256):
+        batch = source.__getitems__(some.tolist())
+        contents = source.modality.contents(batch.views[0])
+        digests += [hashlib.blake2b(x, digest_size=16).digest() for x in contents]
+        broken |= dict.fromkeys(batch.broken)
+        if time.perf_counter() - begun > SECONDS:
+            break
+    return digests, tuple(broken)

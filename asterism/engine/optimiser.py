@@ -1,0 +1,73 @@
+"""The optimiser and its schedule."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from asterism.settings import Settings
+
+
+def make_optimizer(modules: Iterable[nn.Module], settings: Settings) -> torch.optim.Optimizer:
+    """Return the optimiser of all trainable parameters; no weight decay on biases and norms."""
+    parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    decay = settings.weight_decay
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(
+            groups, lr=settings.lr or 1e-3, weight_decay=0.05 if decay is None else decay
+        )
+    lr = settings.lr or 0.1
+    return torch.optim.SGD(
+        groups, lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4 if decay is None else decay
+    )
+
+
+def clip_gradients(
+    parameters: Sequence[nn.Parameter], limit: float, scaler: torch.amp.GradScaler | None
+) -> Tensor:
+    """Shorten the gradient to a norm of `limit` at most; return the norm that it had.
+
+    Args:
+        parameters: Whose gradient.
+        limit: The largest norm; 0 for none.
+        scaler: What has scaled the gradient, for half precision: the limit is scaled likewise,
+            and so is the norm that is returned.
+    """
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if limit:
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit * scale, norm)
+    return norm
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, settings: Settings, *, steps_per_epoch: int
+) -> LambdaLR:
+    """Return the schedule, a pure function of the step."""
+    total = settings.epochs * steps_per_epoch
+    warmup = settings.warmup_epochs * steps_per_epoch
+
+    def factor(step: int) -> float:
+        if settings.schedule == "one-cycle":
+            up = max(1.0, 0.3 * total)
+            if step < up:
+                return 0.04 + 0.96 * step / up
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - up) / max(1.0, total - up))))
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if settings.schedule == "cosine":
+            return 0.5 * (
+                1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup)))
+            )
+        if settings.schedule == "multi-step":
+            return 0.1 ** sum(step >= m * steps_per_epoch for m in settings.milestones)
+        return 1.0
+
+    return LambdaLR(optimizer, factor)

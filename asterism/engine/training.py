@@ -1,0 +1,62 @@
+"""What is trained: everything that a training is made of, opened and found to fit together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from asterism.data import Data
+from asterism.methods.base import Method
+from asterism.request import Request
+from asterism.settings import Settings
+from asterism.teachers import Taught, Teacher
+from asterism.types import Outputs, Samples
+from asterism.views import Views
+
+# What validation measures, from the student's outputs and the labels on the validation rows; its
+# first entry, the larger the better, selects the best epoch.
+Score = Callable[[Outputs, Tensor | None], dict[str, float]]
+
+
+class Anchors(NamedTuple):
+    """The anchor samples, clean, and what the teacher returns for them."""
+
+    samples: Samples
+    teacher: Outputs
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training.
+
+    Attributes:
+        request: What the user asked for, with what was left open filled in.
+        data: The data.
+        student: The network that is trained.
+        card: From what `asterism.load` builds the student again.
+        teacher: Its teacher, or None.
+        methods: The methods, set up.
+        views: What makes the training views; None for samples that are taken as they come.
+        use_labels: Whether labels are part of the objective.
+        taught: The teacher's outputs on the training data, its own or a cache's; None without one.
+        anchors: The anchor samples of methods that ask for them, or None.
+        score: What validation measures; None until the training begins.
+    """
+
+    request: Request
+    data: Data
+    student: nn.Module
+    card: dict[str, Any]
+    teacher: Teacher | None
+    methods: tuple[Method, ...]
+    views: Views | None
+    use_labels: bool
+    taught: Taught | None = None
+    anchors: Anchors | None = None
+    score: Score | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Return how to train."""
+        return self.request.settings

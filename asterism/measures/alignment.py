@@ -1,0 +1,163 @@
+"""Maps of the student's embedding into the teacher's space, and what they are good for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from asterism.measures.estimate import Estimate, mean_of
+from asterism.measures.neighbours import MEMORY, neighbour_blocks
+
+# Penalties of the ridge regression, in shares of the mean variance of a column.
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+class Affine(NamedTuple):
+    """The map `x @ weight + bias`.
+
+    Attributes:
+        weight: Shape `(d_student, d_teacher)`.
+        bias: Shape `(d_teacher,)`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, rows: Float[Tensor, "n d_student"]) -> Float[Tensor, "n d_teacher"]:
+        """Return mapped rows."""
+        return rows @ self.weight.to(rows.dtype) + self.bias.to(rows.dtype)
+
+
+def procrustes(
+    student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_teacher"]
+) -> Affine:
+    r"""Return the rotation, scale and translation that bring the student onto the teacher.
+
+    With centred rows and the singular value decomposition $S^\top T = U \Sigma V^\top$ the rotation
+    is $R = U V^\top$ and the scale $\operatorname{tr} \Sigma / \lVert S R \rVert_F^2$. The narrower
+    embedding counts as one with columns of zeros, so $R$ has orthonormal rows or columns. Distances
+    of the student stay as they are, up to the scale, unless the teacher is narrower.
+
+    Args:
+        student: Embeddings of the student to fit.
+        teacher: Embeddings of the teacher for the same samples.
+
+    Raises:
+        ValueError: If there are no rows, or not as many of both.
+
+    References:
+        Schönemann, A generalized solution of the orthogonal Procrustes problem, Psychometrika 1966.
+    """
+    s, t, mean_s, mean_t = _centred("procrustes", student, teacher)
+    u, sigma, vh = torch.linalg.svd(s.T @ t, full_matrices=False)
+    rotation = u @ vh
+    scale = sigma.sum() / (s @ rotation).square().sum().clamp_min(torch.finfo(s.dtype).tiny)
+    weight = scale * rotation
+    return Affine(weight, mean_t - mean_s @ weight)
+
+
+def ridge(student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_teacher"]) -> Affine:
+    r"""Return the linear map with the least squared error, with a penalty on its size.
+
+    $$W = (S^\top S + \lambda I)^{-1} S^\top T$$
+
+    with centred rows. The penalty is the one of eight with the least leave-one-out error, which for
+    a ridge regression is known without fitting again: residuals divided by one minus leverage.
+
+    Args:
+        student: Embeddings of the student to fit.
+        teacher: Embeddings of the teacher for the same samples.
+
+    Raises:
+        ValueError: If there are no rows, or not as many of both.
+
+    References:
+        Golub, Heath and Wahba, Generalized cross-validation, Technometrics 1979, section 1.
+    """
+    s, t, mean_s, mean_t = _centred("ridge", student, teacher)
+    values, vectors = torch.linalg.eigh(s.T @ s)
+    values = values.clamp_min(0)
+    turned = s @ vectors
+    target, unit = turned.T @ t, float(values.mean()) or 1.0
+    best, weight = float("inf"), torch.zeros(s.shape[1], t.shape[1], dtype=s.dtype)
+    for penalty in PENALTIES:
+        shrunk = 1 / (values + penalty * unit)
+        found = shrunk[:, None] * target
+        leverage = 1 / len(s) + turned.square() @ shrunk
+        residual = (t - turned @ found) / (1 - leverage).clamp_min(1e-9)[:, None]
+        error = float(residual.square().sum())
+        if error < best:
+            best, weight = error, vectors @ found
+    return Affine(weight, mean_t - mean_s @ weight)
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """What queries with the student find in the teacher's index.
+
+    Attributes:
+        item_recall: For each k, the share of queries whose own item is among the k nearest of the
+            index; by chance k / n.
+        class_recall: For each k, the share of queries with an item of their class, not their own
+            item, among the k nearest others; None without labels.
+    """
+
+    item_recall: dict[int, Estimate | None]
+    class_recall: dict[int, Estimate | None] | None
+
+
+def compatibility(
+    query: Float[Tensor, "n d"],
+    index: Float[Tensor, "n d"],
+    target: Int[Tensor, " n"] | None = None,
+    *,
+    ks: Sequence[int] = (1, 10),
+    rows: Int[Tensor, " q"] | None = None,
+    memory: int = MEMORY,
+) -> Compatibility:
+    """Search the teacher's embeddings with the student's.
+
+    Args:
+        query: Embeddings of the student, in the teacher's space (mapped, or as they are if the
+            widths agree).
+        index: Embeddings of the teacher for the same samples, all of which are searched.
+        target: Classes of the samples.
+        ks: Numbers of neighbours.
+        rows: Which samples are queries; by default all.
+        memory: Bytes for one block of distances, see `nearest`.
+
+    Raises:
+        ValueError: If the widths differ or `nearest` refuses the embeddings.
+    """
+    items: list[Tensor] = []
+    classes: list[Tensor] = []
+    blocks = neighbour_blocks(query, index, k=max(ks) + 1, rows=rows, memory=memory)
+    for some, near in blocks:
+        own = near == some[:, None]
+        items.append(torch.stack([own[:, :k].any(1) for k in ks], 1))
+        if target is not None:
+            same = (target[near] == target[some, None]) & ~own
+            # The own item takes no place: after it the others move up by one.
+            place = torch.arange(near.shape[1]) - (own.cumsum(1) - own.long())
+            classes.append(torch.stack([(same & (place < k)).any(1) for k in ks], 1))
+    found = torch.cat(items).double()
+    alike = torch.cat(classes).double() if classes else None
+    return Compatibility(
+        {k: mean_of(found[:, i]) for i, k in enumerate(ks)},
+        None if alike is None else {k: mean_of(alike[:, i]) for i, k in enumerate(ks)},
+    )
+
+
+def _centred(
+    map_name: str, student: Tensor, teacher: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if student.ndim != 2 or teacher.ndim != 2 or not 0 < len(student) == len(teacher):
+        raise ValueError(
+            f"{map_name} fits the same samples in both networks, at least one; got "
+            f"{tuple(student.shape)} and {tuple(teacher.shape)}."
+        )
+    s, t = student.detach().double(), teacher.detach().double()
+    return s - s.mean(0), t - t.mean(0), s.mean(0), t.mean(0)

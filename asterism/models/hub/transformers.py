@@ -1,0 +1,252 @@
+"""`hf/ORG/NAME` or `hf/FOLDER`: encoders of images or texts of the transformers library.
+
+Arguments: `pretrained` (true), `classes`, and
+
+- for images `image_size` (the model's own) and `pooling`: `cls` (the first token), `mean` (of all
+  tokens, or of the map) or `pooler` (the model's own). By default `cls` where the model gives
+  tokens, `pooler` where it gives a map.
+- for texts `max_length` (the tokeniser's own, at most 512), `normalise` (false) and `pooling`:
+  `mean` (of all tokens that are no padding, the default), `cls` or `pooler`.
+
+A teacher with a classifier keeps it; of images its embedding is then what enters the classifier.
+Of a model of images and texts (CLIP) the half that fits the data is used, in their common space.
+Weights are read from safetensors only, and no code that a model brings is run.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from asterism.modality import IMAGE, TEXT
+from asterism.models.adapt import Adapted
+from asterism.models.hub import Prepared, load_library, no_arguments_left, not_fetched
+from asterism.models.hub.encoders import (
+    ImageEncoder,
+    ImageLogits,
+    TextEncoder,
+    Tower,
+    add_classifier,
+)
+from asterism.models.spec import Spec
+from asterism.models.tokens import Tokeniser
+from asterism.types import Kind
+
+TAKES = (IMAGE, TEXT)
+WAY_OUT = "Without a network, name a local folder, hf/path/to/folder."
+POOLINGS = ("cls", "mean", "pooler")
+LONGEST = 512
+NAMES_CODE = {
+    "auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal",
+    "experts_implementation", "_experts_implementation", "quantization_config",
+}  # fmt: skip
+# Statistics of a model that comes without a description of its preprocessing.
+PLAIN = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+
+
+def build(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
+    """Return an encoder with its own preprocessing or tokeniser inside.
+
+    Args:
+        name: Its name on the hub, or a folder written by `save_pretrained`.
+        arguments: See above.
+        spec: What the data are; with `config`, nothing is fetched and no weights are loaded.
+
+    Raises:
+        ValueError: If it cannot be fetched or read, or does not fit the data.
+    """
+    library = load_library("transformers", "hf")
+    pooling = arguments.pop("pooling", None)
+    if pooling not in (None, *POOLINGS):
+        raise ValueError(f"pooling is one of {', '.join(POOLINGS)}; got {pooling}.")
+    classes = arguments.pop("classes", spec.classes)
+    pretrained = arguments.pop("pretrained", True) and spec.config is None
+    config = _config(library, name, spec)
+    keeps = spec.own_classifier and classes == spec.classes
+    model, classifies = _model(
+        library, name, config, spec.takes.name, pretrained=pretrained, keep=keeps, pooling=pooling
+    )
+    pooler: Any = getattr(model, "pooler", None)
+    if pooling != "pooler" and pooler is not None and any(True for _ in pooler.parameters()):
+        setattr(model, "pooler", None)  # noqa: B010 (unused, and many checkpoints lack its weights)
+    if hasattr(model, f"get_{spec.takes.name}_features"):
+        model, pooling = Tower(model, spec.takes.name), "pooler"
+    new_classes = None if keeps else classes
+    if spec.takes is TEXT:
+        return _text(library, name, arguments, spec, model, config, pooling, new_classes)
+    return _image(name, arguments, spec, model, config, pooling, new_classes, classifies)
+
+
+def _image(
+    name: str,
+    arguments: dict[str, Any],
+    spec: Spec,
+    model: nn.Module,
+    config: Any,
+    pooling: str | None,
+    classes: int | None,
+    classifies: bool,
+) -> Prepared:
+    """Return an image model with its own size and statistics; `classes` of a new classifier."""
+    found = _preprocessing(name) if spec.config is None else spec.config["preprocessing"]
+    own = _size(config, found)
+    size = int(arguments.pop("image_size", own or 224))
+    no_arguments_left(f"hf/{name}", arguments)
+    resized = own is not None and size != own
+    if classifies:
+        inner: nn.Module = Adapted(ImageLogits(model, resized=resized), classes=config.num_labels)
+    else:
+        inner = ImageEncoder(model, pooling=pooling, resized=resized)
+        if classes:
+            add_classifier(inner, torch.zeros(1, 3, size, size), classes)
+    prepared = Prepared(inner, size=size, mean=found["image_mean"], std=found["image_std"])
+    prepared.card = {"model": json.loads(config.to_json_string()), "preprocessing": found}
+    return prepared
+
+
+def _text(
+    library: Any,
+    name: str,
+    arguments: dict[str, Any],
+    spec: Spec,
+    model: nn.Module,
+    config: Any,
+    pooling: str | None,
+    classes: int | None,
+) -> TextEncoder:
+    """Return a text model with its tokeniser; `classes` of a new classifier."""
+    text, own_length = _tokenizer(library, name, config, spec)
+    length = int(arguments.pop("max_length", own_length))
+    normalise = bool(arguments.pop("normalise", False))
+    no_arguments_left(f"hf/{name}", arguments)
+    tokeniser = Tokeniser(text, max_length=length)
+    encoder = TextEncoder(model, tokeniser, pooling=pooling or "mean", normalise=normalise)
+    if classes:
+        add_classifier(encoder, ["a"], classes)
+    encoder.card = {"model": json.loads(config.to_json_string()), "max_length": own_length}
+    return encoder
+
+
+def input_size(name: str, arguments: dict[str, Any]) -> int | None:
+    """Return the height and width that the model works at; None for a model of texts."""
+    if "image_size" in arguments:
+        return int(arguments["image_size"])
+    library = load_library("transformers", "hf")
+    return _size(_config(library, name, Spec(None, None)), _preprocessing(name))
+
+
+def _config(library: Any, name: str, spec: Spec) -> Any:
+    if spec.config is not None:
+        return library.AutoConfig.for_model(**_harmless(spec.config["model"]))
+    with _reported(library, name):
+        return library.AutoConfig.from_pretrained(name, trust_remote_code=False)
+
+
+def _harmless(config: Any) -> Any:
+    """Return a configuration from a run card without what would import or fetch something."""
+    if isinstance(config, dict):
+        return {k: _harmless(v) for k, v in config.items() if k not in NAMES_CODE}
+    return config
+
+
+def _model(
+    library: Any,
+    name: str,
+    config: Any,
+    kind: Kind,
+    *,
+    pretrained: bool,
+    keep: bool,
+    pooling: str | None,
+) -> tuple[nn.Module, bool]:
+    """Return the library's model, and whether it classifies."""
+    task = "ForImageClassification" if kind == "image" else "ForSequenceClassification"
+    made_as = config.architectures or ()
+    classifies = (
+        keep and (pooling is None or kind == "text") and any(a.endswith(task) for a in made_as)
+    )
+    auto = getattr(library, f"AutoModel{task}" if classifies else "AutoModel")
+    with _reported(library, name):
+        if not pretrained:
+            return auto.from_config(config), classifies
+        model, found = auto.from_pretrained(
+            name,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    missing = [k for k in found["missing_keys"] if pooling == "pooler" or "pooler" not in k]
+    if missing:
+        raise ValueError(f"hf/{name} has no weights for {sorted(missing)[0]}.")
+    return model, classifies
+
+
+def _preprocessing(name: str) -> dict[str, Any]:
+    """Return mean, standard deviation and size from the model's preprocessor_config.json."""
+    utilities = load_library("transformers.utils", "hf")
+    file = utilities.cached_file(
+        name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+    )
+    given: dict[str, Any] = {} if file is None else json.loads(Path(file).read_text())
+    if not given.get("do_normalize", True):
+        given |= {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    kept = ("image_mean", "image_std", "size", "crop_size")
+    return PLAIN | {key: given[key] for key in kept if given.get(key) is not None}
+
+
+def _size(config: Any, preprocessing: dict[str, Any]) -> int | None:
+    """Return the size that the weights were made for, or else that of the preprocessing."""
+    for found in (
+        getattr(config, "image_size", None),
+        getattr(getattr(config, "vision_config", None), "image_size", None),
+        preprocessing.get("crop_size"),
+        preprocessing.get("size"),
+    ):
+        if isinstance(found, dict):
+            found = found.get("height", found.get("shortest_edge"))
+        if isinstance(found, list | tuple):
+            found = found[0]
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def _tokenizer(library: Any, name: str, config: Any, spec: Spec) -> tuple[str, int]:
+    """Return the content of the tokenizer.json and the longest text in tokens."""
+    if spec.config is not None:
+        if spec.tokenizer is None:
+            raise ValueError(f"hf/{name} needs its tokenizer.json.")
+        return spec.tokenizer, spec.config["max_length"]
+    with _reported(library, name):
+        tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    if not tokenizer.is_fast:
+        raise ValueError(f"hf/{name} has no tokenizer.json, and other tokenisers are not read.")
+    places = getattr(config, "max_position_embeddings", None) or LONGEST
+    own = min(tokenizer.model_max_length, places, LONGEST)
+    return str(tokenizer.backend_tokenizer.to_str()), own
+
+
+@contextlib.contextmanager
+def _reported(library: Any, name: str) -> Iterator[None]:
+    """Say what goes wrong in one sentence, and keep bars and advice off the screen."""
+    logging = library.utils.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:  # of transformers, of the hub, of the network: a dozen kinds
+        if Path(name).is_dir():
+            reason = " ".join(str(error).split())
+            raise ValueError(f"hf/{name} cannot be read: {reason}") from error
+        raise not_fetched(f"hf/{name}", error, WAY_OUT) from error
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

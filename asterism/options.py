@@ -1,0 +1,126 @@
+"""What is known of an option, beside the field of the dataclass that holds it: nowhere else."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, field, fields
+from enum import Enum
+from typing import Any, Literal
+
+Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
+Verb = Literal["distill", "train", "doctor"]
+EVERY_VERB: tuple[Verb, ...] = ("distill", "train", "doctor")
+TRAINING: tuple[Verb, ...] = ("distill", "train")
+OF_TEACHER: tuple[Verb, ...] = ("distill", "doctor")
+
+
+class Role(Enum):
+    """What an option means to a run that goes on, to a grid and to a comparison.
+
+    Attributes:
+        CONTENT: Names something whose contents are fingerprinted and compared: data, a teacher.
+        EXPERIMENT: Part of the experiment: refused when changed on `--resume`, and a column where
+            runs are compared.
+        REPEAT: May differ between the rows of one setting: the seed.
+        HARMLESS: How to run, not what: may change on `--resume`, and makes no row of its own.
+        CALL: Of this call alone; no run keeps it.
+    """
+
+    CONTENT = "content"
+    EXPERIMENT = "experiment"
+    REPEAT = "repeat"
+    HARMLESS = "harmless"
+    CALL = "call"
+
+
+# What makes a run another experiment when it goes on.
+DECISIVE = frozenset({Role.CONTENT, Role.EXPERIMENT, Role.REPEAT})
+
+
+def option(
+    default: Any = MISSING,
+    role: Role = Role.EXPERIMENT,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    verbs: tuple[Verb, ...] = EVERY_VERB,
+    filled_in: bool = False,
+    is_name: bool = False,
+    grid: bool = True,
+    bare: Any = None,
+) -> Any:
+    """Return a field of a request or of the settings, with all that is known of the option.
+
+    Args:
+        default: Its default.
+        role: What it means to a run that goes on, to a grid and to a comparison.
+        least: The smallest number that it may be.
+        above: A number that it must be larger than.
+        most: The largest number that it may be.
+        below: A number that it must be smaller than.
+        verbs: The verbs that have it.
+        filled_in: Whether a run fills it in from models and data where it was left open.
+        is_name: Whether it names something (a path, a model, data) that in Python may also be an
+            object; a run keeps it as text.
+        grid: Whether a grid may set it; of the others it has its own way.
+        bare: What it means to type it without a value; by default that is a mistake.
+    """
+    bounds = {"at least": least, "above": above, "at most": most, "below": below}
+    known = {name: bound for name, bound in bounds.items() if bound is not None}
+    metadata = {
+        "role": role,
+        "bounds": known,
+        "verbs": verbs,
+        "filled_in": filled_in,
+        "is_name": is_name,
+        "grid": grid,
+        "bare": bare,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def options_of(*kinds: type, verb: Verb | None = None) -> Iterator["Field[Any]"]:
+    """Yield the options among the fields of some dataclasses; of all verbs, or of one."""
+    for kind in kinds:
+        for each in fields(kind):
+            if "role" in each.metadata and (verb is None or verb in each.metadata["verbs"]):
+                yield each
+
+
+def names_with(*kinds: type, roles: frozenset[Role]) -> frozenset[str]:
+    """Return the names of the options that have one of some roles."""
+    return frozenset(each.name for each in options_of(*kinds) if each.metadata["role"] in roles)
+
+
+def refuse_out_of_bounds(instance: Any) -> None:
+    """Raise a ValueError if a number lies outside what the option's field allows."""
+    for each in options_of(type(instance)):
+        value = getattr(instance, each.name)
+        if not isinstance(value, int | float):
+            continue
+        for word, bound in each.metadata["bounds"].items():
+            fits = {
+                "at least": value >= bound,
+                "above": value > bound,
+                "at most": value <= bound,
+                "below": value < bound,
+            }[word]
+            if not fits:
+                raise ValueError(f"{each.name} must be {word} {bound}; got {value}.")
+
+
+def help_of(kind: type) -> dict[str, str]:
+    """Return what a dataclass's docstring says of each of its attributes, on one line each."""
+    body = (kind.__doc__ or "").partition("Attributes:")[2]
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", body, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text) for name, text in entries}
+
+
+def differing(
+    before: Mapping[str, Plain], after: Mapping[str, Plain], names: frozenset[str]
+) -> list[str]:
+    """Return which of some options two plain requests have different values of."""
+    return sorted(
+        name for name in names & before.keys() & after.keys() if before[name] != after[name]
+    )

@@ -1,0 +1,220 @@
+"""What a user asked for: the one place where a training's options are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from asterism.names import as_text, is_own
+from asterism.options import (
+    OF_TEACHER,
+    TRAINING,
+    Plain,
+    Role,
+    Verb,
+    option,
+    options_of,
+    refuse_out_of_bounds,
+)
+from asterism.settings import Accelerator, Precision, Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from asterism.engine import Callback
+    from asterism.methods.base import Method
+
+    # A name, a module, or what makes one.
+    Model = str | Path | nn.Module | Callable[..., nn.Module]
+    Methods = Method | Sequence[Method] | None
+
+OnBroken = Literal["skip", "stop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A training as a user asked for it; each field knows what it means (`asterism.options`).
+
+    Attributes:
+        teacher: The teacher: a run folder, a built-in model with weights
+            (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
+            path/to/file.py:factory, a module, a file of its outputs (docs/models.md), or a cache
+            of them (docs/cache.md).
+        student: The student, named likewise; a run folder's goes on from its weights. For texts
+            text-transformer or text-static.
+        data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
+            set of Hugging Face, or a Dataset (docs/data.md).
+        method: One method or several, whose terms add up. By default RKD with the paper's
+            weights for classification (25, 50) + KD with labels, RKD without.
+        out: Run folder; by default runs/ and the time.
+        resume: Go on with the run in the folder.
+        overwrite: Replace the run in the folder.
+        validation_data: Data for model selection; by default a share of the training data.
+        test_data: Data read once, at the end.
+        validation_share: Share of the training data kept for validation.
+        split_seed: Seed of that split.
+        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        labels: Use labels, where the data have them, for training and for model selection.
+        on_broken: Samples that cannot be read: skip and name them, or stop before training.
+        teacher_cache: Folder in which the teacher's outputs on the training views are computed
+            before training, as far as they are not there yet, and kept for later runs (any
+            student, method or seed, the same view seed).
+        check: Look at data and networks before the training, and warn (docs/doctor.md).
+        report: Write report.html, report.json and report.md into the run folder.
+        baseline: Run folder of the same student trained without the teacher, to be measured
+            beside this one.
+        with_baselines: Train that baseline first, in a folder beside this run's, if it is not
+            there yet.
+        callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
+        settings: How to train.
+    """
+
+    teacher: "Model | None" = option(None, Role.CONTENT, verbs=OF_TEACHER, is_name=True, grid=False)
+    student: "Model" = option("", is_name=True, grid=False)
+    data: Any = option(None, Role.CONTENT, is_name=True)
+    method: "Methods" = option(None, verbs=OF_TEACHER, filled_in=True)
+    out: str | Path | None = option(None, Role.HARMLESS, is_name=True, grid=False)
+    resume: bool = option(False, Role.CALL, verbs=TRAINING, grid=False)
+    overwrite: bool = option(False, Role.CALL, verbs=TRAINING, grid=False)
+    validation_data: Any = option(None, Role.CONTENT, is_name=True)
+    test_data: Any = option(None, Role.CONTENT, is_name=True)
+    validation_share: float = option(0.1, above=0, below=1)
+    split_seed: int = option(0)
+    image_size: int | None = option(None, least=1, filled_in=True)
+    labels: bool = option(True, verbs=OF_TEACHER)
+    on_broken: OnBroken = option("skip")
+    teacher_cache: str | Path | None = option(None, Role.HARMLESS, verbs=OF_TEACHER, is_name=True)
+    check: bool = option(True, Role.HARMLESS, verbs=TRAINING)
+    report: bool = option(True, Role.CALL, verbs=("distill",), grid=False)
+    baseline: str | Path | None = option(None, Role.HARMLESS, verbs=("distill",), is_name=True)
+    with_baselines: bool = option(False, Role.CALL, verbs=("distill",), grid=False)
+    callbacks: "Sequence[Callback]" = ()
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is opened."""
+        refuse_out_of_bounds(self)
+
+    @property
+    def verb(self) -> Verb:
+        """Return `distill`, or `train` without a teacher."""
+        return "train" if self.teacher is None else "distill"
+
+    def plain(self) -> dict[str, Plain]:
+        """Return all that a run keeps, as plain values, in the form that `--config` reads.
+
+        Objects are kept by the name of their kind; methods by class and arguments.
+        """
+        config: dict[str, Plain] = {}
+        for each in options_of(Request, verb=self.verb):
+            value = getattr(self, each.name)
+            if each.metadata["role"] is Role.CALL:
+                continue
+            if each.metadata["is_name"]:
+                value = None if value is None else as_text(value)
+            config[typed_name(each.name, self.verb)] = value
+        if "method" in config:
+            config["method"] = described(self.method)
+        return {**config, **self.settings.plain()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheRequest:
+    """A cache of a teacher's outputs as a user asked for it.
+
+    Attributes:
+        teacher: The teacher, named as for `distill`.
+        data: The training data, named as for `distill`; all rows, those for validation too.
+        out: Folder of the cache.
+        validation_data: Validation data, if they are separate; their clean view is kept.
+        test_data: Test data, likewise.
+        image_size: Size to which pictures are brought; by default the teacher's own, or 32.
+        views: Augmented views of each training image, beside the clean one; a text and an array
+            have the clean one alone.
+        augment: What the views are: crop (shifts and flips), or vrm (these, and of each a virtual
+            one by RandAugment, as VRM needs).
+        view_seed: Seed of the views.
+        padding: Largest shift of a view in pixels; by default an eighth of the image.
+        randaugment_operations: Operations of RandAugment on each virtual view.
+        randaugment_magnitude: Their strength, from 0 to 30.
+        dtype: How outputs are kept: float16 or float32.
+        precision: What the teacher computes in: 32, bf16 or 16 (mixed).
+        batch_size: Samples that go through the teacher together.
+        shard_rows: Rows of a file; an interruption costs the work on one.
+        processes: Processes that share the work, on a GPU each where there are several.
+        workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
+        accelerator: Where the teacher runs.
+        verify_cache: When all is there, read all of it, and compute so many rows of each view
+            again to compare (64 if no number is given).
+    """
+
+    teacher: "Model" = option("", Role.CONTENT, is_name=True)
+    data: Any = option(None, Role.CONTENT, is_name=True)
+    out: str | Path = option("", is_name=True)
+    validation_data: Any = option(None, Role.CONTENT, is_name=True)
+    test_data: Any = option(None, Role.CONTENT, is_name=True)
+    image_size: int | None = option(None, least=1)
+    views: int = option(8, least=1)
+    augment: Literal["crop", "vrm"] = option("crop")
+    view_seed: int = option(0)
+    padding: int | None = option(None)
+    randaugment_operations: int = option(2)
+    randaugment_magnitude: int = option(9)
+    dtype: Literal["float16", "float32"] = option("float16")
+    precision: Precision = option("32")
+    batch_size: int = option(256, least=1)
+    shard_rows: int = option(2048, least=1)
+    processes: int = option(1, least=1)
+    workers: int | None = option(None)
+    accelerator: Accelerator = option("auto")
+    verify_cache: int = option(0, least=0, bare=64)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is opened."""
+        refuse_out_of_bounds(self)
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings of a training with such views, on such a device."""
+        return Settings(
+            view_seed=self.view_seed,
+            padding=self.padding,
+            randaugment_operations=self.randaugment_operations,
+            randaugment_magnitude=self.randaugment_magnitude,
+            workers=self.workers,
+            accelerator=self.accelerator,
+        )
+
+
+def typed_name(name: str, verb: Verb) -> str:
+    """Return what a verb calls an option: the student of `train` is its model."""
+    return "model" if (name, verb) == ("student", "train") else name
+
+
+def plain_defaults(verb: Verb) -> dict[str, Plain]:
+    """Return the plain defaults of a verb's options: what a run has that is older than one."""
+    defaults: dict[str, Any] = {
+        typed_name(each.name, verb): each.default for each in options_of(Request, verb=verb)
+    }
+    return {**defaults, **Settings().plain()}
+
+
+def described(methods: "Methods") -> list[Plain]:
+    """Return methods by class and arguments, in the form that `--config` reads."""
+    if methods is None:
+        return []
+    given = list(methods) if isinstance(methods, Sequence) else [methods]
+    return [{"class_path": _class_path(m), "init_args": m.config()} for m in given]
+
+
+def _class_path(method: "Method") -> str:
+    kind = type(method)
+    return (
+        f"{kind.__module__}.{kind.__qualname__}" if is_own(method) else f"asterism.{kind.__name__}"
+    )
+
+
+def as_typed(config: Mapping[str, Any], verb: Verb) -> dict[str, Any]:
+    """Return the options of a verb in a plain request, as a user would type them."""
+    known = {typed_name(each.name, verb) for each in options_of(Request, Settings, verb=verb)}
+    return {name: value for name, value in config.items() if name in known}

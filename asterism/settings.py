@@ -1,0 +1,234 @@
+"""How to train: what everyone sets, with defaults that work."""
+
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from asterism.options import Plain, Role, option, refuse_out_of_bounds
+
+if TYPE_CHECKING:
+    import torch
+
+Optimizer = Literal["sgd", "adamw"]
+Schedule = Literal["one-cycle", "cosine", "multi-step", "constant"]
+LossWeights = Literal["given", "auto"]
+Precision = Literal["32", "bf16", "16"]
+Keep = Literal["best", "last"]
+Scope = Literal["global", "local"]
+Accelerator = Literal["auto", "cpu", "gpu"]
+Log = Literal["tensorboard", "wandb", "mlflow"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a training.
+
+    Attributes:
+        epochs: Passes over the training data.
+        batch_size: Samples per step.
+        samples_per_class: Compose each step of classes with this many samples each, every class
+            as often as any other; by default samples come as they are.
+        lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
+        optimizer: `sgd` (Nesterov momentum 0.9; by default for images and arrays) or `adamw` (for
+            texts).
+        weight_decay: L2 penalty; by default 5e-4 for sgd, 0.05 for adamw. None on biases and norms.
+        schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
+            down), `cosine`, `multi-step` (a tenth at each milestone) or `constant`.
+        milestones: Epochs of the multi-step schedule.
+        warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
+        clip: Largest norm of the gradient; 0 for no clipping.
+        task_weight: Factor of the cross-entropy with the labels.
+        loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
+            gradients of the first steps, so that each term's is as long as the task's
+            (docs/methods.md).
+        precision: `32`, `bf16` or `16` (mixed; losses always run in 32).
+        channels_last: Memory format of images; faster for convolutions.
+        compile: Compile the student with torch.compile.
+        ema: Decay of an exponential moving average of the student, which is then what is
+            evaluated and kept; 0 for none.
+        keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
+            papers report.
+        seed: Seed of initial weights and order.
+        view_seed: Seed of the views.
+        train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
+            view too, as more samples. By default each method gets the views that it asks for, and
+            the task the real one.
+        randaugment_operations: Operations of RandAugment on each virtual view.
+        randaugment_magnitude: Their strength, from 0 to 30.
+        view_count: How many different views of a sample training goes through, over and over: epoch
+            e has view e mod view_count. By default each epoch has a new one, or with a teacher
+            that is a cache as many as the cache has.
+        padding: Largest shift of a view in pixels; by default an eighth of the image.
+        workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
+        relation_batch: Samples whose relations a step sees, over all devices; by default what they
+            hold, batch_size each. A larger one is worked through in chunks of batch_size per
+            device, twice, with exact gradients (batch norm sees the chunks).
+        relation_scope: Whether relations are those of the samples of all devices (`global`) or of
+            each device by itself (`local`).
+        devices: Number of devices on this machine.
+        nodes: Number of machines, where torchrun, accelerate or Slurm starts the processes.
+        accelerator: `cpu`, `gpu`, or `auto`: a GPU if there is one. Not that of a Mac, which has no
+            float64, and relations need it.
+        relation_memory: Megabytes for the blocks that relations are computed in, beside one number
+            for each pair of samples; by default 256 on a GPU, a few in a CPU's cache.
+        limit_steps: Stop after this many steps, for a dry run.
+        log_every: Steps between lines in metrics.jsonl.
+        log: Where to send the same figures beside metrics.jsonl: `tensorboard` (into the run
+            folder), `wandb` or `mlflow`, each of which must be installed.
+        checkpoint_minutes: Time between checkpoints within an epoch; there is one after each epoch.
+        checkpoint_steps: Steps between checkpoints within an epoch, instead.
+        checkpoints_kept: How many of the latest checkpoints stay, beside the best.
+        skip_nonfinite: How many steps whose loss or gradient is not finite may be left out before
+            the training stops.
+    """
+
+    epochs: int = option(30, least=1)
+    batch_size: int = option(128, least=1)
+    samples_per_class: int | None = option(None, least=1)
+    lr: float | None = option(None, above=0)
+    optimizer: Optimizer | None = option(None, filled_in=True)
+    weight_decay: float | None = option(None)
+    schedule: Schedule = option("one-cycle")
+    milestones: tuple[int, ...] = option(())
+    warmup_epochs: float = option(0.0, least=0)
+    clip: float = option(0.0, least=0)
+    task_weight: float = option(1.0, least=0)
+    loss_weights: LossWeights = option("given")
+    precision: Precision = option("32")
+    channels_last: bool = option(True)
+    compile: bool = option(False)
+    ema: float = option(0.0, least=0, below=1)
+    keep: Keep = option("best")
+    seed: int = option(0, Role.REPEAT, least=0, below=2**32, grid=False)
+    view_seed: int = option(0, above=-(2**63), below=2**63)
+    train_views: str | None = option(None)
+    randaugment_operations: int = option(2, least=1)
+    randaugment_magnitude: int = option(9, least=0, most=30)
+    view_count: int | None = option(None, least=1, filled_in=True)
+    padding: int | None = option(None, least=0, filled_in=True)
+    workers: int | None = option(None, Role.HARMLESS, least=0)
+    relation_batch: int | None = option(None, least=1)
+    relation_scope: Scope = option("global")
+    devices: int = option(1, least=1)
+    nodes: int = option(1, least=1)
+    accelerator: Accelerator = option("auto", Role.HARMLESS)
+    relation_memory: float | None = option(None, Role.HARMLESS, above=0)
+    limit_steps: int | None = option(None, least=1)
+    log_every: int = option(50, Role.HARMLESS, least=1)
+    log: Log | None = option(None, Role.HARMLESS, verbs=("distill", "train"))
+    checkpoint_minutes: float = option(10.0, Role.HARMLESS, least=0)
+    checkpoint_steps: int | None = option(None, Role.HARMLESS, least=1)
+    checkpoints_kept: int = option(2, Role.HARMLESS, least=1)
+    skip_nonfinite: int = option(0, Role.HARMLESS, least=0)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained, before anything is built."""
+        refuse_out_of_bounds(self)
+        kinds = (self.train_views or "real").split(",")
+        if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
+            raise ValueError(
+                f"train_views are real, or real,virtual with any number of virtual ones; got "
+                f"{self.train_views}."
+            )
+        if self.relation_batch is not None and self.relation_batch % self.processes:
+            raise ValueError(
+                f"relation_batch is shared by all devices: it must be a multiple of their number, "
+                f"{self.processes}; got {self.relation_batch}."
+            )
+        if self.schedule == "multi-step" and not self.milestones:
+            raise ValueError(
+                "the multi-step schedule needs milestones, for example milestones [150, 180, 210]."
+            )
+        if self.schedule == "one-cycle" and self.warmup_epochs:
+            raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
+
+    def filled_in(self, optimizer: Optimizer) -> "Settings":
+        """Return these settings with an optimiser, where none was chosen."""
+        return replace(self, optimizer=self.optimizer or optimizer)
+
+    def plain(self) -> dict[str, Plain]:
+        """Return the settings as plain values, in the form that `--config` reads."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def trained_views(self) -> int:
+        """Return on how many views of each sample the task is trained."""
+        return len((self.train_views or "real").split(","))
+
+    @property
+    def processes(self) -> int:
+        """Return how many processes train together, one for each device."""
+        return max(self.devices * self.nodes, launched())
+
+    @property
+    def samples_per_step(self) -> int:
+        """Return the samples of one step, over all devices."""
+        return self.relation_batch or self.batch_size * self.processes
+
+    @property
+    def device(self) -> "torch.device":
+        """Return where models run outside the training loop.
+
+        Raises:
+            ValueError: If there is no GPU but one is asked for, or needed for the precision.
+        """
+        import torch  # here: settings are also read where nothing is computed
+
+        if self.accelerator != "cpu" and torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if self.accelerator == "gpu":
+            raise ValueError(
+                "accelerator gpu: torch finds none in this machine that it can use with CUDA or "
+                "ROCm. Use auto or cpu, or install a build of torch for it."
+            )
+        if self.precision == "16":
+            raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
+        return torch.device("cpu")
+
+
+class SettingsByName(TypedDict, total=False):
+    """The settings as keyword arguments, each as in `Settings`."""
+
+    epochs: int
+    batch_size: int
+    samples_per_class: int | None
+    lr: float | None
+    optimizer: Optimizer | None
+    weight_decay: float | None
+    schedule: Schedule
+    milestones: tuple[int, ...]
+    warmup_epochs: float
+    clip: float
+    task_weight: float
+    loss_weights: LossWeights
+    precision: Precision
+    channels_last: bool
+    compile: bool
+    ema: float
+    keep: Keep
+    seed: int
+    view_seed: int
+    train_views: str | None
+    randaugment_operations: int
+    randaugment_magnitude: int
+    view_count: int | None
+    padding: int | None
+    workers: int | None
+    relation_batch: int | None
+    relation_scope: Scope
+    devices: int
+    nodes: int
+    accelerator: Accelerator
+    relation_memory: float | None
+    limit_steps: int | None
+    log_every: int
+    log: Log | None
+    checkpoint_minutes: float
+    checkpoint_steps: int | None
+    checkpoints_kept: int
+    skip_nonfinite: int
+
+
+def launched() -> int:
+    """Return how many processes torchrun or accelerate has started for this run; 1 without."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1

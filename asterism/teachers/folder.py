@@ -1,0 +1,89 @@
+"""The folder of a cache: made, or gone on with if data, teacher and disk allow it."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from asterism.data import Source
+from asterism.teachers.cache import Cache
+from asterism.teachers.filler import Filler, verify
+from asterism.teachers.manifest import NAME, Manifest, read_manifest
+from asterism.teachers.progress import refuse_full_disk
+from asterism.teachers.teacher import LiveTeacher
+
+# Rows that are computed again, clean and in the first view, before a cache is used or goes on.
+COMPARED = 8
+
+
+def begin(
+    folder: Path,
+    wanted: Manifest,
+    teacher: LiveTeacher,
+    sources: Mapping[str, Source],
+    device: torch.device,
+) -> Cache:
+    """Make the folder of a cache, or go on with the one that is there.
+
+    Args:
+        folder: The folder.
+        wanted: What is to be in it; there may be more views and parts than that.
+        teacher: The teacher.
+        sources: The data, by part.
+        device: Where the teacher runs.
+
+    Raises:
+        ValueError: If it is a cache of something else or of another teacher, holds something else,
+            or does not fit on the disk.
+    """
+
+    def refuse(manifest: Manifest) -> None:
+        cache = Cache(folder, replace(manifest, data=wanted.data))
+        refuse_full_disk(cache)
+        if cache.state().written:
+            most = 1 + manifest.virtual
+            filler = Filler(cache, teacher.network, device=device)
+            verify(filler, sources, rows=COMPARED, most=most)
+
+    return Cache(folder, replace(prepare(folder, wanted, refuse), data=wanted.data))
+
+
+def prepare(
+    folder: Path, wanted: Manifest, refuse: Callable[[Manifest], None] = lambda manifest: None
+) -> Manifest:
+    """Make the folder of a cache, or go on with the one that is there, and return its manifest.
+
+    A cache may get more views and parts than it had.
+
+    Args:
+        folder: The folder.
+        wanted: What is to be in it.
+        refuse: Called before anything is written: what is refused leaves a cache as it was.
+
+    Raises:
+        ValueError: If it is a cache of something else, or holds something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / NAME
+    with FileLock(folder / ".lock"):
+        foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+        if not file.exists() and foreign:
+            raise ValueError(
+                f"{folder} holds {foreign[0]}, which is no part of a cache: name an empty or a "
+                "new folder."
+            )
+        known = read_manifest(folder) if file.exists() else None
+        if known is not None:
+            known.refuse_changes(wanted, folder)
+            wanted = known.joined(wanted)
+        refuse(wanted)
+        if wanted != known:
+            unfinished = folder / f".{NAME}"
+            unfinished.unlink(missing_ok=True)  # what a stranger's folder has there may be a link
+            unfinished.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
+            os.replace(unfinished, file)
+    return wanted

@@ -1,0 +1,144 @@
+"""Do teacher, student, methods and data fit together? Asked before an hour is spent."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from asterism.data import Data
+from asterism.methods import KD, RKD
+from asterism.methods.base import NEEDS, Method
+from asterism.models import Spec, build, card_of
+from asterism.models.adapt import Adapted
+from asterism.names import as_text, is_own_code
+from asterism.run import Run
+from asterism.settings import Settings
+from asterism.student import load, student_of_run
+from asterism.teachers import Teacher, TeacherCard
+
+if TYPE_CHECKING:
+    from asterism.request import Methods, Model
+
+
+def open_student(name: "Model", spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the student, and the card from which `asterism.load` builds it again.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If there is no such model, or an earlier student has other classes.
+    """
+    earlier = student_of_run(name)
+    if earlier is None:
+        student = build(name, spec)
+        embedding = student.embedding if isinstance(student, Adapted) else None
+        kept = {"model": as_text(name), "embedding": embedding, "config": card_of(student)}
+        return student, {**kept, **spec.card()}
+    card = Run(earlier[1]).read_card()
+    if spec.classes not in (None, card["classes"]):
+        raise ValueError(
+            f"the student of {earlier[1]} has {card['classes'] or 'no'} classes, and this run "
+            f"needs {spec.classes}: begin with a new one."
+        )
+    return earlier[0].model, card
+
+
+def open_baseline(run: str | Path, student: "Model") -> nn.Module:
+    """Return the student of a run without the teacher, built as the present student is."""
+    student = str(student) if isinstance(student, Path) else student
+    own_code = is_own_code(as_text(student))
+    return load(run, factory=copy.deepcopy(student) if own_code else None)
+
+
+def refuse_views(
+    methods: Sequence[Method], settings: Settings, data: Data, teacher: Teacher
+) -> None:
+    """Raise a ValueError if several views are asked for of data or a teacher that have one."""
+    asking = [type(m).__name__ for m in methods if m.views > 1]
+    if settings.trained_views > 1:
+        asking.append(f"train_views {settings.train_views}")
+    source = data.source
+    several = source.augmented or source.views(settings, virtual=0) is not None
+    if asking and (teacher.one_view or not several):
+        name = source.modality.name
+        one = f"{'an' if name == 'array' else 'a'} {name}" if not several else teacher.a_name
+        raise ValueError(
+            f"{asking[0]} needs augmented views of each sample, and {one} has one clean view: "
+            "use a method of one view, as RKD, RRD and RRKD are."
+        )
+
+
+def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
+    """Raise a ValueError if weights would be measured while a method still changes its own."""
+    for method in methods:
+        if settings.loss_weights == "auto" and getattr(method, "ramp_steps", None):
+            raise ValueError(
+                f"{type(method).__name__} lets its weights grow over {method.ramp_steps} steps, "
+                "and loss_weights auto would take them for small ones: leave one of the two out."
+            )
+
+
+def choose_methods(
+    method: "Methods", data: Data, card: TeacherCard, *, use_labels: bool
+) -> list[Method]:
+    """Return the methods as a list; without any, what is known to work with such a teacher."""
+    if method is not None:
+        return [method] if isinstance(method, Method) else list(method)
+    if not use_labels:
+        return [RKD()]
+    relations = RKD(distance_weight=25.0, angle_weight=50.0)
+    return [relations, KD()] if card.classes == data.classes else [relations]
+
+
+def student_classes(
+    methods: Sequence[Method],
+    data: Data,
+    card: TeacherCard | None,
+    *,
+    labels: bool,
+    use_labels: bool,
+) -> int | None:
+    """Return the number of classes of the student, or say what does not fit.
+
+    Args:
+        methods: The methods.
+        data: The data.
+        card: What is known of the teacher, if there is one.
+        labels: Whether the user lets the run see labels.
+        use_labels: Whether labels are part of the objective.
+
+    Raises:
+        ValueError: If a method needs what data, teacher or user do not give.
+    """
+    for method in methods:
+        name = type(method).__name__
+        if isinstance(method.needs, str) or not NEEDS.issuperset(method.needs):
+            raise ValueError(
+                f"{name}.needs must be a set of any of {', '.join(sorted(NEEDS))}; got "
+                f"{method.needs!r}."
+            )
+        if "logits" in method.needs:
+            if card is None or not card.classes:
+                raise ValueError(
+                    f"{name} compares class scores, and the teacher has none: use RKD, which "
+                    "compares embeddings."
+                )
+            if use_labels and card.classes != data.classes:
+                raise ValueError(
+                    f"{name} compares class scores: the teacher has {card.classes} classes, the "
+                    f"data {data.classes}. Use RKD, which compares embeddings, or --labels false."
+                )
+        if not labels and ("target" in method.needs or _chosen_by_label(method)):
+            raise ValueError(f"{name} needs labels, and --labels false leaves them out.")
+        if "target" in method.needs and data.classes is None:
+            raise ValueError(f"{name} needs labels, and the data have none.")
+    if use_labels:
+        return data.classes
+    if any("logits" in method.needs for method in methods) and card is not None:
+        return card.classes or None
+    return None
+
+
+def _chosen_by_label(method: Method) -> bool:
+    return "anchors" in method.needs and method.anchors != "random"

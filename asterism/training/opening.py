@@ -1,0 +1,139 @@
+"""From a request to a training: opened as the user named it, and found to fit together."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from asterism.data import Data, open_data
+from asterism.engine import Training
+from asterism.methods.base import Method
+from asterism.models import Spec, in_own_code
+from asterism.request import Request
+from asterism.teachers import Teacher, common_size, open_teacher, refuse_unrepeatable, try_out
+from asterism.training.models import (
+    choose_methods,
+    open_student,
+    refuse_ramps,
+    refuse_views,
+    student_classes,
+)
+
+
+def open_training(request: Request) -> Training:
+    """Open what a user named, and see that it fits together.
+
+    Args:
+        request: What the user asked for.
+
+    Returns:
+        The training, whose request says how what was left open has been filled in.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If something does not fit; the message says what, and the way out.
+    """
+    settings = request.settings
+    device = settings.device  # first: a machine without it is not worth opening anything
+    size = common_size(request.image_size, request.teacher, request.student)
+    request = replace(request, image_size=size)
+    data = _open_data(request)
+    use_labels = request.labels and data.classes is not None and settings.task_weight > 0
+    data.refuse_useless(use_labels=use_labels, broken=request.on_broken == "stop")
+    teacher: Teacher | None = None
+    methods: list[Method] = []
+    if request.teacher is not None:
+        teacher, methods = _open_teacher(request, data, use_labels=use_labels)
+        data = teacher.without_absent(data)
+        teacher.to(device)
+    elif not use_labels:
+        raise ValueError(
+            "training without a teacher needs labels: class folders, or class numbers `y`."
+        )
+    source = data.source
+    settings = settings.filled_in(source.modality.optimizer)
+    virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
+    views = source.views(settings, virtual=virtual)
+    if teacher is not None:
+        names = [type(method).__name__ for method in methods]
+        settings, views = teacher.settle(settings, views, names)
+    student, card = _open_student(request, data, teacher, methods, use_labels=use_labels)
+    return Training(
+        request=replace(request, settings=settings, method=list(methods)),
+        data=data,
+        student=student,
+        card=card,
+        teacher=teacher,
+        methods=tuple(methods),
+        views=views,
+        use_labels=use_labels,
+    )
+
+
+def _open_data(request: Request) -> Data:
+    return open_data(
+        request.data,
+        validation=request.validation_data,
+        test=request.test_data,
+        validation_share=request.validation_share,
+        split_seed=request.split_seed,
+        image_size=request.image_size or 32,
+    )
+
+
+def _open_teacher(
+    request: Request, data: Data, *, use_labels: bool
+) -> tuple[Teacher, list[Method]]:
+    """Return the teacher and the methods, which fit to each other and to the data."""
+    settings = request.settings
+    teacher = open_teacher(request.teacher, data)
+    methods = choose_methods(request.method, data, teacher.card, use_labels=use_labels)
+    refuse_views(methods, settings, data, teacher)
+    refuse_ramps(methods, settings)
+    if not use_labels:
+        teacher.on(data.validation_source or data.source)  # it selects the best epoch
+    if request.teacher_cache is not None:
+        if teacher.network is None:
+            raise ValueError(
+                f"{teacher.place} has a teacher's outputs already: leave --teacher-cache out."
+            )
+        refuse_unrepeatable(data.source)
+    return teacher, methods
+
+
+def _open_student(
+    request: Request,
+    data: Data,
+    teacher: Teacher | None,
+    methods: Sequence[Method],
+    *,
+    use_labels: bool,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the student and its card, and set the methods up for its width."""
+    taught = None if teacher is None else teacher.card
+    classes = student_classes(methods, data, taught, labels=request.labels, use_labels=use_labels)
+    _seed(request.settings.seed)
+    source = data.source
+    mean, std = data.statistics()
+    network = None if teacher is None else teacher.network
+    spec = Spec(classes, source.shape, mean, std, teacher=network, modality=source.modality)
+    student, card = open_student(request.student, spec)
+    example = source.modality.example(source.shape)
+    width = try_out(student, example, "student", classes=classes).embedding.shape[1]
+    for method in methods:
+        with in_own_code(method):
+            method.setup(
+                student_dim=width, teacher_dim=taught.width if taught else 0, rows=len(source)
+            )
+    return student, {**card, "embedding_dim": width}
+
+
+def _seed(seed: int) -> None:
+    """Begin all random numbers anew: models of users may draw from any of them."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,13 @@
+"""Baselines that need no training."""
+
+from asterism.measures import principal_components, random_projection
+from asterism.verdict.outputs import Observed
+
+
+def reductions(teacher: Observed, width: int) -> dict[str, Observed]:
+    """Return the teacher's embedding brought to a width without training anything."""
+    learnt = teacher.learnt.embedding
+    return {
+        "pca": teacher.mapped(principal_components(learnt, width)),
+        "random projection": teacher.mapped(random_projection(learnt.shape[1], width)),
+    }

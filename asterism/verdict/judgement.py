@@ -1,0 +1,102 @@
+"""From what the models make of the data to all that `result.json` says of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from asterism.measures import Cost, fidelity, health
+from asterism.measures.estimate import CONFIDENCE, GROUPS, RESAMPLES, SEED
+from asterism.measures.pairs import PAIRS
+from asterism.verdict.classes import Classes
+from asterism.verdict.compatibility import KS, WAYS, compatibility_values
+from asterism.verdict.headline import headline
+from asterism.verdict.outputs import Observed
+from asterism.verdict.table import (
+    Values,
+    as_plain,
+    cost_values,
+    fidelity_values,
+    health_values,
+    records,
+)
+from asterism.verdict.tasks import task
+
+# Distances from queries to all samples that one search computes; at least so many queries.
+SEARCHED = 10**8
+QUERIES = 2_000
+NEIGHBOURS = (1, 5, 10, 20)
+
+
+def judge(
+    student: Observed,
+    teacher: Observed | None,
+    baselines: Mapping[str, Observed],
+    *,
+    names: Sequence[str] | None,
+    costs: Mapping[str, Cost],
+    missing: str | None = None,
+) -> dict[str, Any]:
+    """Measure, compare and put into words.
+
+    Args:
+        student: What the student makes of the data.
+        teacher: What its teacher makes of them, or None.
+        baselines: What the baselines make of them, by name.
+        names: Names of the classes; None without labels.
+        costs: Costs of `student` and `teacher`; none of a teacher that is only its outputs.
+        missing: Why there is no teacher to compare with, where the run had one.
+
+    Returns:
+        Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
+    """
+    n, models = len(student.index), {"student": student, **baselines}
+    if teacher is not None:
+        models["teacher"] = teacher
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
+    rows = order[: max(QUERIES, SEARCHED // max(1, n))].sort().values
+    tasks = {who: task(model, len(names or ()), rows) for who, model in models.items()}
+    values = {who: done.values() if done else Values() for who, done in tasks.items()}
+    notes: dict[str, str] = {}
+    plain: dict[str, Any] = {"rows": n}
+    for who in ("student", "teacher"):
+        if who not in models:
+            continue
+        values[who] |= health_values(health(models[who].outputs.embedding))
+        done = tasks[who]
+        plain[who] = done.plain() if done else {}
+        if who in costs:  # a teacher that is only its outputs costs nothing to run
+            values[who] |= cost_values(costs[who])
+            plain[who] = {"cost": as_plain(asdict(costs[who])), **plain[who]}
+    if teacher is not None:
+        for who in ("student", *baselines):
+            kept = fidelity(models[who].outputs, teacher.outputs, ks=NEIGHBOURS, rows=rows)
+            values[who] |= fidelity_values(kept)
+            if who == "student":
+                plain["fidelity"] = as_plain(asdict(kept))
+        across, notes = compatibility_values(student, teacher, rows)
+        values["student"] |= across
+        for way in WAYS:  # what the teacher finds in its own index
+            own = {k: values["teacher"].get(("recall", k)) for k in KS}
+            values["teacher"] |= {(f"same class, {way}", k): value for k, value in own.items()}
+    classes = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
+    notes |= classes.worst(values)
+    others = {who: values[who] for who in baselines}
+    measures = records(values["student"], values.get("teacher", {}), others, notes)
+    return {
+        "headline": headline(measures, worst_class=classes.worst_name, missing=missing),
+        **plain,
+        "per_class": classes.table,
+        "worst_class": classes.worst_name,
+        "measures": measures,
+        "sampling": {
+            "rows": len(rows),
+            "pairs": min(PAIRS, n * (n - 1) // 2),
+            "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
+            "seed": SEED,
+            "resamples": RESAMPLES,
+            "groups": min(GROUPS, n),
+            "confidence": CONFIDENCE,
+        },
+    }

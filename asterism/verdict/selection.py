@@ -1,0 +1,43 @@
+"""What selects the best epoch of a training."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from asterism.data import Data
+from asterism.engine import Score
+from asterism.measures import classification, neighbourhoods
+from asterism.teachers import Teacher
+from asterism.types import Outputs
+from asterism.verdict.outputs import outputs_on, teaching
+
+
+def selection(teacher: Teacher | None, data: Data, *, use_labels: bool) -> Score:
+    """Return what selects the best epoch: accuracy, or without labels the teacher's neighbours."""
+    if use_labels or teacher is None:
+        return accuracy
+    source = data.validation_source or data.source
+    return Overlap(outputs_on(teaching(teacher), source, data.validation).outputs.embedding)
+
+
+def accuracy(outputs: Outputs, target: Tensor | None) -> dict[str, float]:
+    """Return the share of samples whose own class has the highest score."""
+    if outputs.logits is None or target is None:
+        raise ValueError("the validation data have no labels: give some that have.")
+    return {"accuracy": float(classification(outputs.logits, target).top1 or 0.0)}
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The share of the teacher's ten nearest neighbours that the student shares.
+
+    Attributes:
+        teacher: The teacher's embeddings of the validation rows.
+    """
+
+    teacher: Tensor
+
+    def __call__(self, outputs: Outputs, target: Tensor | None) -> dict[str, float]:
+        """Compare the student's neighbours with the teacher's."""
+        near = neighbourhoods(outputs.embedding, self.teacher, k=10)
+        return {"overlap@10": float(near.overlap(10).mean())}

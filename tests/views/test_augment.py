@@ -1,0 +1,73 @@
+"""Tests for asterism/augment.py."""
+
+import pytest
+import torch
+
+from asterism.views.augment import Views, crop_and_flip, draws
+from asterism.views.randaugment import rand_augment
+
+
+def test_draws_are_uniform_and_independent():
+    numbers = draws(0, torch.arange(20_000), 3, 4)
+    counts = torch.histc(numbers.flatten(), bins=20, min=0, max=1)
+    assert ((counts - 4000).abs() < 5 * 4000**0.5).all()
+    others = draws(0, torch.arange(20_000), 4, 4), draws(1, torch.arange(20_000), 3, 4)
+    every = torch.cat([numbers, *others, numbers.roll(1, 0)], 1)
+    correlation = torch.corrcoef(every.T) - torch.eye(16)
+    assert correlation.abs().max() < 0.04
+    assert 0 <= numbers.min()
+    assert numbers.max() < 1
+
+
+def test_a_draw_is_pinned():
+    """Views are part of caches and of published runs: the numbers must never change."""
+    expected = torch.tensor([[0.9207, 0.7123], [0.9006, 0.0464]])
+    found = draws(7, torch.tensor([0, 5]), 2, 2)
+    torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=0)
+
+
+def test_a_view_does_not_depend_on_the_batch_around_it():
+    images = torch.randint(256, (6, 3, 8, 8)).byte()
+    index = torch.tensor([9, 4, 7, 1, 0, 3])
+    views = Views(seed=5, padding=2)
+    (whole,) = views(images, index, 11)
+    for i in range(6):
+        (alone,) = views(images[i : i + 1], index[i : i + 1], 11)
+        assert torch.equal(alone[0], whole[i])
+    assert not torch.equal(views(images, index, 12)[0], whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_crop_and_flip_against_a_loop(dtype):
+    images = torch.randint(256, (30, 2, 5, 7)).to(dtype)
+    index = torch.arange(30)
+    found = crop_and_flip(images, index, view=0, seed=0, padding=2, flip=True)
+    numbers = draws(0, index, 0, 3)
+    for i in range(30):
+        top, left = int(numbers[i, 0] * 5), int(numbers[i, 1] * 5)
+        padded = torch.zeros(2, 9, 11, dtype=dtype)
+        padded[:, 2:7, 2:9] = images[i]
+        expected = padded[:, top : top + 5, left : left + 7]
+        expected = expected if numbers[i, 2] < 0.5 else expected.flip(2)
+        assert torch.equal(found[i], expected)
+
+
+def test_no_padding_and_no_flip_is_the_image():
+    images = torch.rand(4, 1, 6, 6)
+    assert torch.equal(Views(padding=0, flip=False)(images, torch.arange(4), 3)[0], images)
+
+
+def test_the_virtual_view_is_randaugment_of_the_real_one():
+    images = torch.randint(256, (64, 3, 16, 16)).byte()
+    index = torch.arange(64)
+    (alone,) = Views(padding=2)(images, index, 3)
+    real, virtual = Views(virtual=1, padding=2)(images, index, 3)
+    assert torch.equal(real, alone)
+    changed = (real != virtual).flatten(1).any(1)
+    assert changed.float().mean() > 0.5
+    again = Views(virtual=2, padding=2)(images[5:6], index[5:6], 3)
+    assert torch.equal(again[1][0], virtual[5])
+    assert not torch.equal(*Views(virtual=2, padding=2)(images, index, 3)[1:])
+    _, three = Views(virtual=1, padding=2, operations=3, magnitude=20)(images, index, 3)
+    numbers = draws(0, index, 3, 9)[:, 3:]
+    assert torch.equal(three, rand_augment(real, numbers, magnitude=20))
