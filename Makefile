@@ -21,7 +21,7 @@ test: $(VENV)/ready
 	$(MAKE) test-hub
 
 test-hub: $(HUB)/ready
-	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_tables.py
+	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py
 
 check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import Field, field, fields
 from enum import Enum
 from typing import Any, Literal
 
@@ -36,14 +36,17 @@ class Role(Enum):
 DECISIVE = frozenset({Role.CONTENT, Role.EXPERIMENT, Role.REPEAT})
 
 
+# What a number may be.
+AT_LEAST_ONE = {"at least": 1.0}
+NOT_NEGATIVE = {"at least": 0.0}
+POSITIVE = {"above": 0.0}
+
+
 def option(
-    default: Any = MISSING,
+    default: Any,
     role: Role = Role.EXPERIMENT,
     *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
+    bounds: Mapping[str, float] | None = None,
     verbs: tuple[Verb, ...] = EVERY_VERB,
     filled_in: bool = False,
     is_name: bool = False,
@@ -55,10 +58,7 @@ def option(
     Args:
         default: Its default.
         role: What it means to a run that goes on, to a grid and to a comparison.
-        least: The smallest number that it may be.
-        above: A number that it must be larger than.
-        most: The largest number that it may be.
-        below: A number that it must be smaller than.
+        bounds: What a number may be, by `at least`, `above`, `at most` and `below`.
         verbs: The verbs that have it.
         filled_in: Whether a run fills it in from models and data where it was left open.
         is_name: Whether it names something (a path, a model, data) that in Python may also be an
@@ -66,11 +66,9 @@ def option(
         grid: Whether a grid may set it; of the others it has its own way.
         bare: What it means to type it without a value; by default that is a mistake.
     """
-    bounds = {"at least": least, "above": above, "at most": most, "below": below}
-    known = {name: bound for name, bound in bounds.items() if bound is not None}
     metadata = {
         "role": role,
-        "bounds": known,
+        "bounds": bounds or {},
         "verbs": verbs,
         "filled_in": filled_in,
         "is_name": is_name,
@@ -107,7 +105,7 @@ def refuse_out_of_bounds(instance: Any) -> None:
                 "below": value < bound,
             }[word]
             if not fits:
-                raise ValueError(f"{each.name} must be {word} {bound}; got {value}.")
+                raise ValueError(f"{each.name} must be {word} {bound:.16g}; got {value}.")
 
 
 def help_of(kind: type) -> dict[str, str]:

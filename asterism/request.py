@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asterism.names import as_text, is_own
 from asterism.options import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
     OF_TEACHER,
     TRAINING,
     Plain,
@@ -78,9 +80,9 @@ class Request:
     overwrite: bool = option(False, Role.CALL, verbs=TRAINING, grid=False)
     validation_data: Any = option(None, Role.CONTENT, is_name=True)
     test_data: Any = option(None, Role.CONTENT, is_name=True)
-    validation_share: float = option(0.1, above=0, below=1)
+    validation_share: float = option(0.1, bounds={"above": 0, "below": 1})
     split_seed: int = option(0)
-    image_size: int | None = option(None, least=1, filled_in=True)
+    image_size: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True)
     labels: bool = option(True, verbs=OF_TEACHER)
     on_broken: OnBroken = option("skip")
     teacher_cache: str | Path | None = option(None, Role.HARMLESS, verbs=OF_TEACHER, is_name=True)
@@ -153,8 +155,8 @@ class CacheRequest:
     out: str | Path = option("", is_name=True)
     validation_data: Any = option(None, Role.CONTENT, is_name=True)
     test_data: Any = option(None, Role.CONTENT, is_name=True)
-    image_size: int | None = option(None, least=1)
-    views: int = option(8, least=1)
+    image_size: int | None = option(None, bounds=AT_LEAST_ONE)
+    views: int = option(8, bounds=AT_LEAST_ONE)
     augment: Literal["crop", "vrm"] = option("crop")
     view_seed: int = option(0)
     padding: int | None = option(None)
@@ -162,12 +164,12 @@ class CacheRequest:
     randaugment_magnitude: int = option(9)
     dtype: Literal["float16", "float32"] = option("float16")
     precision: Precision = option("32")
-    batch_size: int = option(256, least=1)
-    shard_rows: int = option(2048, least=1)
-    processes: int = option(1, least=1)
+    batch_size: int = option(256, bounds=AT_LEAST_ONE)
+    shard_rows: int = option(2048, bounds=AT_LEAST_ONE)
+    processes: int = option(1, bounds=AT_LEAST_ONE)
     workers: int | None = option(None)
     accelerator: Accelerator = option("auto")
-    verify_cache: int = option(0, least=0, bare=64)
+    verify_cache: int = option(0, bounds=NOT_NEGATIVE, bare=64)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""

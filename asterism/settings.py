@@ -4,7 +4,15 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from asterism.options import Plain, Role, option, refuse_out_of_bounds
+from asterism.options import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Plain,
+    Role,
+    option,
+    refuse_out_of_bounds,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -82,44 +90,44 @@ class Settings:
             the training stops.
     """
 
-    epochs: int = option(30, least=1)
-    batch_size: int = option(128, least=1)
-    samples_per_class: int | None = option(None, least=1)
-    lr: float | None = option(None, above=0)
+    epochs: int = option(30, bounds=AT_LEAST_ONE)
+    batch_size: int = option(128, bounds=AT_LEAST_ONE)
+    samples_per_class: int | None = option(None, bounds=AT_LEAST_ONE)
+    lr: float | None = option(None, bounds=POSITIVE)
     optimizer: Optimizer | None = option(None, filled_in=True)
     weight_decay: float | None = option(None)
     schedule: Schedule = option("one-cycle")
     milestones: tuple[int, ...] = option(())
-    warmup_epochs: float = option(0.0, least=0)
-    clip: float = option(0.0, least=0)
-    task_weight: float = option(1.0, least=0)
+    warmup_epochs: float = option(0.0, bounds=NOT_NEGATIVE)
+    clip: float = option(0.0, bounds=NOT_NEGATIVE)
+    task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
     loss_weights: LossWeights = option("given")
     precision: Precision = option("32")
     channels_last: bool = option(True)
     compile: bool = option(False)
-    ema: float = option(0.0, least=0, below=1)
+    ema: float = option(0.0, bounds={"at least": 0, "below": 1})
     keep: Keep = option("best")
-    seed: int = option(0, Role.REPEAT, least=0, below=2**32, grid=False)
-    view_seed: int = option(0, above=-(2**63), below=2**63)
+    seed: int = option(0, Role.REPEAT, bounds={"at least": 0, "below": 2**32}, grid=False)
+    view_seed: int = option(0, bounds={"above": -(2**63), "below": 2**63})
     train_views: str | None = option(None)
-    randaugment_operations: int = option(2, least=1)
-    randaugment_magnitude: int = option(9, least=0, most=30)
-    view_count: int | None = option(None, least=1, filled_in=True)
-    padding: int | None = option(None, least=0, filled_in=True)
-    workers: int | None = option(None, Role.HARMLESS, least=0)
-    relation_batch: int | None = option(None, least=1)
+    randaugment_operations: int = option(2, bounds=AT_LEAST_ONE)
+    randaugment_magnitude: int = option(9, bounds={"at least": 0, "at most": 30})
+    view_count: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True)
+    padding: int | None = option(None, bounds=NOT_NEGATIVE, filled_in=True)
+    workers: int | None = option(None, Role.HARMLESS, bounds=NOT_NEGATIVE)
+    relation_batch: int | None = option(None, bounds=AT_LEAST_ONE)
     relation_scope: Scope = option("global")
-    devices: int = option(1, least=1)
-    nodes: int = option(1, least=1)
+    devices: int = option(1, bounds=AT_LEAST_ONE)
+    nodes: int = option(1, bounds=AT_LEAST_ONE)
     accelerator: Accelerator = option("auto", Role.HARMLESS)
-    relation_memory: float | None = option(None, Role.HARMLESS, above=0)
-    limit_steps: int | None = option(None, least=1)
-    log_every: int = option(50, Role.HARMLESS, least=1)
+    relation_memory: float | None = option(None, Role.HARMLESS, bounds=POSITIVE)
+    limit_steps: int | None = option(None, bounds=AT_LEAST_ONE)
+    log_every: int = option(50, Role.HARMLESS, bounds=AT_LEAST_ONE)
     log: Log | None = option(None, Role.HARMLESS, verbs=("distill", "train"))
-    checkpoint_minutes: float = option(10.0, Role.HARMLESS, least=0)
-    checkpoint_steps: int | None = option(None, Role.HARMLESS, least=1)
-    checkpoints_kept: int = option(2, Role.HARMLESS, least=1)
-    skip_nonfinite: int = option(0, Role.HARMLESS, least=0)
+    checkpoint_minutes: float = option(10.0, Role.HARMLESS, bounds=NOT_NEGATIVE)
+    checkpoint_steps: int | None = option(None, Role.HARMLESS, bounds=AT_LEAST_ONE)
+    checkpoints_kept: int = option(2, Role.HARMLESS, bounds=AT_LEAST_ONE)
+    skip_nonfinite: int = option(0, Role.HARMLESS, bounds=NOT_NEGATIVE)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""

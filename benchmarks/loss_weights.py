@@ -12,17 +12,20 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from asterism import DIST, KD, RKD, RRD, VRM, Method
-from asterism.verdict import outputs_of, selection
-from asterism.data import Data, open_data
-from asterism.engine import Settings, balance, fit, seed_everything, training_views
-from asterism.measures import classification
-from asterism.models import Spec, build
+from asterism.engine import balance, fit
+from asterism.engine.processes import processes
+from asterism.request import Request
 from asterism.run import Run
+from asterism.settings import Settings
+from asterism.training import open_training, with_teaching
+from asterism.verdict import encoder_of, outputs_on
+from asterism.verdict.selection import accuracy
 
 METHODS = {
     "KD": KD(),
@@ -43,8 +46,8 @@ def scaled(method: Method, factor: float) -> Method:
 
 def train(
     model: str,
-    data: Data,
     *,
+    validation_share: float = 0.8,
     teacher: nn.Module | None = None,
     method: Method | None = None,
     seed: int = 0,
@@ -52,38 +55,29 @@ def train(
     weights: str = "given",
 ) -> tuple[nn.Module, float | None]:
     """Return a trained model and its accuracy on the test digits; None if it broke down."""
-    seed_everything(seed, verbose=False)
-    trained = build(model, Spec(data.classes, data.source.image_shape, *data.statistics()))
-    widths = [outputs_of(m, data.source, torch.arange(2))[0] for m in (trained, teacher) if m]
-    if method is not None:
-        dims = [x.embedding.shape[1] for x in widths]
-        method.setup(student_dim=dims[0], teacher_dim=dims[1], rows=len(data.source))
-    methods = [] if method is None else [method]
     settings = Settings(
         epochs=epochs, batch_size=64, lr=0.05, seed=seed, keep="last", loss_weights=weights
     )
-    with tempfile.TemporaryDirectory() as folder:
+    request = Request(
+        teacher=teacher,
+        student=model,
+        data="digits",
+        method=method,
+        validation_share=validation_share,
+        settings=settings,
+    )
+    training = replace(with_teaching(open_training(request)), score=accuracy)
+    with tempfile.TemporaryDirectory() as folder, processes(settings):
         try:
-            fitted = fit(
-                trained,
-                teacher,
-                methods,
-                data,
-                Run(folder),
-                settings=settings,
-                views=training_views(data.source, methods, settings),
-                score=selection(teacher, data, use_labels=True),
-                use_labels=True,
-            )  # fmt: skip
+            fitted = fit(training, Run(folder))
         except ValueError as error:
             if "not finite" not in str(error):
                 raise
-            return trained, None
-    assert data.test is not None
-    outputs, target = outputs_of(fitted.student, data.test, torch.arange(len(data.test)))
-    assert outputs.logits is not None
-    assert target is not None
-    return fitted.student, 100 * float(classification(outputs.logits, target).top1 or 0)
+            return training.student, None
+    test = training.data.test
+    assert test is not None
+    found = outputs_on(encoder_of(fitted.student), test, torch.arange(len(test)))
+    return fitted.student, 100 * accuracy(found.outputs, found.target)["accuracy"]
 
 
 def cell(found: Sequence[float | None]) -> str:
@@ -102,10 +96,9 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[])
     options = parser.parse_args()
     seeds, factors = range(options.seeds), (1.0, 0.01, 100.0)
-    teacher, accuracy = train("convnet", open_data("digits"), epochs=30)
-    few = open_data("digits", validation_share=0.8)
-    alone = [train(STUDENT, few, seed=seed)[1] for seed in seeds]
-    print(f"Teacher {accuracy:.1f} %; student from labels alone {cell(alone)} %.\n")
+    teacher, known = train("convnet", validation_share=0.1, epochs=30)
+    alone = [train(STUDENT, seed=seed)[1] for seed in seeds]
+    print(f"Teacher {known:.1f} %; student from labels alone {cell(alone)} %.\n")
     ways = [(w, f) for w in ("given", "auto") for f in factors]
     heads = [f"{w}, weights ×{f:g}" if f != 1 else w for w, f in ways]
     if options.shares:
@@ -119,8 +112,7 @@ def main() -> None:
             found = [
                 train(
                     STUDENT,
-                    few,
-                    teacher=teacher.eval(),
+                    teacher=teacher,
                     method=scaled(METHODS[name], factor),
                     seed=seed,
                     weights=weights,

@@ -14,10 +14,11 @@ import time
 import torch
 from torch import Tensor
 
-from asterism.verdict.judgement import judge
-from asterism.verdict.outputs import LEARNING_ROWS, Seen, reductions
 from asterism.measures import Cost
 from asterism.types import Outputs
+from asterism.verdict.baselines import reductions
+from asterism.verdict.judgement import judge
+from asterism.verdict.outputs import LEARNING_ROWS, Observed
 
 
 def clusters(rows: int, width: int, classes: int, generator: torch.Generator) -> Outputs:
@@ -38,13 +39,13 @@ def student_of(teacher: Outputs, noise: float, generator: torch.Generator) -> Ou
     return Outputs((teacher.embedding + blurred) @ image, noisy)
 
 
-def seen(outputs: Outputs, target: Tensor, rows: int) -> Seen:
+def observed(outputs: Outputs, target: Tensor, rows: int) -> Observed:
     logits = outputs.logits
     assert logits is not None
     known, learnt = (
         Outputs(outputs.embedding[part], logits[part]) for part in (slice(rows), slice(rows, None))
     )
-    return Seen(known, target[:rows], torch.arange(rows), learnt, target[rows:])
+    return Observed(known, target[:rows], torch.arange(rows), learnt, target[rows:])
 
 
 def main(rows: int, width: int, classes: int) -> None:
@@ -52,11 +53,11 @@ def main(rows: int, width: int, classes: int) -> None:
     everything = rows + LEARNING_ROWS
     target = torch.arange(everything) % classes
     taught = clusters(everything, width, classes, generator)
-    teacher = seen(taught, target, rows)
-    student = seen(student_of(taught, 0.2, generator), target, rows)
+    teacher = observed(taught, target, rows)
+    student = observed(student_of(taught, 0.2, generator), target, rows)
     others = {
-        "untrained": seen(student_of(taught, 2.0, generator), target, rows),
-        "without teacher": seen(student_of(taught, 0.4, generator), target, rows),
+        "untrained": observed(student_of(taught, 2.0, generator), target, rows),
+        "without teacher": observed(student_of(taught, 0.4, generator), target, rows),
         **reductions(teacher, width),
     }
     cost = Cost(1, 4, width, {1: 1.0, 64: 8.0}, 2)

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism import RRKD
-from asterism.views.augment import to_float
 from asterism.data import ArraySource, open_source
 from asterism.measures import linear_probe
 from asterism.models.adapt import Adapted
 from asterism.recipe import distill
+from asterism.types import to_float
 
 TEACHER, STUDENT = (128, 64), (64, 32)
 ROWS = ("teacher", "distilled by RRKD", "trained to reconstruct", "untrained")
@@ -77,7 +77,7 @@ def probed(encoder: nn.Module, train: ArraySource, test: ArraySource) -> float:
     """Return the accuracy of the one probe, in per cent."""
     encode = Adapted(encoder).eval()
     rows, queries = (
-        torch.cat([encode(to_float(images)).embedding for images in source.images.split(1000)])
+        torch.cat([encode(to_float(images)).embedding for images in source.samples.split(1000)])
         for source in (train, test)
     )
     accuracy = linear_probe(rows, train.targets, queries, test.targets)
@@ -89,7 +89,7 @@ def run(
 ) -> dict[str, float]:
     """Return the probe's accuracy of each encoder for one seed."""
     train, test = open_source(train_file), open_source(test_file)
-    pixels = train.images[0].numel()
+    pixels = train.samples[0].numel()
 
     def encoder(widths: tuple[int, int]) -> Encoder:
         torch.manual_seed(seed)
@@ -97,7 +97,7 @@ def run(
         return Encoder(*widths, pixels=pixels, dropout=dropout)
 
     options = {"epochs": epochs, "seed": seed}
-    teacher = trained_to_reconstruct(encoder(TEACHER), train.images, **options)
+    teacher = trained_to_reconstruct(encoder(TEACHER), train.samples, **options)
     distilled = distill(
         teacher,
         encoder(STUDENT),
@@ -116,7 +116,7 @@ def run(
         overwrite=True,
         **options,
     )
-    alone = trained_to_reconstruct(encoder(STUDENT), train.images, **options)
+    alone = trained_to_reconstruct(encoder(STUDENT), train.samples, **options)
     encoders = (teacher, distilled.student, alone, encoder(STUDENT))
     return {row: probed(x, train, test) for row, x in zip(ROWS, encoders, strict=True)}
 

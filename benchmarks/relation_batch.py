@@ -22,9 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism import RKD, Outputs
-from asterism.engine import Settings
-from asterism.engine.networks import Networks
-from asterism.engine.objective import Objective
+from asterism.data import ArraySource, Data
+from asterism.engine import Training
+from asterism.engine.encoder import Encoder
+from asterism.engine.objective import objective_of
+from asterism.request import Request
+from asterism.settings import Settings
 from asterism.types import Batch
 
 
@@ -51,24 +54,27 @@ def measure(samples: int, chunk: int, steps: int) -> dict[str, Any]:
     images = F.interpolate(torch.rand(samples, 3, 4, 4), 32)  # coarse, as pictures are
     with torch.no_grad():
         taught = Outputs(teacher(images))
-    networks = Networks(
-        student,
-        None,
-        settings=Settings(batch_size=chunk, channels_last=False),
+    rows = torch.arange(samples)
+    training = Training(
+        request=Request(settings=Settings(batch_size=chunk, channels_last=False)),
+        data=Data(ArraySource(images), rows, rows),
+        student=student,
+        card={},
+        teacher=None,  # what it returns is at hand
+        methods=(RKD(),),
         views=None,
-        known=None,
-        anchors=None,
+        use_labels=False,
     )
-    objective = Objective([RKD()], task_weight=0.0, train_views=1, local=False)
-    batch = Batch((images,), torch.arange(samples))
+    encoder, objective = Encoder(training, student, images.device), objective_of(training)
+    batch = Batch((images,), rows)
     before, times = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
     for step in range(steps):
         student.zero_grad()
         begun = time.process_time()
-        encoded, made, _, seen = networks.encode(batch, 0, (0, step))
-        terms = objective.relations(made, [taught], seen, [samples])
+        passed = encoder.encode(batch, 0, (0, step))
+        terms = objective.terms(passed.student, [taught], passed.batch, [samples])
         torch.stack(list(terms.values())).sum().backward()
-        encoded.backward()
+        passed.encoded.backward()
         times.append(time.process_time() - begun)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     gradient = torch.cat([p.grad.flatten() for p in student.parameters()])

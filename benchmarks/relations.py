@@ -273,7 +273,7 @@ def share_of_a_step(options: argparse.Namespace) -> None:
     """Print what RKD with both terms costs beside a training step of a resnet20."""
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    student = build("resnet20", Spec(classes=10, image_shape=(3, 32, 32))).to(options.device)
+    student = build("resnet20", Spec(classes=10, shape=(3, 32, 32))).to(options.device)
     images, target = torch.rand(128, 3, 32, 32), torch.randint(10, (128,))
     teacher = asterism.Outputs(torch.randn(128, 64).to(options.device))
     images, target = images.to(options.device), target.to(options.device)

@@ -16,14 +16,17 @@ import torch
 from torch import nn
 
 import asterism
-from asterism import Batch, Method, Outputs
-from asterism.views.augment import Views
-from asterism.engine import Settings
-from asterism.engine.networks import Networks
-from asterism.engine.objective import Objective
+from asterism import Method, Outputs
+from asterism.data import ArraySource, Data
+from asterism.engine import Training
+from asterism.engine.encoder import Encoder
+from asterism.engine.objective import objective_of
 from asterism.engine.optimiser import make_optimizer
 from asterism.methods import __all__ as METHODS
 from asterism.models import Spec, build
+from asterism.request import Request
+from asterism.settings import Settings
+from asterism.teachers import LiveTeacher
 
 CLASSES, TEACHER_DIM = 10, 64
 
@@ -37,38 +40,42 @@ class Known(nn.Module):
         return Outputs(rows[:, :TEACHER_DIM], rows[:, TEACHER_DIM:])
 
 
-def stepper(method: Method | None, batch: Batch, *, both: bool = False) -> Callable[[], None]:
+def stepper(method: Method | None, data: Data, *, both: bool = False) -> Callable[[], None]:
     """Return what takes one step of training."""
     torch.manual_seed(0)
     student = build("resnet20", Spec(CLASSES, (3, 32, 32), (0.5,) * 3, (0.25,) * 3)).train()
     methods = [] if method is None else [method]
     for one in methods:
         one.setup(student_dim=64, teacher_dim=TEACHER_DIM, rows=50_000)
-    settings = Settings(batch_size=len(batch.index), train_views="real,virtual" if both else None)
+    source = data.source
+    settings = Settings(batch_size=len(source), train_views="real,virtual" if both else None)
     views = 2 if both else max([1, *(one.views for one in methods)])
-    networks = Networks(
-        student,
-        Known() if methods else None,
-        settings=settings,
-        views=Views(virtual=views - 1),
-        known=None,
-        anchors=None,
+    teacher = LiveTeacher(Known(), source.modality, source.shape) if methods else None
+    training = Training(
+        request=Request(settings=settings),
+        data=data,
+        student=student,
+        card={},
+        teacher=teacher,
+        methods=tuple(methods),
+        views=source.views(settings, virtual=views - 1),
+        use_labels=True,
+        taught=teacher and teacher.on(source),
     )
-    networks.to(torch.device("cpu"))
-    objective = Objective(methods, task_weight=1.0, train_views=settings.trained_views, local=False)
+    encoder = Encoder(training, student, torch.device("cpu"))
+    objective = objective_of(training)
     optimizer = make_optimizer([student, objective], settings)
+    batch = source.__getitems__(data.train.tolist())
     number = 0
 
     def step() -> None:
         nonlocal number
         number += 1
-        size = len(batch.index)
-        encoded, made, taught, seen = networks.encode(batch, number, (0, number))
-        terms = objective.relations(made, taught, seen, [size]) if methods else {}
-        task = objective.task(made, seen.target, size)
+        passed = encoder.encode(batch, number, (0, number))
+        terms = objective.terms(passed.student, passed.teacher, passed.batch, [len(source)])
         optimizer.zero_grad()
-        torch.stack([task, *terms.values()]).sum().backward()
-        encoded.backward()
+        torch.stack(list(terms.values())).sum().backward()
+        passed.encoded.backward()
         optimizer.step()
 
     return step
@@ -83,10 +90,11 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     n = asked.batch_size
     images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8)
-    batch = Batch((images,), torch.arange(n), torch.randint(CLASSES, (n,)))
-    steps = {"cross-entropy": stepper(None, batch)}
-    steps |= {name: stepper(getattr(asterism, name)(), batch) for name in METHODS}
-    steps["KD, both views"] = stepper(asterism.KD(), batch, both=True)
+    source = ArraySource(images, torch.randint(CLASSES, (n,)))
+    data = Data(source, torch.arange(n), torch.arange(n))
+    steps = {"cross-entropy": stepper(None, data)}
+    steps |= {name: stepper(getattr(asterism, name)(), data) for name in METHODS}
+    steps["KD, both views"] = stepper(asterism.KD(), data, both=True)
     ratios: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()

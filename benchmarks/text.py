@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism import RKD, RRD, RRKD, Batch, Method, Outputs
-from asterism.data import TextSource, open_stored
+from asterism.data import TextSource
 from asterism.measures import cost, retrieval
 from asterism.models import Spec, build
 from asterism.models.tokens import by_length
@@ -137,7 +137,7 @@ def main() -> None:
                 if not figures.exists():
                     torch.manual_seed(seed)
                     result = distill(
-                        open_stored(stored, {}), build(name, Spec(None, None, teacher=teacher)),
+                        stored, build(name, Spec(None, None, teacher=teacher)),
                         source, method=METHODS[method](), seed=seed, out=run, epochs=asked.epochs,
                         batch_size=asked.batch_size, lr=asked.lr, overwrite=True,
                     )  # fmt: skip

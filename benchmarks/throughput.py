@@ -13,31 +13,31 @@ processes, and by the clock, which means something on a machine that is idle oth
 """
 
 import argparse
-import copy
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor, nn
+from torch import Tensor
 
 from asterism import KD, RKD
-from asterism.teachers import embed
-from asterism.data import ArraySource, CachedTeacher, Data, open_cache, open_data
-from asterism.teachers.cached import Table
-from asterism.engine import Settings, fit, seed_everything, training_views
+from asterism.data import ArraySource, open_source
+from asterism.engine import Training, fit
 from asterism.engine.optimiser import make_optimizer
-from asterism.training.models import open_teacher, try_out
-from asterism.methods.base import Method
-from asterism.models import Spec, build
+from asterism.engine.processes import processes
+from asterism.recipe import embed
+from asterism.request import Request
 from asterism.run import Run
+from asterism.settings import Settings
+from asterism.teachers.cached import CachedTeacher, Table
+from asterism.training import open_training, with_teaching
 
 VIEWS = 4
 BATCH = 128
@@ -92,25 +92,11 @@ class Pictures(torch.utils.data.Dataset):
         return pixels.float().div(255), self.targets[row]
 
 
-def methods_of(student: nn.Module, teacher: nn.Module | None, data: Data) -> list[Method]:
-    """Return the methods of every arm, set up; none without a teacher."""
-    if teacher is None:
-        return []
-    methods: list[Method] = [RKD(distance_weight=25.0, angle_weight=50.0), KD()]
-    widths = [try_out(model, data, "model").embedding.shape[1] for model in (student, teacher)]
-    for method in methods:
-        method.setup(student_dim=widths[0], teacher_dim=widths[1], rows=len(data.source))
-    return methods
-
-
-def plain(
-    student: nn.Module, teacher: nn.Module, data: Data, settings: Settings, *, workers: int
-) -> Moment:
+def plain(training: Training, *, workers: int) -> Moment:
     """Train for an epoch, as one does; return the times of a step, loading included."""
-    methods = methods_of(student, teacher, data)
-    student.train()
-    optimizer = make_optimizer([student], settings)
-    pictures = Pictures(data.source.images, data.source.targets)
+    student, teacher = training.student.train(), training.teacher.network
+    optimizer = make_optimizer([student], training.settings)
+    pictures = Pictures(training.data.source.samples, training.data.source.targets)
     loader = torch.utils.data.DataLoader(
         pictures, BATCH, shuffle=True, num_workers=workers, drop_last=True
     )
@@ -120,7 +106,7 @@ def plain(
             taught = teacher(images)
         output = student(images)
         loss = torch.nn.functional.cross_entropy(output.logits, target)
-        for method in methods:
+        for method in training.methods:
             loss = loss + sum(method(output, taught).values())
         optimizer.zero_grad()
         loss.backward()
@@ -129,31 +115,19 @@ def plain(
     return Moment(*((b - a) / len(loader) for a, b in zip(begun, ended, strict=True)))
 
 
-def ours(student: nn.Module, teacher: nn.Module | None, data: Data, settings: Settings) -> Moment:
+def ours(training: Training) -> Moment:
     """Train for an epoch with the engine; return the times of a step, loading included."""
-    methods = methods_of(student, teacher, data)
-    known = teacher if isinstance(teacher, CachedTeacher) else None
-    with tempfile.TemporaryDirectory() as folder:
+    training = replace(with_teaching(training), score=lambda outputs, target: {"nothing": 0.0})
+    with tempfile.TemporaryDirectory() as folder, processes(training.settings):
         run = Clock(Path(folder))
-        fit(
-            student,
-            teacher,
-            methods,
-            data,
-            run,
-            settings=settings,
-            score=lambda outputs, target: {"nothing": 0.0},
-            use_labels=True,
-            views=training_views(data.source, methods, settings),
-            known=known and known.on(data.source),
-        )
+        fit(training, run)
     step = run.steps()
-    if known is None:
+    if not isinstance(training.teacher, CachedTeacher):
         return step
+    rows, cache = len(training.data.source), training.teacher.cache
     begun = now()  # each epoch opens another view and reads it once, for its checksums
-    table = Table(known.cache, "training", "real-0")
-    table(torch.arange(0, len(data.source), known.cache.manifest.shard_rows))
-    batches = len(data.source) / BATCH
+    Table(cache, "training", "real-0")(torch.arange(0, rows, cache.manifest.shard_rows))
+    batches = rows / BATCH
     return Moment(*(s + (b - a) / batches for s, a, b in zip(step, begun, now(), strict=True)))
 
 
@@ -170,34 +144,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--compile", action="store_true", help="likewise")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
-    whole = open_data(asked.data).source
-    source = ArraySource(whole.images[: asked.rows], whole.targets[: asked.rows], names=whole.names)
-    data = Data(source, torch.arange(len(source)), torch.arange(2))
-    teacher = open_teacher(asked.teacher, data).requires_grad_(False)
+    whole = open_source(asked.data)
+    source, few = (
+        ArraySource(whole.samples[:rows], whole.targets[:rows], names=whole.names)
+        for rows in (asked.rows, 2)
+    )
     same = {"epochs": 1, "batch_size": BATCH, "optimizer": "sgd", "lr": 0.05, "log_every": 1}
     same |= {"view_count": VIEWS, "keep": "last", "accelerator": "cpu"}
     settings = Settings(**same, precision=asked.precision, compile=asked.compile)
+
+    def opened(teacher: str | Path | None, settings: Settings = settings) -> Training:
+        # Each time anew: the engine changes a teacher's memory format, which would help the plain
+        # loop.
+        return open_training(
+            Request(
+                teacher=teacher,
+                student=asked.student,
+                data=source,
+                validation_data=few,
+                method=[RKD(distance_weight=25.0, angle_weight=50.0), KD()],
+                settings=settings,
+            )
+        )
+
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
         embed(asked.teacher, source, out=cache, views=VIEWS)
-        known = CachedTeacher(open_cache(cache))
-        spec = Spec(data.classes, source.image_shape, *data.statistics())
-        arms: dict[str, Callable[[nn.Module], Moment]] = {
-            "plain loop": partial(
-                plain, teacher=teacher, data=data, settings=Settings(**same), workers=asked.workers
+        arms: dict[str, Callable[[], Moment]] = {
+            "plain loop": lambda: plain(
+                opened(asked.teacher, Settings(**same)), workers=asked.workers
             ),
-            # A copy: the engine changes its memory format, which would help the plain loop.
-            "ours, teacher in every step": partial(ours, teacher=copy.deepcopy(teacher)),
-            "ours, from a cache": partial(ours, teacher=known),
-            BARE: partial(ours, teacher=None),
+            "ours, teacher in every step": lambda: ours(opened(asked.teacher)),
+            "ours, from a cache": lambda: ours(opened(cache)),
+            BARE: lambda: ours(opened(None)),
         }
-        for name in list(arms)[1:]:
-            arms[name] = partial(arms[name], data=data, settings=settings)
         found: dict[str, list[Moment]] = {name: [] for name in arms}
         for number in range(asked.rounds + 1):
             for name, arm in arms.items():
-                seed_everything(0, verbose=False)
-                step = arm(build(asked.student, spec))
+                step = arm()
                 if number:  # the first round warms up
                     found[name].append(step)
     tell(found)

@@ -9,11 +9,11 @@ import torch
 import asterism
 from asterism import RKD, recipe
 from asterism.alignment import align
-from asterism.verdict import outputs_of
 from asterism.cli import main
 from asterism.data import open_data
 from asterism.report import read_accounts
 from asterism.run import RunError
+from asterism.verdict import encoder_of, outputs_on
 
 QUICK = {"epochs": 6, "batch_size": 64, "lr": 0.05}
 
@@ -34,8 +34,9 @@ def test_the_aligned_student_searches_the_teachers_index(distilled):
     data = open_data("digits")
     rows = torch.arange(500)
     student = asterism.load(run, aligned=True)
-    queries = outputs_of(student, data.test, rows)[0].embedding
-    index = outputs_of(asterism.load(distilled / "teacher"), data.test, rows)[0].embedding
+    queries = outputs_on(encoder_of(student), data.test, rows).outputs.embedding
+    teacher = encoder_of(asterism.load(distilled / "teacher"))
+    index = outputs_on(teacher, data.test, rows).outputs.embedding
     assert queries.shape == index.shape == (500, 128)
     apart = torch.cdist(queries.double(), index.double())
     place = (apart < apart.diagonal()[:, None]).sum(1)
@@ -68,7 +69,8 @@ def test_the_aligned_student_searches_the_teachers_index(distilled):
 def test_embeddings_of_a_file_do_as_well_as_the_teacher(distilled, tmp_path, capsys):
     data = open_data("digits")
     teacher = asterism.load(distilled / "teacher")
-    taught, _ = outputs_of(teacher, data.source, torch.arange(len(data.source)))
+    rows = torch.arange(len(data.source))
+    taught = outputs_on(encoder_of(teacher), data.source, rows).outputs
     np.save(tmp_path / "index.npy", taught.embedding.numpy())
     by_teacher = align(distilled / "run")
     assert main(["align", str(distilled / "run"), "--to", str(tmp_path / "index.npy")]) == 0

@@ -188,7 +188,7 @@ def test_a_finished_cell_whose_result_cannot_be_read_is_named(tmp_path, capsys, 
 
 def test_a_killed_cell_is_not_named_by_its_progress(tmp_path, capsys, monkeypatch):
     killed = subprocess.CompletedProcess([], -9, "", "epoch 3/30  loss 1.77")
-    monkeypatch.setattr(bench.running, "_ended", lambda command: killed)
+    monkeypatch.setattr(bench.runner, "_ended", lambda command: killed)
     grid = {**GRID, "out": str(tmp_path / "grid"), "methods": {"KD [t=4]": {"method": "KD"}}}
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({**grid, "seeds": [0]}))
     assert main(["bench", str(tmp_path / "a.yaml")]) == 2

@@ -12,6 +12,8 @@ from torch import nn
 
 import asterism
 from asterism import Outputs
+from asterism.data import Data
+from asterism.data.source import Source
 from asterism.distributed import (
     any_rank,
     average_buffers,
@@ -24,11 +26,15 @@ from asterism.distributed import (
     ranks,
     shard_sizes,
 )
-from asterism.engine import Settings
+from asterism.engine import Anchors, Training
 from asterism.engine.encoded import seed_step
-from asterism.engine.networks import Networks
+from asterism.engine.encoder import Encoder
 from asterism.engine.objective import Objective
 from asterism.methods import __all__ as METHODS
+from asterism.modality import ARRAY
+from asterism.request import Request
+from asterism.settings import Settings
+from asterism.teachers import LiveTeacher
 from asterism.types import Batch
 
 ROWS, CLASSES = 11, 5
@@ -76,19 +82,26 @@ def step(name, *, local=False, batch_size=3):
     batch = Batch(tuple(inputs[:count, own]), torch.arange(ROWS)[own], target[own])
     with torch.no_grad():
         anchors = (anchor_inputs, teacher(anchor_inputs)) if "anchors" in method.needs else None
-    networks = Networks(
-        student,
-        teacher,
-        settings=Settings(batch_size=batch_size, channels_last=False),
+    taught = LiveTeacher(teacher, ARRAY, (6,))
+    settings = Settings(batch_size=batch_size, channels_last=False)
+    training = Training(
+        request=Request(student=student, settings=settings),
+        data=Data(Source(), torch.arange(ROWS), torch.arange(ROWS)),
+        student=student,
+        card={},
+        teacher=taught,
+        methods=(method,),
         views=None,
-        known=None,
-        anchors=anchors,
+        use_labels=True,
+        taught=taught.on(Source()),
+        anchors=None if anchors is None else Anchors(*anchors),
     )
+    encoder = Encoder(training, student, torch.device("cpu"))
     objective = Objective([method], task_weight=1.0, train_views=1, local=local)
-    encoded, made, taught, seen = networks.encode(batch, 0, (0, 3))
+    passed = encoder.encode(batch, 0, (0, 3))
+    encoded = passed.encoded
     seed_step(0, 3)
-    terms = objective.relations(made, taught, seen, sizes)
-    terms["task"] = objective.task(made, seen.target, sum(sizes))
+    terms = objective.terms(passed.student, passed.teacher, passed.batch, sizes)
     norms = encoded.norms(list(terms.values()))
     loss = torch.stack(list(terms.values())).sum()
     loss.backward()

@@ -3,21 +3,19 @@
 import json
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from asterism import recipe
 from asterism.bench import read_grid
-from asterism.cli.parser import parse
-from asterism.engine import Settings
+from asterism.cli.parser import parse_request
 from asterism.models import Spec, build
+from asterism.training import carry_out
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
-VERBS = {"distill": recipe.distill, "train": recipe.train}
 
 each_file = pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
 
@@ -30,17 +28,17 @@ def first_seed(file):
 def parsed(cell, folder):
     config = folder / "cell.yaml"
     config.write_text(yaml.safe_dump(cell.settings))
-    return parse(VERBS[cell.verb], ["--config", str(config)], required=("data",))
+    request, _ = parse_request(cell.verb, ["--config", str(config)])
+    return request
 
 
 @each_file
 def test_every_cell_is_understood(file, tmp_path):
     for cell in first_seed(file):
-        options = parsed(cell, tmp_path)
-        given = {field.name: options[field.name] for field in fields(Settings)}
-        assert Settings(**given).epochs == cell.settings["epochs"]
-        assert options["seed"] == cell.seed
-        build(options.get("student", options.get("model")), Spec(10, (3, 32, 32)))
+        request = parsed(cell, tmp_path)
+        assert request.settings.epochs == cell.settings["epochs"]
+        assert request.settings.seed == cell.seed
+        build(request.student, Spec(10, (3, 32, 32)))
 
 
 @each_file
@@ -59,11 +57,9 @@ def test_its_teacher_is_made_by_the_command_in_its_comment(file):
     teachers = {c.settings["teacher"] for c in first_seed(file) if c.verb == "distill"}
     made = set()
     for command in commands:
-        options = parse(
-            recipe.train, shlex.split(command.replace("\\\n#", "")), required=("model",)
-        )
-        build(options["model"], Spec(10, (3, 32, 32)))
-        made.add(options["out"])
+        request, _ = parse_request("train", shlex.split(command.replace("\\\n#", "")))
+        build(request.student, Spec(10, (3, 32, 32)))
+        made.add(request.out)
     assert made == {teacher for teacher in teachers if teacher.startswith("runs/")}
 
 
@@ -88,14 +84,20 @@ def test_a_cell_trains(cell, tmp_path):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "data.npz", x=images, y=np.arange(80) % 10)
-    options = parsed(cell, tmp_path)
-    for name in ("data", "validation_data", "test_data"):
-        if options[name] is not None:
-            options[name] = str(tmp_path / "data.npz")
-    options |= {"validation_share": 0.5, "batch_size": 16, "limit_steps": 2}
-    options |= {"out": tmp_path / "run", "teacher_cache": None}
-    options["teacher"] = build("convnet?width=8", Spec(10, (3, 32, 32)))
-    options["student"] = "convnet?width=4"
-    result = recipe.distill(**options)
+    request = parsed(cell, tmp_path)
+    parts = ("data", "validation_data", "test_data")
+    given = {name: str(tmp_path / "data.npz") for name in parts if getattr(request, name)}
+    settings = replace(request.settings, batch_size=16, limit_steps=2)
+    request = replace(
+        request,
+        **given,
+        settings=settings,
+        validation_share=0.5,
+        out=tmp_path / "run",
+        teacher_cache=None,
+        teacher=build("convnet?width=8", Spec(10, (3, 32, 32))),
+        student="convnet?width=4",
+    )
+    result = carry_out(request)
     assert result.evaluation["steps"] == 2
     assert result.accuracy is not None

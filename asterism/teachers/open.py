@@ -52,7 +52,7 @@ def _open(name: Any, data: Data) -> Teacher:
 
 def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:
     source = data.source
-    return LiveTeacher(network, source.modality.example(source.shape), as_text(name))
+    return LiveTeacher(network, source.modality, source.shape, as_text(name))
 
 
 def common_size(asked: int | None, *models: Any) -> int:

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from asterism.data import Data, Source
+from asterism.modality import Modality
 from asterism.models import evaluating, in_words, tokeniser_of, weights_fingerprint
 from asterism.settings import Settings
-from asterism.types import Outputs, Samples, join_views, on_device, outputs_on_device
+from asterism.types import Outputs, Samples, Shape, join_views, on_device, outputs_on_device
 from asterism.views import Views
 
 
@@ -146,12 +147,15 @@ class LiveTeacher(Teacher):
 
     network: nn.Module
 
-    def __init__(self, network: nn.Module, example: Samples, name: str = "the teacher") -> None:
+    def __init__(
+        self, network: nn.Module, modality: Modality, shape: Shape, name: str = "the teacher"
+    ) -> None:
         """Freeze a network, and try it.
 
         Args:
             network: Takes samples and returns `Outputs`.
-            example: Two samples to try it with.
+            modality: What the samples are.
+            shape: Size of a sample.
             name: What it is called in messages.
 
         Raises:
@@ -159,7 +163,7 @@ class LiveTeacher(Teacher):
         """
         super().__init__(name)
         self.network = network.eval().requires_grad_(False)
-        self.outputs = try_out(network, example, "teacher")
+        self.outputs = try_out(network, modality, shape, "teacher")
 
     def _match(self, source: Source) -> Taught:
         return _Live(self.network)
@@ -191,8 +195,10 @@ def observed(model: nn.Module, samples: Samples) -> Outputs:
     """Return what a network in eval mode makes of samples, float32 on the CPU."""
     with evaluating(model):
         outputs = model(on_device(samples, device_of(model)))
-    logits = None if outputs.logits is None else outputs.logits.float()
-    return outputs_on_device(Outputs(outputs.embedding.float(), logits), torch.device("cpu"))
+    # A module of a user's own may have switched gradients on again.
+    logits = None if outputs.logits is None else outputs.logits.detach().float()
+    embedding = outputs.embedding.detach().float()
+    return outputs_on_device(Outputs(embedding, logits), torch.device("cpu"))
 
 
 def card_of(network: nn.Module, outputs: Outputs) -> TeacherCard:
@@ -215,27 +221,28 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def try_out(
-    model: nn.Module, example: Samples, role: str, *, classes: int | None = None
+    model: nn.Module, modality: Modality, shape: Shape, role: str, *, classes: int | None = None
 ) -> Outputs:
     """Run two samples through a network, to see what it returns before an hour is spent.
 
     Args:
         model: The network.
-        example: Two samples.
+        modality: What the samples are.
+        shape: Size of a sample.
         role: What to call it.
         classes: Number of classes that labels or methods ask it for, if any.
 
     Raises:
         ValueError: If it cannot take the samples, or returns something else.
     """
-    texts = isinstance(example, list)
-    if not texts and tokeniser_of(model) is not None:
-        raise ValueError(f"the {role} takes texts, and the data are images.")
-    what = "texts" if texts else f"samples of shape {tuple(torch.as_tensor(example).shape[1:])}"
+    example = modality.example(shape)
+    if not isinstance(example, list) and tokeniser_of(model) is not None:
+        raise ValueError(f"the {role} takes texts, and the data are {modality.plural}.")
     try:
         with evaluating(model):
             outputs = model(example)
     except Exception as error:  # of any kind: a user's own module may run here
+        what = modality.described(shape)
         raise ValueError(f"the {role} cannot take {what}: {in_words(error)}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
         raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")

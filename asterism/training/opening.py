@@ -122,8 +122,8 @@ def _open_student(
     network = None if teacher is None else teacher.network
     spec = Spec(classes, source.shape, mean, std, teacher=network, modality=source.modality)
     student, card = open_student(request.student, spec)
-    example = source.modality.example(source.shape)
-    width = try_out(student, example, "student", classes=classes).embedding.shape[1]
+    tried = try_out(student, source.modality, source.shape, "student", classes=classes)
+    width = tried.embedding.shape[1]
     for method in methods:
         with in_own_code(method):
             method.setup(

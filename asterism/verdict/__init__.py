@@ -16,7 +16,7 @@ from asterism.verdict.outputs import encoder_of as encoder_of
 from asterism.verdict.outputs import observe
 from asterism.verdict.outputs import outputs_on as outputs_on
 from asterism.verdict.outputs import teaching as teaching
-from asterism.verdict.sample import Arrays, changed_most, sample
+from asterism.verdict.sample import Arrays, changed_most, sampled_rows
 from asterism.verdict.selection import selection as selection
 
 __all__ = ["Rows", "assess", "encoder_of", "outputs_on", "selection", "teaching"]
@@ -55,7 +55,7 @@ def assess(
             costs["teacher"] = _cost(teacher.network, data)
         others |= reductions(taught, own.outputs.embedding.shape[1])
     result = judge(own, taught, others, names=source.names, costs=costs, missing=missing)
-    arrays = sample(source, own, taught)
+    arrays = sampled_rows(source, own, taught)
     return {**result, "split": split, "changed_most": changed_most(arrays)}, arrays
 
 

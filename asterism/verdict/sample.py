@@ -22,7 +22,7 @@ NEIGHBOURS = 20
 PAIRS = 5_000
 
 
-def sample(source: Source, student: Observed, teacher: Observed | None) -> Arrays:
+def sampled_rows(source: Source, student: Observed, teacher: Observed | None) -> Arrays:
     """Return the arrays of `evaluation.npz`.
 
     Args:

@@ -68,7 +68,9 @@ def test_parts_of_other_images_or_classes_are_refused(tmp_path, part):
     names = np.array(["cat", "dog", "eel"])
     training = npz(tmp_path / "train.npz", np.arange(12) % 3, names=names)
     for message, other in {
-        r"of shape \(1, 5, 4\), the training data \(1, 4, 4\)": {"shape": (5, 4)},
+        r"images of shape \(1, 5, 4\), the training data images of shape \(1, 4, 4\)": {
+            "shape": (5, 4)
+        },
         f"the {part} data have 4 classes, the training data 3": {"y": np.arange(12) % 4},
         "class 1 is 'eel' in the .* data and 'dog' in the": {
             "y": np.arange(12) % 2,

@@ -1,4 +1,4 @@
-"""Tests for asterism/doctor.py, its command, and the check before a training."""
+"""Tests for asterism/doctor, its command, and the check before a training."""
 
 import json
 import time
@@ -9,11 +9,11 @@ import torch
 from faulty import Changed, by_subject, relabelled
 from words import WORDS
 
-from asterism import KD, RKD, checkup, recipe
+from asterism import KD, RKD, doctor, recipe
 from asterism.cli import main
-from asterism.doctor import examine
-from asterism.engine import Settings
-from asterism.training.opening import open_parts
+from asterism.recipe import examine
+from asterism.request import Request
+from asterism.training import open_training
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def test_before_a_training_a_fault_is_told_and_nothing_is_changed(teacher, tmp_p
 
 
 def test_a_check_that_fails_stops_no_training(teacher, tmp_path, capsys, monkeypatch):
-    def fail(case):
+    def fail(training):
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr(checkup, "check_quickly", fail)
+    monkeypatch.setattr(doctor, "check_quickly", fail)
     distilled(teacher, tmp_path / "a")
     assert "the check before the training failed (RuntimeError: nobody" in capsys.readouterr().err
     assert (tmp_path / "a" / "student.safetensors").exists()
@@ -114,12 +114,10 @@ def test_before_a_training_the_check_takes_a_moment(teacher):
         return 0.1 * x + 2
 
     weak = Changed(teacher, before=before)
-    choices = {"teacher": weak, "student": "mlp", "data": "digits", "method": KD(), "labels": True}
-    choices |= dict.fromkeys(("validation_data", "test_data"))
-    choices |= {"validation_share": 0.1, "split_seed": 0, "image_size": 8, "on_broken": "skip"}
-    choices |= {"teacher_cache": None}
-    parts = open_parts(choices, Settings())
+    training = open_training(
+        Request(teacher=weak, student="mlp", data="digits", method=KD(), image_size=8)
+    )
     seen.clear()
-    found = by_subject(checkup.check_quickly(parts.case(None)))
+    found = by_subject(doctor.check_quickly(training))
     assert "teacher's preprocessing" in found
     assert sum(seen) < 200

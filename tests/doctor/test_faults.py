@@ -1,4 +1,4 @@
-"""Tests for asterism/checkup: a check speaks of its fault of networks or data, and only then."""
+"""Tests for asterism/doctor: a check speaks of its fault of networks or data, and only then."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 
 from asterism import RKD, Outputs
-from asterism.doctor import examine
+from asterism.recipe import examine
 
 
 def half_nan(rows):

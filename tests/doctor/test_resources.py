@@ -1,4 +1,4 @@
-"""Tests for asterism/checkup/resources.py: terms, memory, disk, time, cache."""
+"""Tests for asterism/doctor/resources.py: terms, memory, disk, time, cache."""
 
 import time
 from types import SimpleNamespace
@@ -8,9 +8,9 @@ from faulty import DIGITS, Changed, by_subject
 
 from asterism import KD, RKD, recipe
 from asterism.doctor import resources
-from asterism.doctor import examine
-from asterism.engine import Settings
 from asterism.engine.rehearsal import Rehearsal
+from asterism.recipe import examine
+from asterism.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,11 @@ def test_a_slow_teacher_is_worth_a_cache_and_the_cache_is_told_of(run, teacher, 
     slow = Changed(teacher, before=lambda x: time.sleep(0.02) or x)
     figures = by_subject(examine(slow, "mlp", "digits", **DIGITS))["time"].figures
     assert figures["teacher"] * figures["step"] >= 0.02
-    case = SimpleNamespace(settings=Settings(workers=0), cache=None, teacher=None)
+    request = SimpleNamespace(teacher_cache=None)
+    training = SimpleNamespace(settings=Settings(workers=0), request=request)
     for teaching, advice in ((0.6, "--teacher-cache FOLDER saves each later run"), (0.2, "")):
         rehearsal = Rehearsal(steps=7200, seconds=0.75, fetching=0.25, teaching=teaching)
-        (found,) = resources.check_time(case, rehearsal)
+        (found,) = resources.check_time(training, rehearsal)
         assert found.found.startswith("about 2.0 h for 7,200 steps of 1000 ms")
         assert advice in found.advice
         assert bool(advice) == bool(found.advice)

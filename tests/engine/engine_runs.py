@@ -3,12 +3,17 @@
 from contextlib import contextmanager
 
 import pytest
+import torch
 
 from asterism.data import open_data
-from asterism.engine import Settings, fit, seed_everything, training_views
+from asterism.engine import Training, fit
+from asterism.engine.processes import processes
 from asterism.measures import classification
 from asterism.models import Spec, build
+from asterism.request import Request
 from asterism.run import Run
+from asterism.settings import Settings
+from asterism.teachers import LiveTeacher
 
 SPEC = Spec(10, (1, 8, 8))
 
@@ -17,25 +22,35 @@ def accuracy(outputs, target):
     return {"accuracy": float(classification(outputs.logits, target).top1)}
 
 
-def training(folder, *, teacher=None, methods=(), resume=False, student="mlp", **settings):
-    """Fit a student on the digits and return it with its run."""
+def opened(*, teacher=None, methods=(), student="mlp", callbacks=(), **settings):
+    """Return a training of a student on the digits."""
     settings = Settings(**{"epochs": 3, "lr": 0.05, "batch_size": 64} | settings)
-    seed_everything(settings.seed, verbose=False)
+    torch.manual_seed(settings.seed)
     data = open_data("digits")
+    source = data.source
     model = build(student, SPEC) if isinstance(student, str) else student
-    folder.mkdir(exist_ok=True)
-    return fit(
-        model,
-        teacher,
-        list(methods),
-        data,
-        Run(folder),
-        settings=settings,
-        score=accuracy,
+    taught = None if teacher is None else LiveTeacher(teacher, source.modality, source.shape)
+    virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
+    return Training(
+        request=Request(student=model, data="digits", callbacks=callbacks, settings=settings),
+        data=data,
+        student=model,
+        card={},
+        teacher=taught,
+        methods=tuple(methods),
+        views=source.views(settings, virtual=virtual),
         use_labels=True,
-        resume=resume,
-        views=training_views(data.source, methods, settings),
+        taught=taught and taught.on(source),
+        score=accuracy,
     )
+
+
+def training(folder, *, resume=False, **options):
+    """Fit a student on the digits and return it with its run."""
+    begun = opened(**options)
+    folder.mkdir(exist_ok=True)
+    with processes(begun.settings):
+        return fit(begun, Run(folder), resume=resume)
 
 
 def weights(fitted):
@@ -45,7 +60,7 @@ def weights(fitted):
 def without_speed(folder):
     lines = Run(folder).read_metrics()
     return [
-        {k: v for k, v in line.items() if k not in ("images_per_second", "data_share")}
+        {k: v for k, v in line.items() if k not in ("samples_per_second", "data_share")}
         for line in lines
     ]
 

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from asterism import RRD, VRM
-from asterism.engine import seed_everything
 from asterism.engine.checkpoints import latest_state, states
 from asterism.models import build
 from asterism.recipe import train
@@ -123,7 +122,7 @@ def test_a_method_with_state_resumes_where_it_stopped(tmp_path):
     teacher = build("convnet", SPEC)
 
     def go(folder, **options):
-        seed_everything(0, verbose=False)
+        torch.manual_seed(0)
         methods = [RRD(bank_size=200, dim=16), VRM(ramp_steps=30)]
         for method in methods:
             method.setup(student_dim=64, teacher_dim=128)

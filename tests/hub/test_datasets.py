@@ -83,7 +83,7 @@ def test_a_run_on_a_saved_data_set(pictures, tmp_path):
         str(teacher.run), "convnet?width=4", name, method=KD(), out=tmp_path / "s", **options
     )
     assert len(result.evaluation["broken"]) == 1
-    assert result.student.image_shape == (3, 16, 16)  # as the teacher
+    assert result.student.shape == (3, 16, 16)  # as the teacher
 
 
 def test_streams_are_refused_with_the_reason(texts):

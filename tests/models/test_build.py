@@ -9,7 +9,7 @@ from asterism import Outputs
 from asterism.models import Spec, build, weights_of
 from asterism.models.build import IMAGE_MODELS
 
-SPEC = Spec(classes=7, image_shape=(3, 32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3))
+SPEC = Spec(classes=7, shape=(3, 32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3))
 
 
 @pytest.mark.parametrize("name", IMAGE_MODELS)

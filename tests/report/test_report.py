@@ -16,8 +16,8 @@ from report.folders import make_run
 from asterism.cli import main
 from asterism.report import render, write_report
 from asterism.report.pictures import sheet
-from asterism.words import readable
 from asterism.run import RunError
+from asterism.words import readable
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -1,4 +1,4 @@
-"""Tests for asterism/data/cache.py, cached.py, manifest.py and shards.py: the folder itself."""
+"""Tests for asterism/teachers/cache.py, cached.py and manifest.py: the folder itself."""
 
 import json
 import os
@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from asterism import Outputs
-from asterism.views.augment import Views, as_input
-from asterism.teachers.folder import prepare
+from asterism.data import ArraySource, Data
+from asterism.teachers import cache as cache_module
+from asterism.teachers.cache import Cache, open_cache
+from asterism.teachers.cached import CachedTeacher
 from asterism.teachers.filler import Filler
-from asterism.data import ArraySource, Cache, CachedTeacher, Data, open_cache
-from asterism.data import cache as cache_module
+from asterism.teachers.folder import prepare
 from asterism.teachers.manifest import Manifest, read_manifest
+from asterism.types import as_input
+from asterism.views import Views
 
 ROWS = 11
 
@@ -68,22 +71,21 @@ def copy(made, tmp_path):
 
 
 def test_it_holds_what_the_teacher_sees_in_training(made):
-    images, index = source().images, torch.tensor([7, 0, 10, 3])
+    images, index = source().samples, torch.tensor([7, 0, 10, 3])
     lookup = CachedTeacher(open_cache(made.folder)).on(source())
-    torch.testing.assert_close(lookup.of(index), Teacher()(as_input(images[index])))
+    torch.testing.assert_close(lookup.clean(index, images), Teacher()(as_input(images[index])))
     for number in (1, 0):
         views = Views(virtual=1, seed=5, padding=1, flip=True)(images[index], index, number)
-        for kind, view in enumerate(views):
-            torch.testing.assert_close(lookup.view(kind, number, index), Teacher()(view))
-    assert lookup.view(1, 0, index[:0]).embedding.shape == (0, 48)
+        torch.testing.assert_close(lookup.views(number, index, views), Teacher()(torch.cat(views)))
+    assert lookup.views(0, index[:0], views).embedding.shape == (0, 48)
 
 
 def test_half_precision_and_no_logits(tmp_path):
     cache = make(tmp_path / "a", teacher=Unnamed(), dtype="float16", widths=[48, 0])
-    found = CachedTeacher(cache).on(source()).of(torch.arange(ROWS))
+    found = CachedTeacher(cache).on(source()).clean(torch.arange(ROWS), torch.empty(ROWS))
     assert found.logits is None
     torch.testing.assert_close(
-        found.embedding, as_input(source().images).flatten(1), rtol=1e-3, atol=0
+        found.embedding, as_input(source().samples).flatten(1), rtol=1e-3, atol=0
     )
     assert cache.state().bytes == ROWS * 5 * 48 * 2
 
@@ -168,10 +170,11 @@ def test_large_caches_are_checked_as_they_are_used(copy, monkeypatch):
     content[-1] ^= 1
     (copy / SHARD).write_bytes(content)
     lookup = CachedTeacher(open_cache(copy)).on(source())
-    lookup.view(0, 0, torch.tensor([0, 10]))
-    lookup.view(0, 1, torch.arange(ROWS))
+    real = [torch.empty(0)]
+    lookup.views(0, torch.tensor([0, 10]), real)
+    lookup.views(1, torch.arange(ROWS), real)
     with pytest.raises(ValueError, match="its sha256 is not the one it was written with"):
-        lookup.view(0, 0, torch.tensor([5]))
+        lookup.views(0, torch.tensor([5]), real)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by Linux's list")
@@ -180,7 +183,7 @@ def test_few_files_stay_open(made):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
         for number in range(2):
-            lookup.view(0, number, torch.arange(ROWS))
+            lookup.views(number, torch.arange(ROWS), [torch.empty(0)])
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
@@ -216,7 +219,7 @@ def test_a_damaged_manifest_is_refused(changes, message, copy):
 
 def test_other_data_are_refused_naming_both(made):
     teacher = CachedTeacher(made)
-    images = source().images
+    images = source().samples
     more = ArraySource(torch.cat([images, images]))
     with pytest.raises(ValueError, match=r"training data d \(11 rows, .*none for these data \(22"):
         teacher.on(more)

@@ -1,4 +1,4 @@
-"""Tests for asterism/caching: `asterism embed`, and trainings from what it makes."""
+"""Tests for asterism/teachers: `asterism embed`, and trainings from what it makes."""
 
 import random
 import shutil
@@ -16,9 +16,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from asterism import CRD, RKD, RRD, RRKD, VRM, Outputs, recipe
-from asterism.teachers import embed
 from asterism.cli import main
-from asterism.data import ArraySource, open_cache
+from asterism.data import ArraySource
+from asterism.recipe import embed
+from asterism.teachers.cache import open_cache
 
 QUICK = {"epochs": 1, "batch_size": 64, "lr": 0.05, "overwrite": True, "report": False}
 STUDENT = "convnet?width=8"
@@ -230,8 +231,8 @@ def test_a_training_fills_its_cache_with_its_own_teacher(tmp_path):
         ),
         (float("nan"), {"dtype": "float32"}, r"of row 0, view clean, is not finite"),
         (1.0, {"views": 0}, "views must be at least 1; got 0"),
-        (1.0, {"verify_cache": -1}, "verify_cache must not be negative; got -1"),
-        (1.0, {"workers": -1}, "workers must not be negative; got -1"),
+        (1.0, {"verify_cache": -1}, "verify_cache must be at least 0; got -1"),
+        (1.0, {"workers": -1}, "workers must be at least 0; got -1"),
         (1.0, {"image_size": 8, "data": "FLOAT"}, "views that can be repeated"),
     ],
 )

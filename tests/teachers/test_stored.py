@@ -1,4 +1,4 @@
-"""Tests for asterism/data/stored.py: a teacher that is only its outputs."""
+"""Tests for asterism/teachers/stored.py: a teacher that is only its outputs."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,10 @@ from safetensors.torch import save_file as save_torch
 from sklearn.datasets import load_digits
 
 from asterism import KD, RKD, VRM, recipe
-from asterism.verdict import outputs_of
-from asterism.data import StoredTeacher, open_data, open_source, open_stored
-from asterism.training.models import open_teacher
+from asterism.data import open_data, open_source
+from asterism.teachers import open_teacher
+from asterism.teachers.stored import StoredTeacher, open_stored
+from asterism.verdict import outputs_on, teaching
 
 QUICK = {"epochs": 4, "batch_size": 64, "lr": 0.05, "padding": 0, "overwrite": True}
 STUDENT = "convnet?width=8"
@@ -26,7 +27,8 @@ def teacher(tmp_path_factory):
 def test_it_teaches_what_the_network_itself_teaches(teacher, tmp_path):
     """Without shifts both see the clean images, so that only the rounding of batches differs."""
     data = open_data("digits")
-    outputs, _ = outputs_of(open_teacher(teacher, data), data.source, torch.arange(1297))
+    live = teaching(open_teacher(teacher, data))
+    outputs = outputs_on(live, data.source, torch.arange(1297)).outputs
     arrays = {"embedding": outputs.embedding.numpy(), "logits": outputs.logits.numpy()}
     np.savez(tmp_path / "all.npz", **arrays)
     np.save(tmp_path / "embeddings.npy", arrays["embedding"])
@@ -67,7 +69,8 @@ def test_rows_are_matched_by_id(tmp_path):
     stored = open_stored(tmp_path / "a.npz", {}).on(folder)
     for i in (0, 17, 59):
         expected = digits.data[int(folder.files[i].stem)]
-        np.testing.assert_allclose(stored.of(torch.tensor([i])).embedding[0], expected, rtol=1e-3)
+        outputs = stored.clean(torch.tensor([i]), folder.__getitems__([i]).views[0])
+        np.testing.assert_allclose(outputs.embedding[0], expected, rtol=1e-3)
     np.savez(tmp_path / "b.npz", vectors=rows[1:], id=np.array(names[1:]))
     with pytest.raises(ValueError, match=rf"1 of 60 samples have no row in .*: {names[0]}\."):
         open_stored(tmp_path / "b.npz", {"embedding": "vectors"}).on(folder)
@@ -106,8 +109,7 @@ def test_without_ids_rows_must_be_the_training_datas():
     teacher = StoredTeacher(np.zeros((1297, 2)))
     assert teacher.knows(data.source)
     assert not teacher.knows(data.test)
-    with pytest.raises(RuntimeError, match="it is no network"):
-        teacher(torch.zeros(1, 1, 8, 8))
+    assert teacher.network is None
 
 
 def test_row_numbers_are_the_training_datas_alone(tmp_path):
@@ -145,8 +147,8 @@ def test_ids_as_bytes_and_a_hint_at_ids_of_another_form(tmp_path):
     rows, digits = np.eye(1297, 4), open_source("digits")
     np.savez(tmp_path / "a.npz", embedding=rows, id=np.arange(1297).astype("S"))
     index = torch.tensor([3, 900])
-    assert torch.equal(open_stored(tmp_path / "a.npz", {}).on(digits).of(index).embedding[0],
-                       torch.tensor([0.0, 0, 0, 1]))  # fmt: skip
+    stored = open_stored(tmp_path / "a.npz", {}).on(digits)
+    assert stored.clean(index, torch.empty(2)).embedding[0].tolist() == [0, 0, 0, 1]
     np.savez(tmp_path / "b.npz", embedding=rows, id=np.arange(1297.0))
     with pytest.raises(ValueError, match=r"1297 of 1297 samples .* Its ids are like '0\.0'"):
         open_stored(tmp_path / "b.npz", {}).on(digits)

@@ -1,4 +1,4 @@
-"""Tests for asterism/anchors.py."""
+"""Tests for asterism/training/anchors.py."""
 
 import dataclasses
 
@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from asterism import RRKD, Outputs
-from asterism.training.anchors import choose_anchors
 from asterism.data import ArraySource, Data
+from asterism.modality import IMAGE
+from asterism.teachers import LiveTeacher
+from asterism.training.anchors import choose_anchors
 from asterism.types import Batch
 
 ROWS, CLASSES = 60, 3
@@ -33,6 +35,10 @@ class Teacher(torch.nn.Module):
         return Outputs(flat, logits)
 
 
+def taught():
+    return LiveTeacher(Teacher(), IMAGE, (1, 2, 1))
+
+
 @pytest.fixture
 def data():
     confidence = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
@@ -45,14 +51,14 @@ def data():
 
 def test_most_confident_anchors_are_those_although_some_cannot_be_read(data):
     method = RRKD(anchors="most-confident", anchor_count=6)
-    images, taught = choose_anchors([method], Teacher(), data, seed=0)
+    images, outputs = choose_anchors([method], taught(), data, seed=0)
     rows = [r for r in range(50) if r % 7 and r % 5]  # readable, and the teacher is right
-    sure = data.source.images[:, 0, 0, 0].int()
+    sure = data.source.samples[:, 0, 0, 0].int()
     for c in range(CLASSES):
         own = sorted((int(sure[r]) for r in rows if r % CLASSES == c), reverse=True)[:2]
         found = (images[2 * c : 2 * c + 2, 0, 0, 0] * 255).round().int().tolist()
         assert found == own
-    torch.testing.assert_close(taught.embedding, (images * 255).flatten(1))
+    torch.testing.assert_close(outputs.embedding, (images * 255).flatten(1))
 
 
 @pytest.mark.parametrize(
@@ -66,28 +72,28 @@ def test_most_confident_anchors_are_those_although_some_cannot_be_read(data):
 def test_anchors_that_cannot_be_had_are_refused(data, wishes, message):
     methods = [RRKD(anchors=name, anchor_count=count) for name, count in wishes]
     with pytest.raises(ValueError, match=message):
-        choose_anchors(methods, Teacher(), data, seed=0)
+        choose_anchors(methods, taught(), data, seed=0)
 
 
 def test_a_class_without_training_samples_can_only_have_random_anchors(data):
     data = dataclasses.replace(data, train=torch.arange(1, 50, 3))  # all of class 1
     method = RRKD(anchors="per-class", anchor_count=6)
     with pytest.raises(ValueError, match="one class has 0: choose random anchors"):
-        choose_anchors([method], Teacher(), data, seed=0)
+        choose_anchors([method], taught(), data, seed=0)
 
 
 @pytest.mark.parametrize("anchors", ["per-class", "most-confident"])
 def test_fewer_anchors_than_classes_are_refused(data, anchors):
     method = RRKD(anchors=anchors, anchor_count=CLASSES - 1)
     with pytest.raises(ValueError, match="one for each of the 3 classes; got an anchor_count of 2"):
-        choose_anchors([method], Teacher(), data, seed=0)
+        choose_anchors([method], taught(), data, seed=0)
 
 
 @pytest.mark.parametrize("anchors", ["random", "per-class"])
 def test_random_anchors_are_training_samples_drawn_by_the_seed(data, anchors):
     method = RRKD(anchors=anchors, anchor_count=9)
-    one, two, other = (choose_anchors([method], Teacher(), data, seed=s)[0] for s in (0, 0, 1))
+    one, two, other = (choose_anchors([method], taught(), data, seed=s)[0] for s in (0, 0, 1))
     assert one.equal(two)
     assert not one.equal(other)
-    train = {int(x) for x in data.source.images[:50, 0, 0, 0]}
+    train = {int(x) for x in data.source.samples[:50, 0, 0, 0]}
     assert {int(x) for x in (one[:, 0, 0, 0] * 255).round()} <= train

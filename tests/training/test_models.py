@@ -1,4 +1,4 @@
-"""Tests for asterism/fitting.py: what a user's names and settings come to."""
+"""Tests for asterism/training/models.py: what a user's names and settings come to."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from PIL import Image
 
 import asterism
 from asterism import recipe
-from asterism.teachers import embed
 from asterism.cli import main
-from asterism.data import open_cache
-from asterism.training.models import common_size
+from asterism.recipe import embed
+from asterism.teachers import common_size
+from asterism.teachers.cache import open_cache
 
 QUICK = {"epochs": 1, "batch_size": 8, "lr": 0.05, "workers": 0, "check": False}
 
@@ -48,7 +48,7 @@ def test_the_weights_of_a_run_are_cached_at_its_size(place):
 def test_models_may_be_named_by_paths(place):
     options = {"out": place / "student", "report": False, **QUICK}
     result = recipe.distill(Path(place / "run"), place / "run", place / "pictures", **options)
-    assert result.student.image_shape == (3, 20, 20)
+    assert result.student.shape == (3, 20, 20)
 
 
 @pytest.mark.parametrize("size", ["0", "-5"])

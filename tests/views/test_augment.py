@@ -1,9 +1,10 @@
-"""Tests for asterism/augment.py."""
+"""Tests for asterism/views/augment.py."""
 
 import pytest
 import torch
 
-from asterism.views.augment import Views, crop_and_flip, draws
+from asterism.seeds import draws
+from asterism.views.augment import Views, crop_and_flip
 from asterism.views.randaugment import rand_augment
 
 

@@ -1,10 +1,10 @@
-"""Tests for asterism/randaugment.py."""
+"""Tests for asterism/views/randaugment.py."""
 
 import pytest
 import torch
 
-from asterism import randaugment
-from asterism.views.augment import draws
+from asterism.seeds import draws
+from asterism.views import randaugment
 from asterism.views.randaugment import OPERATIONS, rand_augment
 
 NAMES = [operation.__name__.strip("_") for operation in OPERATIONS]

@@ -29,7 +29,7 @@ def folder(tmp_path):
 def test_digits_come_with_their_own_test_part():
     data = open_data("digits")
     assert (len(data.source), len(data.test), data.classes) == (1297, 500, 10)
-    assert data.source.image_shape == (1, 8, 8)
+    assert data.source.shape == (1, 8, 8)
     assert not data.source.flip
     source, rows, split = data.evaluation()
     assert (len(source), len(rows), split) == (500, 500, "test")
@@ -52,7 +52,7 @@ def test_npz_in_any_layout(tmp_path, shape):
     np.savez(tmp_path / "a.npz", x=x, y=np.arange(9) % 3)
     source = open_source(str(tmp_path / "a.npz"))
     batch = source.__getitems__([4, 2])
-    assert source.image_shape == (1 if len(shape) == 3 else 3, 5, 4)
+    assert source.shape == (1 if len(shape) == 3 else 3, 5, 4)
     assert batch.target.tolist() == [1, 2]
     image = x[4] if len(shape) == 3 or shape[1] == 3 else x[4].transpose(2, 0, 1)
     assert np.array_equal(batch.views[0][0].numpy().squeeze(), image)
@@ -61,9 +61,11 @@ def test_npz_in_any_layout(tmp_path, shape):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"y": np.zeros(3)}, "must hold the images as `x`.*holds y"),
-        ({"x": np.zeros((3, 4, 4))}, "must be uint8.*got float64"),
-        ({"x": np.zeros((0, 4, 4), np.uint8), "y": np.zeros(0, int)}, "a.npz holds no image"),
+        ({"y": np.zeros(3)}, "must hold the samples as `x`.*holds y"),
+        ({"x": np.zeros((3, 4, 4), int)}, "must be uint8 images.*or float arrays.*got int64"),
+        ({"x": np.zeros((3, 4, 4, 3))}, r"images, or arrays\? .* write .*a.npz\?kind=array"),
+        ({"x": np.full((3, 4), np.nan)}, "sample 0 is not finite"),
+        ({"x": np.zeros((0, 4, 4), np.uint8), "y": np.zeros(0, int)}, "a.npz holds no sample"),
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.zeros(2, int)}, r"shape \(3,\)"),
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0, -1, 1])}, "0 to 1; got -1 to 1"),
     ],
@@ -199,8 +201,8 @@ def test_a_dataset_without_random_access_is_refused():
 
     with pytest.raises(ValueError, match="integer indexing, so that samples.*got Stream"):
         open_source(Stream())
-    with pytest.raises(ValueError, match=r"first image has the shape \(4,\)"):
-        open_source(TensorDataset(torch.rand(3, 4)))
+    with pytest.raises(ValueError, match=r"first item has the shape \(4,\) and is torch.int64"):
+        open_source(TensorDataset(torch.arange(12).view(3, 4)))
 
 
 def test_too_few_samples_to_split():

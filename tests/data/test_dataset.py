@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from asterism.teachers import refuse_unrepeatable
 from asterism.data import open_source
+from asterism.teachers import refuse_unrepeatable
 
 IMAGES = torch.randint(256, (20, 3, 12, 12), generator=torch.Generator().manual_seed(0)).byte()
 
@@ -42,7 +42,7 @@ def test_what_is_no_image_and_no_text_is_refused(item, message):
 
 def test_images_of_another_size_are_named():
     source = open_source(Items(lambda i: IMAGES[i, :, : 12 - i // 7]))
-    with pytest.raises(ValueError, match=r"has \(3, 12, 12\), and image 9 has \(3, 11, 12\)"):
+    with pytest.raises(ValueError, match=r"has \(3, 12, 12\), and number 9 has \(3, 11, 12\)"):
         source.__getitems__([2, 9])
 
 

@@ -34,7 +34,7 @@ def all_of(source):
 )
 def test_texts_labels_and_ids(name, content, tmp_path):
     source = open_source(write(tmp_path / name, content))
-    assert source.kind == "text"
+    assert source.modality.name == "text"
     assert all_of(source).views[0] == ["one, two\nthree", "four"]
     assert source.names == ("w", "x")
     assert all_of(source).target.tolist() == [1, 0]
@@ -57,8 +57,8 @@ def test_columns_may_be_named(tmp_path):
     assert source.names == ("0", "1", "2")  # whole numbers are class numbers as they stand
     for query, message in (
         ("text=nix", "has the columns text, title, topic; there is no text column 'nix'"),
-        ("txt=title", "takes no argument 'txt': choose from image, text, label, id"),
-        ("text=title&image=text", "either an image column or a text column"),
+        ("txt=title", "takes no argument 'txt': choose from text, image, array, label, id"),
+        ("text=title&image=text", "name one column of samples, not text and image"),
     ):
         with pytest.raises(ValueError, match=message):
             open_source(f"{path}?{query}")
@@ -175,7 +175,7 @@ def test_parquet(tmp_path):
     (tmp_path / "b.parquet").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"cannot read .*b\.parquet"):
         open_source(tmp_path / "b.parquet")
-    from asterism.data import open_stored
+    from asterism.teachers.stored import open_stored
 
     rows = np.arange(6, dtype=np.float32).reshape(3, 2)
     table = arrow.table({"id": ["0", "2", "1"], "vector": list(rows)})

@@ -1,17 +1,17 @@
-"""Tests for asterism/assess: what is said of students whose worth is known."""
+"""Tests for asterism/verdict: what is said of students whose worth is known."""
 
 import json
 
 import pytest
 import torch
 
-from asterism.verdict import judging
-from asterism.verdict.figures import MEASURES
-from asterism.verdict.judgement import judge
-from asterism.verdict.table import verdict
-from asterism.verdict.outputs import Seen, reductions
 from asterism.measures import Cost
 from asterism.types import Outputs
+from asterism.verdict import judgement as judging
+from asterism.verdict.baselines import reductions
+from asterism.verdict.judgement import judge
+from asterism.verdict.outputs import Observed
+from asterism.verdict.table import MEASURES, verdict
 
 N, LEARNT, WIDTH, CLASSES = 400, 300, 12, 5
 COSTS = {
@@ -28,7 +28,7 @@ def seen(embedding, logits=None, *, labels=True):
         for part in (slice(N), slice(N, None))
     )
     target = (TARGET[:N], TARGET[N:]) if labels else (None, None)
-    return Seen(known, target[0], torch.arange(N), learnt, target[1])
+    return Observed(known, target[0], torch.arange(N), learnt, target[1])
 
 
 @pytest.fixture

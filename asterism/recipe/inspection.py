@@ -1,0 +1,113 @@
+"""`examine()` before a training, `evaluate()` after one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from asterism.doctor import Finding
+from asterism.doctor import check as check_training
+from asterism.request import OnBroken, Request
+from asterism.result import Result
+from asterism.settings import Settings, SettingsByName
+from asterism.training import open_training, reopen, with_teaching
+from asterism.verdict import assess
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from asterism.request import Methods, Model
+
+
+def examine(
+    teacher: "Model | None",
+    student: "Model",
+    data: Any,
+    *,
+    method: "Methods" = None,
+    out: str | Path | None = None,
+    validation_data: Any = None,
+    test_data: Any = None,
+    validation_share: float = 0.1,
+    split_seed: int = 0,
+    image_size: int | None = None,
+    labels: bool = True,
+    on_broken: OnBroken = "skip",
+    teacher_cache: str | Path | None = None,
+    **settings: "Unpack[SettingsByName]",
+) -> list[Finding]:
+    """Look at teacher, student, data and settings as `distill` would use them.
+
+    Nothing is trained or written: a few steps are taken on copies.
+
+    Args:
+        teacher: The teacher, named as for `distill`.
+        student: The student.
+        data: The data.
+        method: One method or several.
+        out: The run folder that is meant: its disk is looked at.
+        validation_data: Data for model selection; by default a share of the training data.
+        test_data: Data read once, at the end.
+        validation_share: Share of the training data kept for validation.
+        split_seed: Seed of that split.
+        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        labels: Use labels, where the data have them.
+        on_broken: Samples that cannot be read: skip them, or refuse the data.
+        teacher_cache: Folder of the teacher's outputs, to see what it holds.
+        **settings: See `asterism.settings.Settings`.
+
+    Returns:
+        The findings, in the order of docs/doctor.md.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If something does not fit, as `distill` would say.
+    """
+    return examined(
+        Request(
+            teacher=teacher,
+            student=student,
+            data=data,
+            method=method,
+            out=out,
+            validation_data=validation_data,
+            test_data=test_data,
+            validation_share=validation_share,
+            split_seed=split_seed,
+            image_size=image_size,
+            labels=labels,
+            on_broken=on_broken,
+            teacher_cache=teacher_cache,
+            settings=Settings(**settings),
+        )
+    )
+
+
+def examined(request: Request) -> list[Finding]:
+    """Return what is found of a training; nothing is trained or written."""
+    return check_training(with_teaching(open_training(request)))
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    data: Any = None,
+    factory: str | Callable[..., nn.Module] | None = None,
+    teacher: "Model | None" = None,
+) -> Result:
+    """Measure the student of a finished run again, beside its teacher.
+
+    Args:
+        run: The run folder.
+        data: Other data to measure it on, as `distill` takes them; by default the run's own.
+        factory: For a student built by your own code, see `asterism.load`.
+        teacher: The teacher, as `distill` takes it, if it is your own code or has moved.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If its models or data cannot be opened any more.
+    """
+    opened = reopen(run, data=data, factory=factory, teacher=teacher)
+    measured, _ = assess(opened.student, opened.teacher, opened.data)
+    return Result(Path(run), opened.student, {**measured, "broken": opened.data.broken()})
