@@ -3,8 +3,8 @@ PYTHON ?= python3
 # Torch comes first and pinned: an unpinned one may bring gigabytes of CUDA packages.
 TORCH ?= torch==2.13.0
 VENV := .venv
-# Other libraries' models are tested in an environment of their own: a torchvision that does not
-# match torch would break Lightning in the main one. The release that belongs to torch 2.13:
+# Other libraries' models are tested in an environment of their own, where the release of torchvision
+# is the one that belongs to torch 2.13:
 TORCHVISION ?= torchvision==0.28.0
 HUB := .venv-hub
 

@@ -23,7 +23,7 @@ from asterism.engine.processes import processes
 from asterism.request import Request
 from asterism.run import Run
 from asterism.settings import Settings
-from asterism.training import open_training, with_teaching
+from asterism.training import open_training, with_anchors
 from asterism.verdict import encoder_of, outputs_on
 from asterism.verdict.selection import accuracy
 
@@ -66,7 +66,7 @@ def train(
         validation_share=validation_share,
         settings=settings,
     )
-    training = replace(with_teaching(open_training(request)), score=accuracy)
+    training = replace(with_anchors(open_training(request)), score=accuracy)
     with tempfile.TemporaryDirectory() as folder, processes(settings):
         try:
             fitted = fit(training, Run(folder))

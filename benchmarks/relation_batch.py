@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # a first gradient would import it, in a step
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -59,7 +60,6 @@ def measure(samples: int, chunk: int, steps: int) -> dict[str, Any]:
         request=Request(settings=Settings(batch_size=chunk, channels_last=False)),
         data=Data(ArraySource(images), rows, rows),
         student=student,
-        card={},
         teacher=None,  # what it returns is at hand
         methods=(RKD(),),
         views=None,

@@ -55,7 +55,6 @@ def stepper(method: Method | None, data: Data, *, both: bool = False) -> Callabl
         request=Request(settings=settings),
         data=data,
         student=student,
-        card={},
         teacher=teacher,
         methods=tuple(methods),
         views=source.views(settings, virtual=views - 1),

@@ -37,7 +37,7 @@ from asterism.request import Request
 from asterism.run import Run
 from asterism.settings import Settings
 from asterism.teachers.cached import CachedTeacher, Table
-from asterism.training import open_training, with_teaching
+from asterism.training import open_training, with_anchors
 
 VIEWS = 4
 BATCH = 128
@@ -117,7 +117,7 @@ def plain(training: Training, *, workers: int) -> Moment:
 
 def ours(training: Training) -> Moment:
     """Train for an epoch with the engine; return the times of a step, loading included."""
-    training = replace(with_teaching(training), score=lambda outputs, target: {"nothing": 0.0})
+    training = replace(with_anchors(training), score=lambda outputs, target: {"nothing": 0.0})
     with tempfile.TemporaryDirectory() as folder, processes(training.settings):
         run = Clock(Path(folder))
         fit(training, run)

@@ -1,11 +1,14 @@
 """Shapes in signatures are checked while the tests run."""
 
+import os
+
 import pytest
 import torch
+from filelock import FileLock
 from jaxtyping import config, install_import_hook
 from words import WORDS
 
-# Restricted to the mathematics: on the whole package the checker slows Lightning's import down.
+# Restricted to the mathematics: on the whole package the checker slows the import down.
 install_import_hook(["asterism.methods", "asterism.relations"], "shapes.check")
 
 # Searched for doctests, it would be imported a second time, by a name that other folders' have too.
@@ -27,6 +30,22 @@ def embeddings():
         return torch.randn(n, dim, generator=generator, dtype=torch.float64)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory):
+    """The run folder of a teacher that knows the digits: one for all tests, of all workers."""
+    from asterism import recipe
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "teacher-of-digits"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "result.json").exists():
+            options = {"epochs": 6, "batch_size": 64, "lr": 0.05, "overwrite": True}
+            assert recipe.train("convnet", "digits", out=folder, **options).accuracy > 0.95
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

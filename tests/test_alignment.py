@@ -1,6 +1,7 @@
 """Tests for asterism/align.py: the map into the teacher's space."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ QUICK = {"epochs": 6, "batch_size": 64, "lr": 0.05}
 
 
 @pytest.fixture(scope="module")
-def distilled(tmp_path_factory):
+def distilled(taught, tmp_path_factory):
     """A student of relations alone, narrower than its teacher."""
     folder = tmp_path_factory.mktemp("align")
-    recipe.train("convnet", "digits", out=folder / "teacher", **QUICK)
+    shutil.copytree(taught, folder / "teacher")
     options = {"method": RKD(), "labels": False, "out": folder / "run", **QUICK}
     recipe.distill(str(folder / "teacher"), "convnet?width=8", "digits", **options)
     return folder

@@ -88,12 +88,10 @@ def step(name, *, local=False, batch_size=3):
         request=Request(student=student, settings=settings),
         data=Data(Source(), torch.arange(ROWS), torch.arange(ROWS)),
         student=student,
-        card={},
         teacher=taught,
         methods=(method,),
         views=None,
         use_labels=True,
-        taught=taught.on(Source()),
         anchors=None if anchors is None else Anchors(*anchors),
     )
     encoder = Encoder(training, student, torch.device("cpu"))

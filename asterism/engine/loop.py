@@ -69,6 +69,8 @@ def fit(training: Training, run: Run, *, resume: bool = False) -> Fitted:
         Preempted: If the process was asked to end; the state is saved.
     """
     settings = training.settings
+    if training.score is None:
+        raise ValueError("a training needs a score, which selects its best epoch.")
     begun = time.perf_counter()
     accelerator = accelerator_of(settings, run)
     batches = Batches(training)

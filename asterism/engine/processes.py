@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from importlib.util import find_spec
 from multiprocessing.connection import wait
 from pickle import PicklingError
 from typing import Any
@@ -77,6 +78,8 @@ def accelerator_of(settings: Settings, run: Run | None = None) -> Accelerator:
 
 
 def _trackers(settings: Settings, run: Run) -> dict[str, Any]:
+    if find_spec(str(settings.log)) is None:
+        raise ValueError(f"log {settings.log} needs its library: pip install 'asterism[log]'.")
     folder = str(run.logs)
     return {
         "log_with": settings.log,

@@ -1,7 +1,7 @@
 """What is trained: everything that a training is made of, opened and found to fit together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -34,12 +34,12 @@ class Training:
         request: What the user asked for, with what was left open filled in.
         data: The data.
         student: The network that is trained.
-        card: From what `asterism.load` builds the student again.
         teacher: Its teacher, or None.
         methods: The methods, set up.
         views: What makes the training views; None for samples that are taken as they come.
         use_labels: Whether labels are part of the objective.
-        taught: The teacher's outputs on the training data, its own or a cache's; None without one.
+        card: From what `asterism.load` builds the student again.
+        cached: The teacher's outputs on the training data, where they are kept beside it.
         anchors: The anchor samples of methods that ask for them, or None.
         score: What validation measures; None until the training begins.
     """
@@ -47,12 +47,12 @@ class Training:
     request: Request
     data: Data
     student: nn.Module
-    card: dict[str, Any]
     teacher: Teacher | None
     methods: tuple[Method, ...]
     views: Views | None
     use_labels: bool
-    taught: Taught | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+    cached: Taught | None = None
     anchors: Anchors | None = None
     score: Score | None = None
 
@@ -60,3 +60,10 @@ class Training:
     def settings(self) -> Settings:
         """Return how to train."""
         return self.request.settings
+
+    @property
+    def taught(self) -> Taught | None:
+        """Return the teacher's outputs on the training data; None without a teacher."""
+        if self.cached is not None or self.teacher is None:
+            return self.cached
+        return self.teacher.on(self.data.source)

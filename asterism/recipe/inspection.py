@@ -11,7 +11,7 @@ from asterism.doctor import check as check_training
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.settings import Settings, SettingsByName
-from asterism.training import open_training, reopen, with_teaching
+from asterism.training import open_training, reopen, with_anchors
 from asterism.verdict import assess
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def examine(
 
 def examined(request: Request) -> list[Finding]:
     """Return what is found of a training; nothing is trained or written."""
-    return check_training(with_teaching(open_training(request)))
+    return check_training(with_anchors(open_training(request)))
 
 
 def evaluate(

@@ -36,6 +36,8 @@ def open_teacher(name: Any, data: Data) -> Teacher:
 
 
 def _open(name: Any, data: Data) -> Teacher:
+    if isinstance(name, Teacher):
+        return name
     if is_cache(name):
         return open_cached(Path(str(name)))
     if earlier := student_of_run(name):

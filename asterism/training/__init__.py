@@ -5,6 +5,6 @@ from asterism.training.reopen import Reopened as Reopened
 from asterism.training.reopen import reopen as reopen
 from asterism.training.training import by_time as by_time
 from asterism.training.training import carry_out as carry_out
-from asterism.training.training import with_teaching as with_teaching
+from asterism.training.training import with_anchors as with_anchors
 
-__all__ = ["Reopened", "by_time", "carry_out", "open_training", "reopen", "with_teaching"]
+__all__ = ["Reopened", "by_time", "carry_out", "open_training", "reopen", "with_anchors"]

@@ -104,31 +104,25 @@ def _student(training: Training, network: nn.Module) -> Student:
     return Student(network.cpu(), source.modality, source.shape).eval()
 
 
-def with_teaching(training: Training) -> Training:
-    """Return a training with the teacher's outputs at hand, on training data and anchors."""
-    teacher, data = training.teacher, training.data
-    return replace(
-        training,
-        anchors=choose_anchors(training.methods, teacher, data, seed=training.settings.seed),
-        taught=None if teacher is None else teacher.on(data.source),
-    )
+def with_anchors(training: Training) -> Training:
+    """Return a training with the anchors that its methods ask for."""
+    settings, teacher = training.settings, training.teacher
+    anchors = choose_anchors(training.methods, teacher, training.data, seed=settings.seed)
+    return replace(training, anchors=anchors)
 
 
 def _ready(training: Training) -> Training:
     """Return a training with what the teacher has to compute before the first step."""
     request, settings, teacher = training.request, training.settings, training.teacher
-    cached = None
     # A dry run does not run the teacher over all of the data.
     if request.teacher_cache is not None and not settings.limit_steps:
         assert isinstance(teacher, LiveTeacher)
         folder, name, data = Path(request.teacher_cache), request.teacher, training.data
-        cached = fill_for(folder, teacher, name, data, views=training.views, settings=settings)
-        training = replace(training, data=cached.without_absent(data))
-    training = with_teaching(training)
-    if cached is not None:
-        training = replace(training, taught=cached.on(training.data.source))
+        cache = fill_for(folder, teacher, name, data, views=training.views, settings=settings)
+        data = cache.without_absent(data)
+        training = replace(training, data=data, cached=cache.on(data.source))
     score = selection(teacher, training.data, use_labels=training.use_labels)
-    return replace(training, score=score)
+    return replace(with_anchors(training), score=score)
 
 
 def _as_it_is(run: Run, training: Training) -> Result:

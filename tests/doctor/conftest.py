@@ -3,16 +3,12 @@
 import pytest
 
 import asterism
-from asterism import recipe
 from asterism.data import open_data
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
-    """The run folder of a teacher that knows the digits."""
-    out = tmp_path_factory.mktemp("doctor") / "teacher"
-    recipe.train("convnet", "digits", epochs=4, out=out)
-    return str(out)
+def run(taught):
+    return taught
 
 
 @pytest.fixture(scope="session")

@@ -35,12 +35,10 @@ def opened(*, teacher=None, methods=(), student="mlp", callbacks=(), **settings)
         request=Request(student=model, data="digits", callbacks=callbacks, settings=settings),
         data=data,
         student=model,
-        card={},
         teacher=taught,
         methods=tuple(methods),
         views=source.views(settings, virtual=virtual),
         use_labels=True,
-        taught=taught and taught.on(source),
         score=accuracy,
     )
 

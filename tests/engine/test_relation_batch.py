@@ -13,7 +13,6 @@ from torch import nn
 from asterism import KD, RKD, RRD, RRKD, VRM, Method, Outputs
 from asterism.engine.encoded import Encoded
 from asterism.models import build
-from asterism.recipe import train
 
 
 class Plain(nn.Module):
@@ -147,9 +146,8 @@ def test_a_gradient_that_is_not_finite_stops_in_words(tmp_path):
         training(tmp_path / "a", teacher=build("mlp", SPEC), methods=[Steep()])
 
 
-def test_two_processes_train_as_one(tmp_path):
+def test_two_processes_train_as_one(taught, tmp_path):
     """The same order, twenty steps, no batch norm: the same student to rounding."""
-    teacher = str(train("convnet", "digits", epochs=1, out=tmp_path / "t").run)
     factory = tmp_path / "own.py"
     factory.write_text(
         "from torch import nn\n"
@@ -157,7 +155,7 @@ def test_two_processes_train_as_one(tmp_path):
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))\n"
     )
     command = [sys.executable, "-m", "asterism", "distill", "--data", "digits"]
-    command += f"--teacher {teacher} --student {factory}:make --limit-steps 20".split()
+    command += f"--teacher {taught} --student {factory}:make --limit-steps 20".split()
     command += "--accelerator cpu --epochs 3 --log-every 5 --keep last".split()
     for out, options in (("one", "--batch-size 128"), ("two", "--batch-size 64 --devices 2")):
         done = subprocess.run(

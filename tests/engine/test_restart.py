@@ -17,7 +17,6 @@ from torch import nn
 from asterism import RRD, VRM
 from asterism.engine.checkpoints import latest_state, states
 from asterism.models import build
-from asterism.recipe import train
 
 COMMAND = [sys.executable, "-m", "asterism", "distill", "--data", "digits", "--student", "mlp"]
 # Every kind of state: banks and heads, a ramp, momentum, an average, two views, a schedule.
@@ -27,8 +26,8 @@ OPTIONS = "--epochs 3 --batch-size 32 --checkpoint-steps 4 --log-every 3 --keep 
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    return str(train("convnet", "digits", epochs=1, out=tmp_path_factory.mktemp("runs") / "t").run)
+def teacher(taught):
+    return taught
 
 
 def start(teacher, out, *options):
