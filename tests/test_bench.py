@@ -90,15 +90,15 @@ def test_two_processes_share_a_grid_and_nothing_is_run_twice(file, tmp_path, cap
 
 
 def test_a_broken_cell_is_named_and_tried_again(file, tmp_path, capsys):
-    late = {"method": "RKD", "validation_share": 2.0}  # found out only when the data are there
+    late = {"method": "RKD", "samples_per_class": 1000}  # found out only when the data are there
     path = file(methods={"wrong": late}, seeds=[0])
     assert main(["bench", str(path)]) == 2
     error = capsys.readouterr().err
     assert "1 cells broke" in error
-    assert "validation_share must lie between 0 and 1" in error
+    assert "samples per class need a multiple" in error
     log = tmp_path / "grid" / "to-itself_wrong_0.log"
     assert f"(whole output: {log})" in error
-    assert "validation_share must lie between 0 and 1" in log.read_text()
+    assert "samples per class need a multiple" in log.read_text()
     assert main(["bench", str(path), "--limit-steps", "1"]) == 2
     assert "whole output" not in capsys.readouterr().err  # a dry run leaves none
     path = file(methods={"wrong": {"method": "RKD"}}, seeds=[0])
@@ -242,7 +242,7 @@ def test_an_interrupted_grid_takes_its_cell_along_and_says_how_to_go_on(file, tm
         ({"common": {"batch-size": 8}}, "options in a file have underscores: 'batch_size'"),
         ({"paper": {"to itself": {"KDD": 1}}}, "`paper` names 'KDD', which is no pair or method"),
         ({"methods": {"a": {"lr": "fast"}}}, "to itself, a, seed 0: --lr takes a number; got fast"),
-        ({"methods": {"a": {"lr": -1}}}, "to itself, a, seed 0: lr must be positive; got -1"),
+        ({"methods": {"a": {"lr": -1}}}, "to itself, a, seed 0: lr must be above 0; got -1.0"),
         ({"methods": {"a": {"labels": True}}}, "a, seed 0: --labels is no option here"),
         ({"methods": {"a": {"method": "RKDD"}}}, "unknown method 'RKDD': choose from"),
         (

@@ -24,9 +24,12 @@ CLASSES, ROWS = 7, 24
 
 
 @pytest.fixture(autouse=True)
-def plain_float32(monkeypatch):
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+def plain_float32():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        yield
+    torch.set_float32_matmul_precision(before)
 
 
 def drawn(method, width, seed, dtype):
