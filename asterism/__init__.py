@@ -6,6 +6,8 @@ from asterism.methods.cc import cc_loss as cc_loss
 from asterism.methods.crd import CRD as CRD
 from asterism.methods.crd import crd_loss as crd_loss
 from asterism.methods.dist import DIST as DIST
+from asterism.methods.dist import dist_inter_loss as dist_inter_loss
+from asterism.methods.dist import dist_intra_loss as dist_intra_loss
 from asterism.methods.dist import dist_loss as dist_loss
 from asterism.methods.dkd import DKD as DKD
 from asterism.methods.dkd import dkd_loss as dkd_loss
@@ -55,6 +57,8 @@ __all__ = [
     "RKDDistanceLoss",
     "cc_loss",
     "crd_loss",
+    "dist_inter_loss",
+    "dist_intra_loss",
     "dist_loss",
     "dkd_loss",
     "kd_loss",

@@ -5,9 +5,11 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import asterism
-from asterism import Batch, Method, Outputs, methods
+from asterism import Batch, Method, Outputs, methods, relation_memory
 
 METHODS = [getattr(methods, name) for name in methods.__all__]
 CLASSES = 7
@@ -33,10 +35,10 @@ def batch_of(method: Method, n: int, seed: int = 9) -> Batch:
     )
 
 
-def ready(method_class) -> Method:
+def ready(method_class, *, rows: int = 50) -> Method:
     torch.manual_seed(0)
     method = method_class()
-    method.setup(student_dim=12, teacher_dim=20, rows=50)
+    method.setup(student_dim=12, teacher_dim=20, rows=rows)
     return method
 
 
@@ -49,6 +51,39 @@ def outputs(method: Method, n: int, dtype=torch.float32) -> tuple[Outputs, Outpu
 
 def gradients(student: Outputs) -> list[torch.Tensor]:
     return [rows.grad for rows in student if rows.grad is not None]
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many elements the largest tensor has that comes by, forwards or backwards.
+
+    Parameters and buffers, parts of them and tensors of their size do not count: a bank is there
+    whatever the batch.
+    """
+
+    def __init__(self, method):
+        super().__init__()
+        self.elements = 0
+        state = method.state_dict().values()
+        self.sizes = {x.numel() for x in state}
+        self.places = {x.untyped_storage().data_ptr() for x in state}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        for x in tree_leaves(result):
+            if isinstance(x, torch.Tensor) and x.numel() not in self.sizes:
+                if x.untyped_storage().data_ptr() in self.places:
+                    continue
+                self.elements = max(self.elements, x.numel())
+        return result
+
+
+def largest_tensor(method: Method, n: int) -> int:
+    """Return the elements of the largest tensor of one training step, blocks being small."""
+    student, teacher = outputs(method, n)
+    batch = batch_of(method, n)
+    with Largest(method) as seen, relation_memory(0.05):
+        sum(method(student, teacher, batch).values()).backward()
+    return seen.elements
 
 
 @pytest.mark.parametrize("method_class", METHODS)
@@ -137,6 +172,12 @@ class TestEveryMethod:
             terms = method(student, teacher, batch_of(method, 8))
         assert all(value.dtype == torch.float32 for value in terms.values())
         assert all(value.isfinite() for value in terms.values())
+
+    @pytest.mark.parametrize("n", [160, 320])
+    def test_no_tensor_is_larger_than_one_number_for_each_pair(self, method_class, n):
+        """Neither n² d nor n³: what a method of one's own does about it is in extending.md."""
+        method = ready(method_class, rows=n)
+        assert largest_tensor(method, n) <= n * (n + 1)  # CRD: a positive beside the negatives
 
     def test_a_teacher_of_whole_numbers_is_a_teacher(self, method_class):
         n = 5

@@ -42,7 +42,7 @@ def _ruff_order(name):
 
 def test_files_stay_short_and_have_telling_names():
     for path in SOURCES:
-        assert len(path.read_text().splitlines()) <= 250, path
+        assert len(path.read_text().splitlines()) <= 350, path
         assert path.stem not in ("utils", "common", "core", "helpers", "misc"), path
 
 

@@ -25,6 +25,8 @@ class Method(nn.Module):
         needs: What else it needs: any of `logits`, `target`, `index`, `anchors`.
         anchors: For a method that needs anchors: how they are chosen.
         anchor_count: Likewise: how many.
+        weight_grows: Whether the method itself lets its weights grow while it trains. Whoever
+            measures the size of its terms at the start would take them for smaller than they are.
     """
 
     paper: ClassVar[str]
@@ -32,6 +34,7 @@ class Method(nn.Module):
     needs: frozenset[str] = frozenset()
     anchors: str
     anchor_count: int
+    weight_grows: bool = False
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of the constructor; each is kept under its own name.

@@ -211,7 +211,7 @@ class VRM(Method):
                 "edges to keep, or None, and no negative keep_below or ramp_steps; got "
                 f"{virtual_views=}, {keep_quantile=}, {keep_below=} and {ramp_steps=}."
             )
-        self.views = 1 + virtual_views
+        self.views, self.weight_grows = 1 + virtual_views, ramp_steps > 0
         self.inter_sample_weight, self.inter_class_weight = inter_sample_weight, inter_class_weight
         self.form, self.vertices, self.ramp_steps = form, vertices, ramp_steps
         self.sample_edges, self.class_edges = sample_edges, class_edges
