@@ -35,10 +35,11 @@ def batch_of(method: Method, n: int, seed: int = 9) -> Batch:
     )
 
 
-def ready(method_class, *, rows: int = 50) -> Method:
+def ready(method_class, *, rows: int = 50, sample=None) -> Method:
     torch.manual_seed(0)
     method = method_class()
-    method.setup(student_dim=12, teacher_dim=20, rows=rows)
+    given = {} if sample is None else {"sample": sample}
+    method.setup(student_dim=12, teacher_dim=20, rows=rows, **given)
     return method
 
 
@@ -81,7 +82,7 @@ def largest_tensor(method: Method, n: int) -> int:
     """Return the elements of the largest tensor of one training step, blocks being small."""
     student, teacher = outputs(method, n)
     batch = batch_of(method, n)
-    with Largest(method) as seen, relation_memory(0.05):
+    with Largest(method) as seen, relation_memory(0.15):
         sum(method(student, teacher, batch).values()).backward()
     return seen.elements
 
@@ -112,6 +113,39 @@ class TestEveryMethod:
         sum(terms.values()).backward()
         assert any(g.abs().sum() > 0 for g in gradients(student))
         assert all(rows.grad is None for rows in teacher)
+
+    def test_a_sample_is_taken_where_it_is_needed_and_any_sample_will_do(self, method_class):
+        if "sample" not in method_class().needs:
+            return
+        whole = outputs(method_class(), 40)
+        nothing = tuple(Outputs(torch.full_like(x.embedding, torch.nan)) for x in whole)
+        same = tuple(Outputs(torch.ones_like(x.embedding)) for x in whole)
+        few = tuple(Outputs(x.embedding[:1].detach()) for x in whole)
+        none = tuple(Outputs(x.embedding[:0].detach()) for x in whole)
+        for sample in (whole, nothing, same, few, none):
+            one, two = (ready(method_class, sample=sample) for _ in range(2))
+            state = one.state_dict()
+            torch.testing.assert_close(state, two.state_dict())
+            assert all(value.isfinite().all() for value in state.values())
+            assert not any(p.requires_grad for p in state.values())
+            student, teacher = outputs(one, 8)
+            terms = one(student, teacher, batch_of(one, 8))
+            sum(terms.values()).backward()
+            assert all(value.isfinite() and value != 0 for value in terms.values())
+
+    def test_an_aligner_maps_the_student_to_the_teacher(self, method_class):
+        assert method_class().aligner() is None
+        method = ready(method_class)
+        if (aligner := method.aligner()) is None:
+            return
+        weight, bias = aligner
+        assert (weight.shape, bias.shape) == ((20, 12), (20,))
+        assert not weight.requires_grad
+        assert not bias.requires_grad
+        two = method_class()
+        two.setup(student_dim=12, teacher_dim=20, rows=50)
+        two.load_state_dict(method.state_dict())
+        torch.testing.assert_close(two.aligner(), aligner)
 
     def test_setup_again_is_harmless_or_refused(self, method_class):
         method = ready(method_class)

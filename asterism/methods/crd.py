@@ -158,13 +158,21 @@ class CRD(Method):
         if own_class_negatives:
             self.needs = frozenset({"index"})
 
-    def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
+    def setup(
+        self,
+        *,
+        student_dim: int,
+        teacher_dim: int,
+        rows: int | None = None,
+        sample: tuple[Outputs, Outputs] | None = None,
+    ) -> None:
         """Make the heads and the memories. Call once, before the optimiser is built.
 
         Args:
             student_dim: Width of the student's embedding.
             teacher_dim: Width of the teacher's embedding.
             rows: Number of samples in the training data; both memories have so many rows.
+            sample: Not used.
 
         Raises:
             ValueError: If rows is not given.

@@ -140,7 +140,14 @@ class RRD(Method):
         self.weight = weight
         self.project_student = self.project_teacher = self.bank = None
 
-    def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
+    def setup(
+        self,
+        *,
+        student_dim: int,
+        teacher_dim: int,
+        rows: int | None = None,
+        sample: tuple[Outputs, Outputs] | None = None,
+    ) -> None:
         """Make the heads and the bank. Call once, before the optimiser is built.
 
         The teacher's head is a random projection that is never trained, as in the authors' code
@@ -151,6 +158,7 @@ class RRD(Method):
             student_dim: Width of the student's embedding.
             teacher_dim: Width of the teacher's embedding.
             rows: Not used: the bank's size does not depend on the data.
+            sample: Not used.
 
         Raises:
             RuntimeError: If it was called before.
