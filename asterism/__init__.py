@@ -1,5 +1,7 @@
 """Relation-based knowledge distillation."""
 
+from asterism.methods.anchored import Anchored as Anchored
+from asterism.methods.anchored import anchored_loss as anchored_loss
 from asterism.methods.base import Method as Method
 from asterism.methods.cc import CC as CC
 from asterism.methods.cc import cc_loss as cc_loss
@@ -50,11 +52,13 @@ __all__ = [
     "RRKD",
     "SP",
     "VRM",
+    "Anchored",
     "Batch",
     "Method",
     "Outputs",
     "RKDAngleLoss",
     "RKDDistanceLoss",
+    "anchored_loss",
     "cc_loss",
     "crd_loss",
     "dist_inter_loss",

@@ -1,5 +1,6 @@
 """The methods: one paper, one file. This is the only registry."""
 
+from asterism.methods.anchored import Anchored as Anchored
 from asterism.methods.cc import CC as CC
 from asterism.methods.crd import CRD as CRD
 from asterism.methods.dist import DIST as DIST
@@ -13,4 +14,18 @@ from asterism.methods.rrkd import RRKD as RRKD
 from asterism.methods.sp import SP as SP
 from asterism.methods.vrm import VRM as VRM
 
-__all__ = ["CC", "CRD", "DIST", "DKD", "KD", "LP", "PKT", "RKD", "RRD", "RRKD", "SP", "VRM"]
+__all__ = [
+    "CC",
+    "CRD",
+    "DIST",
+    "DKD",
+    "KD",
+    "LP",
+    "PKT",
+    "RKD",
+    "RRD",
+    "RRKD",
+    "SP",
+    "VRM",
+    "Anchored",
+]
