@@ -17,6 +17,8 @@ from asterism.methods.kd import KD as KD
 from asterism.methods.kd import kd_loss as kd_loss
 from asterism.methods.lp import LP as LP
 from asterism.methods.lp import lp_loss as lp_loss
+from asterism.methods.neighbourhood import Neighbourhood as Neighbourhood
+from asterism.methods.neighbourhood import neighbourhood_loss as neighbourhood_loss
 from asterism.methods.pkt import PKT as PKT
 from asterism.methods.pkt import pkt_loss as pkt_loss
 from asterism.methods.rkd import RKD as RKD
@@ -55,6 +57,7 @@ __all__ = [
     "Anchored",
     "Batch",
     "Method",
+    "Neighbourhood",
     "Outputs",
     "RKDAngleLoss",
     "RKDDistanceLoss",
@@ -68,6 +71,7 @@ __all__ = [
     "kd_loss",
     "load",
     "lp_loss",
+    "neighbourhood_loss",
     "pkt_loss",
     "relation_memory",
     "rkd_angle_loss",

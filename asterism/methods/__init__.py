@@ -7,6 +7,7 @@ from asterism.methods.dist import DIST as DIST
 from asterism.methods.dkd import DKD as DKD
 from asterism.methods.kd import KD as KD
 from asterism.methods.lp import LP as LP
+from asterism.methods.neighbourhood import Neighbourhood as Neighbourhood
 from asterism.methods.pkt import PKT as PKT
 from asterism.methods.rkd import RKD as RKD
 from asterism.methods.rrd import RRD as RRD
@@ -28,4 +29,5 @@ __all__ = [
     "SP",
     "VRM",
     "Anchored",
+    "Neighbourhood",
 ]

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.relations.directions import unit_rows
+from asterism.relations.inputs import full_precision
 from asterism.types import Outputs
 
 Start = Literal["procrustes", "pca", "random"]
@@ -69,6 +70,32 @@ def random_map(student_dim: int, teacher_dim: int) -> Float[Tensor, "d_teacher d
     )
     columns: Tensor = torch.linalg.qr(drawn).Q.float()
     return columns if teacher_dim == wide else columns.T.contiguous()
+
+
+@full_precision
+def mapped(
+    rows: Float[Tensor, "n d_student"], matrix: Float[Tensor, "d_teacher d_student"]
+) -> Float[Tensor, "n d_teacher"]:
+    """Return the student's rows in the teacher's space.
+
+    Args:
+        rows: Rows of the student.
+        matrix: The map.
+    """
+    return rows @ matrix.T
+
+
+@full_precision
+def centred(
+    rows: Float[Tensor, "n d_teacher"], mean: Float[Tensor, " d_teacher"]
+) -> Float[Tensor, "n d_teacher"]:
+    """Return the teacher's rows less a mean.
+
+    Args:
+        rows: Rows of the teacher.
+        mean: The mean.
+    """
+    return rows - mean
 
 
 def finite_rows(
