@@ -21,6 +21,8 @@ from asterism.methods.neighbourhood import Neighbourhood as Neighbourhood
 from asterism.methods.neighbourhood import neighbourhood_loss as neighbourhood_loss
 from asterism.methods.pkt import PKT as PKT
 from asterism.methods.pkt import pkt_loss as pkt_loss
+from asterism.methods.pointwise import Pointwise as Pointwise
+from asterism.methods.pointwise import pointwise_loss as pointwise_loss
 from asterism.methods.rkd import RKD as RKD
 from asterism.methods.rkd import RKDAngleLoss as RKDAngleLoss
 from asterism.methods.rkd import RKDDistanceLoss as RKDDistanceLoss
@@ -59,6 +61,7 @@ __all__ = [
     "Method",
     "Neighbourhood",
     "Outputs",
+    "Pointwise",
     "RKDAngleLoss",
     "RKDDistanceLoss",
     "anchored_loss",
@@ -73,6 +76,7 @@ __all__ = [
     "lp_loss",
     "neighbourhood_loss",
     "pkt_loss",
+    "pointwise_loss",
     "relation_memory",
     "rkd_angle_loss",
     "rkd_distance_loss",

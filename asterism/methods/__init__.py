@@ -9,6 +9,7 @@ from asterism.methods.kd import KD as KD
 from asterism.methods.lp import LP as LP
 from asterism.methods.neighbourhood import Neighbourhood as Neighbourhood
 from asterism.methods.pkt import PKT as PKT
+from asterism.methods.pointwise import Pointwise as Pointwise
 from asterism.methods.rkd import RKD as RKD
 from asterism.methods.rrd import RRD as RRD
 from asterism.methods.rrkd import RRKD as RRKD
@@ -30,4 +31,5 @@ __all__ = [
     "VRM",
     "Anchored",
     "Neighbourhood",
+    "Pointwise",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asterism.methods.base import Method
 from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
+from asterism.relations.predictions import standardised
 from asterism.types import Batch, Outputs
 
 
@@ -21,6 +22,7 @@ def dkd_loss(
     temperature: float = 4.0,
     target_weight: float = 1.0,
     nontarget_weight: float = 8.0,
+    standardise: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Match the probability of the true class, and those of the other classes among themselves.
 
@@ -41,6 +43,8 @@ def dkd_loss(
         target_weight: Factor $\alpha$ of the true class's part.
         nontarget_weight: Factor $\beta$ of the other classes' part. A part of weight 0 is not
             computed.
+        standardise: Whether each row of logits is first brought to mean 0 and standard deviation 1
+            in both networks, see `kd_loss`.
 
     Returns:
         The loss, a scalar in float32 (float64 for float64 logits); zero for an empty batch and for
@@ -70,6 +74,8 @@ def dkd_loss(
         )
     if n == 0 or c < 2:
         return connected_zero(student_logits)
+    if standardise:
+        student_logits, teacher_logits = standardised(student_logits), standardised(teacher_logits)
     true = F.one_hot(target.long(), c).bool()
     binary_s, others_s = _decouple(student_logits / temperature, true)
     binary_t, others_t = _decouple(teacher_logits.detach() / temperature, true)
@@ -104,6 +110,7 @@ class DKD(Method):
         target_weight: float = 1.0,
         nontarget_weight: float = 8.0,
         temperature: float = 4.0,
+        standardise: bool = False,
     ) -> None:
         """Store the configuration.
 
@@ -112,12 +119,15 @@ class DKD(Method):
             nontarget_weight: Factor of the other classes' part (paper: 8 for most pairs on
                 CIFAR-100, 0.5 on ImageNet). A term of weight 0 is not computed.
             temperature: Softness of all distributions (paper: 4 on CIFAR-100, 1 on ImageNet).
+            standardise: Whether each row of logits is first brought to mean 0 and deviation 1 (Sun
+                et al., CVPR 2024).
         """
         super().__init__()
         check_temperature("DKD", temperature)
         self.target_weight = target_weight
         self.nontarget_weight = nontarget_weight
         self.temperature = temperature
+        self.standardise = standardise
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
@@ -136,6 +146,7 @@ class DKD(Method):
                 temperature=self.temperature,
                 target_weight=of_target,
                 nontarget_weight=of_others,
+                standardise=self.standardise,
             )
             for name, (of_target, of_others) in weights.items()
             if of_target or of_others

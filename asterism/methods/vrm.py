@@ -185,7 +185,8 @@ class VRM(Method):
             inter_class_weight: Factor of the inter-class term; multiply it by 4n for `huber`, by
                 2n for `clipped`, n samples in a batch. A term of weight 0 is not computed.
             form: How two edges are compared: `squared`, `huber` or `clipped`.
-            vertices: What edges connect: `logits`, their `zscore` over the classes, or `softmax`.
+            vertices: What edges connect: `logits`, their `zscore` over the classes (which is logit
+                standardisation, as KD's `standardise`), or `softmax`.
             sample_edges: `real-virtual`, `real-real`, `virtual-virtual` or `full`.
             class_edges: `concatenated`, `real` or `real-virtual`.
             criterion: Uncertainty of a sample edge: `cross_entropy`, `mixture` or `sum`.

@@ -91,10 +91,10 @@ def connected_zero(student: Tensor) -> Tensor:
     return student[:0].sum()
 
 
-def project(head: nn.Linear, rows: Tensor) -> Tensor:
+def project(head: nn.Module, rows: Tensor) -> Tensor:
     """Apply a method's head in the head's own precision, with autocast off."""
     with torch.autocast(rows.device.type, enabled=False):
-        projected: Tensor = head(rows.to(head.weight.dtype))
+        projected: Tensor = head(rows.to(next(head.parameters()).dtype))
         return projected
 
 

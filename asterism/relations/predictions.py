@@ -26,8 +26,18 @@ def vertices_of(logits: Float[Tensor, "n c"], kind: Vertices) -> Float[Tensor, "
     check_choice("vertices", kind, Vertices)
     if kind == "logits":
         return logits
-    if kind == "softmax":
-        return logits.softmax(1)
+    return logits.softmax(1) if kind == "softmax" else standardised(logits)
+
+
+def standardised(logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Return each row less its mean, divided by its standard deviation (unbiased, eps 1e-7).
+
+    Args:
+        logits: Class scores, one row per sample. A row without spread, as of a single class, gives
+            zeros without a gradient.
+    """
+    if logits.shape[1] < 2:
+        return logits.masked_fill(torch.ones_like(logits, dtype=torch.bool), 0)
     deviation = logits.std(1, keepdim=True)
     rounding = 4 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(1, keepdim=True)
     flat = deviation.detach() <= rounding

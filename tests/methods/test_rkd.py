@@ -14,6 +14,7 @@ from asterism import RKD, Outputs, RKDAngleLoss, RKDDistanceLoss, rkd_angle_loss
 
 LOSSES = [rkd_distance_loss, rkd_angle_loss]
 REFERENCE = Fixture(Path(__file__).parents[1] / "fixtures" / "rkd.npz")
+UNIT_ROWS = Fixture(Path(__file__).parents[1] / "fixtures" / "rkd_unit.npz")  # by rkd_unit.py
 PAIR_CASES = [c for c in REFERENCE.cases if f"{c}/angle_loss" in REFERENCE.arrays]
 # Where the authors' Gram distances lose digits (fixtures' own list).
 LOOSE = {"clustered_tight", "offset_student", "dim1", "dim1_student"}
@@ -98,6 +99,39 @@ def test_the_papers_sum_over_distinct_tuples(case):
     if not case.startswith(("dup_student", "dup_teacher", "two_zero", "collapsed")):
         total = n**3 * rkd_angle_loss(student, teacher)
         assert total.item() == pytest.approx(fields["angle_sum_distinct_loss"], rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", UNIT_ROWS.cases)
+@pytest.mark.parametrize(("name", "loss"), [("dist", rkd_distance_loss), ("angle", rkd_angle_loss)])
+def test_values_and_gradients_on_unit_rows(case, name, loss):
+    fields = UNIT_ROWS[case]
+    student = torch.tensor(fields["student"]).requires_grad_()
+    value = loss(student, torch.tensor(fields["teacher"]), unit_rows=True)
+    value.backward()
+    assert value.item() == pytest.approx(fields[f"{name}_loss"].item(), rel=1e-11)
+    gradient = torch.tensor(fields[f"{name}_grad"])
+    largest = gradient.abs().max().item()
+    torch.testing.assert_close(student.grad, gradient, rtol=1e-8, atol=1e-11 * largest)
+
+
+@pytest.mark.parametrize(("name", "loss"), [("dist", rkd_distance_loss), ("angle", rkd_angle_loss)])
+def test_unit_rows_are_the_authors_values_of_unit_rows(name, loss):
+    """Their code normalises first and then does what the raw form does."""
+    fields = REFERENCE[next(c for c in PAIR_CASES if len(REFERENCE[c]["student"]) == 32)]
+    student, teacher = torch.tensor(fields["student"]), torch.tensor(fields["teacher"])
+    value = loss(student, teacher, unit_rows=True)
+    unit = [rows / rows.norm(dim=1, keepdim=True) for rows in (student, teacher)]
+    torch.testing.assert_close(value, loss(*unit))
+    assert value != loss(student, teacher)
+    lengths = torch.linspace(0.1, 10, len(student), dtype=student.dtype)[:, None]
+    torch.testing.assert_close(loss(lengths * student, teacher / lengths, unit_rows=True), value)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_on_unit_rows(loss, embeddings):
+    for n in (6, 18):
+        student, teacher = embeddings(n, 3, seed=1).requires_grad_(), embeddings(n, 4, seed=2)
+        assert torch.autograd.gradcheck(lambda s, t=teacher: loss(s, t, unit_rows=True), student)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -211,3 +245,7 @@ def test_method_weighs_its_terms(embeddings):
     torch.testing.assert_close(terms["distance"], 25 * RKDDistanceLoss()(student, teacher))
     torch.testing.assert_close(terms["angle"], 50 * RKDAngleLoss()(student, teacher))
     assert set(RKD(angle_weight=0)(*outputs)) == {"distance"}
+    unit = RKD(unit_rows=True)(*outputs)
+    torch.testing.assert_close(unit["distance"], RKDDistanceLoss(unit_rows=True)(student, teacher))
+    torch.testing.assert_close(unit["angle"], 2 * RKDAngleLoss(unit_rows=True)(student, teacher))
+    assert not torch.isclose(unit["angle"], terms["angle"] / 25)
