@@ -17,6 +17,8 @@ from asterism.methods.kd import KD as KD
 from asterism.methods.kd import kd_loss as kd_loss
 from asterism.methods.lp import LP as LP
 from asterism.methods.lp import lp_loss as lp_loss
+from asterism.methods.mlkd import MLKD as MLKD
+from asterism.methods.mlkd import mlkd_loss as mlkd_loss
 from asterism.methods.neighbourhood import Neighbourhood as Neighbourhood
 from asterism.methods.neighbourhood import neighbourhood_loss as neighbourhood_loss
 from asterism.methods.pkt import PKT as PKT
@@ -32,8 +34,17 @@ from asterism.methods.rrd import RRD as RRD
 from asterism.methods.rrd import rrd_loss as rrd_loss
 from asterism.methods.rrkd import RRKD as RRKD
 from asterism.methods.rrkd import rrkd_loss as rrkd_loss
+from asterism.methods.simreg import SimReg as SimReg
+from asterism.methods.simreg import simreg_loss as simreg_loss
 from asterism.methods.sp import SP as SP
 from asterism.methods.sp import sp_loss as sp_loss
+from asterism.methods.srd import SRD as SRD
+from asterism.methods.srd import srd_loss as srd_loss
+from asterism.methods.stella import Stella as Stella
+from asterism.methods.stella import stella_similarity_loss as stella_similarity_loss
+from asterism.methods.stella import stella_triplet_loss as stella_triplet_loss
+from asterism.methods.vkd import VkD as VkD
+from asterism.methods.vkd import vkd_loss as vkd_loss
 from asterism.methods.vrm import VRM as VRM
 from asterism.methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
 from asterism.methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
@@ -50,11 +61,13 @@ __all__ = [
     "DKD",
     "KD",
     "LP",
+    "MLKD",
     "PKT",
     "RKD",
     "RRD",
     "RRKD",
     "SP",
+    "SRD",
     "VRM",
     "Anchored",
     "Batch",
@@ -64,6 +77,9 @@ __all__ = [
     "Pointwise",
     "RKDAngleLoss",
     "RKDDistanceLoss",
+    "SimReg",
+    "Stella",
+    "VkD",
     "anchored_loss",
     "cc_loss",
     "crd_loss",
@@ -74,6 +90,7 @@ __all__ = [
     "kd_loss",
     "load",
     "lp_loss",
+    "mlkd_loss",
     "neighbourhood_loss",
     "pkt_loss",
     "pointwise_loss",
@@ -82,7 +99,12 @@ __all__ = [
     "rkd_distance_loss",
     "rrd_loss",
     "rrkd_loss",
+    "simreg_loss",
     "sp_loss",
+    "srd_loss",
+    "stella_similarity_loss",
+    "stella_triplet_loss",
+    "vkd_loss",
     "vrm_inter_class_loss",
     "vrm_inter_sample_loss",
 ]

@@ -12,6 +12,9 @@ from asterism.types import Outputs
 
 Start = Literal["procrustes", "pca", "random"]
 
+# Share of the mean variance that a whitening gives every direction at least.
+LEAST_VARIANCE = 1e-3
+
 
 def procrustes_map(
     student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_teacher"]
@@ -117,6 +120,29 @@ def finite_rows(
         return None
     dtype = torch.promote_types(student.dtype, torch.float32)
     return student[good].to(dtype), teacher[good].to(dtype)
+
+
+def whitening(
+    teacher: Float[Tensor, "n d_teacher"],
+) -> tuple[Float[Tensor, " d_teacher"], Float[Tensor, "d_teacher d_teacher"]]:
+    r"""Return the mean of the teacher's rows and the matrix that decorrelates what is left.
+
+    $$W = C^{-1/2}, \qquad C = \frac{1}{n} \sum_i (t_i - m)(t_i - m)^\top$$
+
+    It turns no more than it must (ZCA). Directions with less than a thousandth of the mean variance
+    are stretched as if they had that: from few rows, or in a space with empty directions, noise
+    would be blown up to the size of everything else.
+
+    Args:
+        teacher: Rows of the teacher.
+    """
+    wide = teacher.double()
+    mean = wide.mean(0)
+    wide = wide - mean
+    variance, directions = torch.linalg.eigh(wide.T @ wide / len(wide))
+    least = LEAST_VARIANCE * variance.mean()
+    stretch = variance.clamp_min(least if least > 0 else 1.0).rsqrt()
+    return mean.float(), (directions * stretch @ directions.T).float()
 
 
 def fixed_map(

@@ -11,6 +11,7 @@ from asterism.relations.maps import (
     principal_map,
     procrustes_map,
     random_map,
+    whitening,
 )
 from asterism.types import Outputs
 
@@ -107,3 +108,23 @@ def test_centring_does_not_see_offsets(start, embeddings):
     torch.testing.assert_close(mean, teacher.mean(0).float())
     assert (fixed_map(start, (student, teacher), centre=False, **options)[1] == 0).all()
     assert (fixed_map(start, None, centre=True, **options)[0] == random_map(3, 5)).all()
+
+
+def test_whitened_rows_are_decorrelated(embeddings):
+    teacher = embeddings(200, 5) @ embeddings(5, 5, seed=1) + 3
+    mean, whitener = whitening(teacher)
+    white = (teacher.float() - mean) @ whitener
+    torch.testing.assert_close(white.T @ white / 200, torch.eye(5), rtol=0, atol=1e-4)
+    torch.testing.assert_close(whitener, whitener.T)  # no needless turn
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_empty_directions_are_not_blown_up(n):
+    torch.manual_seed(0)
+    teacher = torch.randn(n, 30)
+    mean, whitener = whitening(teacher)
+    assert whitener.isfinite().all()
+    white = (teacher - mean) @ whitener
+    assert white.square().mean() <= 1.01
+    longest = torch.linalg.svdvals(whitener)[0]
+    assert n == 1 or longest**2 * (teacher - mean).square().mean() <= 1001
