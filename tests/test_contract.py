@@ -100,6 +100,34 @@ class TestEveryMethod:
         defaults = {p.name: p.default for p in parameters}
         assert method_class().config() == defaults
 
+    def test_weights_are_finite_numbers(self, method_class):
+        weights = [name for name in method_class().config() if name.endswith("weight")]
+        assert weights
+        for name in weights:
+            for value in (float("nan"), float("inf")):
+                with pytest.raises(ValueError, match=f"needs a finite {name}; got {value}"):
+                    method_class(**{name: value})
+
+    def test_complex_rows_are_refused(self, method_class):
+        method = ready(method_class).eval()
+        student, teacher = outputs(method, 8)
+        if "logits" in method.needs:
+            teacher = Outputs(teacher.embedding, teacher.logits * 1j)
+        else:
+            teacher = Outputs(teacher.embedding * 1j)
+        with pytest.raises(TypeError, match="takes real numbers; got complex ones"):
+            method(student, teacher, batch_of(method, 8))
+
+    def test_rows_of_other_views_are_refused(self, method_class):
+        """One view of a batch must not be taken for two halves of one."""
+        method = ready(method_class)
+        if method.views == 1:
+            return
+        student, teacher = outputs(method, 8)
+        whole = batch_of(method, 8 * method.views)
+        with pytest.raises(ValueError, match="16 samples have 32 rows; got 16"):
+            method(student, teacher, whole)
+
     def test_first_call_gives_named_terms_and_gradients_for_the_student_only(self, method_class):
         method = ready(method_class)
         student, teacher = outputs(method, 8)

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_choice, check_rows, connected_zero, full_precision
+from asterism.relations.inputs import (
+    check_choice,
+    check_finite,
+    check_rows,
+    connected_zero,
+    full_precision,
+)
 from asterism.relations.maps import finite_rows, fixed_map
 from asterism.types import Batch, Outputs
 
@@ -121,6 +127,7 @@ class Anchored(Method):
             weight: Factor of the loss, beside the task loss's own.
         """
         super().__init__()
+        check_finite("Anchored", weight=weight)
         check_choice("form", form, Form)
         check_choice("start", start, Start)
         self.start = start

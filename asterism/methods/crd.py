@@ -11,6 +11,7 @@ from asterism.memory import SampleMemory
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
 from asterism.relations.inputs import (
+    check_finite,
     check_rows,
     check_temperature,
     connected_zero,
@@ -143,6 +144,7 @@ class CRD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 0.8).
         """
         super().__init__()
+        check_finite("CRD", weight=weight)
         check_temperature("CRD", temperature)
         if negatives < 1 or dim < 1 or not 0 <= momentum < 1:
             raise ValueError(

@@ -7,7 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    check_temperature,
+    connected_zero,
+    full_precision,
+)
 from asterism.types import Batch, Outputs
 
 EPS = 1e-8  # of the authors' code, added to products of lengths
@@ -139,6 +145,7 @@ def dist_loss(
     """
     check_rows("dist_loss", student_logits, teacher_logits, same_width=True)
     check_temperature("dist_loss", temperature)
+    check_finite("dist_loss", inter_weight=inter_weight, intra_weight=intra_weight)
     student, teacher = _probabilities(student_logits, teacher_logits, temperature)
     loss = connected_zero(student_logits)
     if inter_weight:
@@ -184,6 +191,7 @@ class DIST(Method):
             temperature: Softness of both distributions (paper: 1 on ImageNet, 4 on CIFAR-100).
         """
         super().__init__()
+        check_finite("DIST", inter_weight=inter_weight, intra_weight=intra_weight)
         check_temperature("DIST", temperature)
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight

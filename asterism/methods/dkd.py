@@ -8,7 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    check_target,
+    check_temperature,
+    connected_zero,
+    full_precision,
+)
 from asterism.relations.predictions import standardised
 from asterism.types import Batch, Outputs
 
@@ -68,10 +75,8 @@ def dkd_loss(
     check_rows("dkd_loss", student_logits, teacher_logits, same_width=True)
     check_temperature("dkd_loss", temperature)
     n, c = student_logits.shape
-    if target.shape != (n,):
-        raise ValueError(
-            f"dkd_loss needs the true class of each of {n} samples; got {tuple(target.shape)}."
-        )
+    check_target("dkd_loss", target, n)
+    check_finite("dkd_loss", target_weight=target_weight, nontarget_weight=nontarget_weight)
     if n == 0 or c < 2:
         return connected_zero(student_logits)
     if standardise:
@@ -123,6 +128,7 @@ class DKD(Method):
                 et al., CVPR 2024).
         """
         super().__init__()
+        check_finite("DKD", target_weight=target_weight, nontarget_weight=nontarget_weight)
         check_temperature("DKD", temperature)
         self.target_weight = target_weight
         self.nontarget_weight = nontarget_weight

@@ -7,7 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    check_temperature,
+    connected_zero,
+    full_precision,
+)
 from asterism.relations.predictions import standardised
 from asterism.types import Batch, Outputs
 
@@ -83,6 +89,7 @@ class KD(Method):
                 (paper, CIFAR-100: weight 9 at temperature 2).
         """
         super().__init__()
+        check_finite("KD", weight=weight)
         check_temperature("KD", temperature)
         self.weight = weight
         self.temperature = temperature

@@ -9,6 +9,7 @@ from torch import Tensor
 from asterism.methods.base import Method
 from asterism.relations.inputs import (
     check_choice,
+    check_finite,
     check_rows,
     check_temperature,
     connected_zero,
@@ -131,6 +132,12 @@ class MLKD(Method):
                 et al., CVPR 2024).
         """
         super().__init__()
+        check_finite(
+            "MLKD",
+            instance_weight=instance_weight,
+            batch_weight=batch_weight,
+            class_weight=class_weight,
+        )
         _check_temperatures("MLKD", temperatures)
         self.instance_weight = instance_weight
         self.batch_weight = batch_weight

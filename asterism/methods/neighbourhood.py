@@ -13,6 +13,7 @@ from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
 from asterism.relations.inputs import (
     check_choice,
+    check_finite,
     check_rows,
     check_temperature,
     connected_zero,
@@ -213,6 +214,7 @@ class Neighbourhood(Method):
             weight: Factor of the loss, beside the task loss's own.
         """
         super().__init__()
+        check_finite("Neighbourhood", weight=weight)
         _check_softness("Neighbourhood", temperature, student_temperature, perplexity)
         check_choice("against", against, Against)
         check_choice("through", through, Through)

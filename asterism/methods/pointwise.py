@@ -9,6 +9,7 @@ from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
 from asterism.relations.inputs import (
     check_choice,
+    check_finite,
     check_rows,
     connected_zero,
     full_precision,
@@ -92,6 +93,7 @@ class Pointwise(Method):
             weight: Factor of the loss, beside the task loss's own.
         """
         super().__init__()
+        check_finite("Pointwise", weight=weight)
         check_choice("distance", distance, Distance)
         check_choice("head", head, Head)
         if hidden is not None and hidden < 1:

@@ -9,7 +9,7 @@ from asterism.methods.base import Method
 from asterism.relations.angles import mean_angle_gap
 from asterism.relations.directions import unit_rows as divided_by_length
 from asterism.relations.distances import mean_distance_gap
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.inputs import check_finite, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
@@ -158,6 +158,7 @@ class RKD(Method):
                 in the CIFAR-100 tables of other papers come from raw rows with the same weights.
         """
         super().__init__()
+        check_finite("RKD", distance_weight=distance_weight, angle_weight=angle_weight)
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
         self.unit_rows = unit_rows

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from asterism.memory import MemoryBank
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    connected_zero,
+    full_precision,
+    project,
+)
 from asterism.relations.profiles import profile_cross_entropy
 from asterism.types import Batch, Outputs
 
@@ -125,6 +131,7 @@ class RRD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 1, alone or with KD).
         """
         super().__init__()
+        check_finite("RRD", weight=weight)
         _check_temperatures("RRD", student_temperature, teacher_temperature)
         if enqueue not in ("before", "after"):
             raise ValueError(f"RRD enqueues 'before' or 'after' the comparison; got {enqueue!r}.")

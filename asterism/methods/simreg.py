@@ -7,7 +7,13 @@ from torch import Tensor, nn
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    connected_zero,
+    full_precision,
+    project,
+)
 from asterism.types import Batch, Outputs
 
 
@@ -57,6 +63,7 @@ class SimReg(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 1, alone).
         """
         super().__init__()
+        check_finite("SimReg", weight=weight)
         if layers < 1:
             raise ValueError(f"SimReg needs a head of at least 1 layer; got {layers}.")
         self.layers = layers

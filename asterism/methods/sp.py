@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.inputs import check_finite, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
@@ -72,6 +72,7 @@ class SP(Method):
                 of n² squares whose sum is at most 4 n (paper: 3000).
         """
         super().__init__()
+        check_finite("SP", weight=weight)
         self.weight = weight
 
     def forward(

@@ -8,7 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    connected_zero,
+    full_precision,
+    project,
+)
 from asterism.types import Batch, Outputs
 
 # Largest gap, in standard deviations of a column, that is taken for rounding.
@@ -94,6 +100,7 @@ class SRD(Method):
             weight: Factor of the loss, beside the task loss's own.
         """
         super().__init__()
+        check_finite("SRD", weight=weight)
         _check_alpha("SRD", alpha)
         self.alpha = alpha
         self.weight = weight

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    connected_zero,
+    full_precision,
+    project,
+)
 from asterism.relations.order import mean_order_gap
 from asterism.types import Batch, Outputs
 
@@ -126,6 +132,12 @@ class Stella(Method):
             margin: How far apart the student shall keep what the teacher has in order.
         """
         super().__init__()
+        check_finite(
+            "Stella",
+            cosine_weight=cosine_weight,
+            similarity_weight=similarity_weight,
+            triplet_weight=triplet_weight,
+        )
         _check_margin("Stella", margin)
         self.cosine_weight = cosine_weight
         self.similarity_weight = similarity_weight

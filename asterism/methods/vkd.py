@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asterism.methods.base import Method
 from asterism.relations.inputs import (
     check_choice,
+    check_finite,
     check_rows,
     connected_zero,
     full_precision,
@@ -112,6 +113,7 @@ class VkD(Method):
             weight: Factor of the loss, beside the task loss's own.
         """
         super().__init__()
+        check_finite("VkD", weight=weight)
         check_choice("normalise", normalise, Normalise)
         self.normalise = normalise
         self.weight = weight

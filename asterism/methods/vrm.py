@@ -10,6 +10,7 @@ from asterism.methods.base import Method
 from asterism.relations.edges import ClassEdges, Form, SampleEdges, ends_of, mean_edge_gap
 from asterism.relations.inputs import (
     check_choice,
+    check_finite,
     check_views,
     connected_zero,
     full_precision,
@@ -205,6 +206,9 @@ class VRM(Method):
             ("criterion", criterion, Criterion),
         ):
             check_choice(name, value, choices)
+        check_finite(
+            "VRM", inter_sample_weight=inter_sample_weight, inter_class_weight=inter_class_weight
+        )
         kept = 0 <= (keep_quantile or 0) <= 1 and (keep_below or 0) >= 0
         if virtual_views < 1 or ramp_steps < 0 or not kept:
             raise ValueError(
@@ -225,7 +229,8 @@ class VRM(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"inter_sample": …, "inter_class": …}`, without the terms of weight 0."""
-        views = (split_views("VRM", x.logits, self.views) for x in (student, teacher))
+        n = None if batch is None else len(batch.index)
+        views = (split_views("VRM", x.logits, self.views, samples=n) for x in (student, teacher))
         ramp: float | Tensor = 1.0
         if self.ramp_steps:
             self.calls += int(self.training)

@@ -141,3 +141,10 @@ def test_method_weighs_its_terms(embeddings):
     student[:, 4] = teacher[:, 4] = -math.inf
     batch = Batch((), torch.arange(6), torch.arange(6) % 4)
     assert DKD(nontarget_weight=0)(*outputs, batch)["target"].isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_classes_are_whole_numbers(dtype, unchecked_shapes):
+    logits = torch.randn(4, 3)
+    with pytest.raises(ValueError, match=r"class numbers, as whole numbers, target\.long\(\); got"):
+        dkd_loss(logits, logits, torch.zeros(4, dtype=dtype))
