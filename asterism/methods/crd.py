@@ -105,7 +105,8 @@ def _log_mean(
 ) -> Tensor:
     scores = _scores(student, teacher, negatives, temperature)
     counted = F.pad(is_negative, (1, 0), value=True)
-    return scores[counted].logsumexp(0) - counted.sum(dtype=scores.dtype).log()
+    mass = scores.masked_fill(~counted, -torch.inf).flatten().logsumexp(0)
+    return mass - counted.sum(dtype=scores.dtype).log()
 
 
 class CRD(Method):

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from asterism.relations.inputs import (
     connected_zero,
     full_precision,
 )
-from asterism.relations.predictions import standardised
+from asterism.relations.predictions import divergence, standardised
 from asterism.types import Batch, Outputs
 
 
@@ -81,25 +80,22 @@ def dkd_loss(
         return connected_zero(student_logits)
     if standardise:
         student_logits, teacher_logits = standardised(student_logits), standardised(teacher_logits)
-    true = F.one_hot(target.long(), c).bool()
-    binary_s, others_s = _decouple(student_logits / temperature, true)
-    binary_t, others_t = _decouple(teacher_logits.detach() / temperature, true)
+    binary_s, others_s = _decouple(student_logits / temperature, target)
+    binary_t, others_t = _decouple(teacher_logits.detach() / temperature, target)
     loss = connected_zero(student_logits)
     if target_weight:
-        loss = loss + target_weight * _divergence(binary_s, binary_t)
+        loss = loss + target_weight * divergence(binary_s, binary_t)
     if nontarget_weight:
-        loss = loss + nontarget_weight * _divergence(others_s, others_t)
+        loss = loss + nontarget_weight * divergence(others_s, others_t)
     return temperature**2 * loss
 
 
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-
-def _decouple(logits: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+def _decouple(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return the logarithms of the true class's probability and its complement, and of the rest."""
-    others = logits[~true].view(len(logits), -1)
-    sides = torch.stack([logits[true], others.logsumexp(1)], dim=1)
+    true = target.long()[:, None]
+    classes = torch.arange(logits.shape[1] - 1, device=logits.device)
+    others = logits.gather(1, classes + (classes >= true))  # the true class is skipped
+    sides = torch.stack([logits.gather(1, true).squeeze(1), others.logsumexp(1)], dim=1)
     return sides.log_softmax(1), others.log_softmax(1)
 
 

@@ -14,7 +14,7 @@ from asterism.relations.inputs import (
     connected_zero,
     full_precision,
 )
-from asterism.relations.predictions import standardised
+from asterism.relations.predictions import divergence, standardised
 from asterism.types import Batch, Outputs
 
 
@@ -68,7 +68,7 @@ def kd_loss(
         student_logits, teacher_logits = standardised(student_logits), standardised(teacher_logits)
     student = F.log_softmax(student_logits / temperature, dim=1)
     teacher = F.log_softmax(teacher_logits.detach() / temperature, dim=1)
-    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence(student, teacher)
 
 
 class KD(Method):

@@ -2,7 +2,6 @@
 
 from typing import ClassVar, Literal
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from asterism.relations.inputs import (
     connected_zero,
     full_precision,
 )
-from asterism.relations.predictions import standardised
+from asterism.relations.predictions import divergence, standardised
 from asterism.types import Batch, Outputs
 
 Level = Literal["instance", "batch", "class"]
@@ -84,8 +83,7 @@ def mlkd_loss(
         student = (student_logits / temperature).log_softmax(1)
         teacher = (teacher_logits / temperature).log_softmax(1)
         if level == "instance":
-            gap = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-            loss = loss + temperature**2 * gap
+            loss = loss + temperature**2 * divergence(student, teacher)
             continue
         student, teacher = student.exp(), teacher.exp()
         if level == "class":

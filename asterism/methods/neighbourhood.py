@@ -4,7 +4,6 @@ import math
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from asterism.relations.inputs import (
 )
 from asterism.relations.maps import centred, finite_rows, fixed_map, mapped
 from asterism.relations.neighbours import log_neighbours, temperature_for
+from asterism.relations.predictions import divergence
 from asterism.types import Batch, Outputs
 
 Against = Literal["own", "teacher"]
@@ -105,7 +105,7 @@ def neighbourhood_loss(
     if student_temperature is not None:
         softness = student_temperature
     log_s = log_neighbours(near_s, left_out, softness)
-    return F.kl_div(log_s, log_t, reduction="batchmean", log_target=True)
+    return divergence(log_s, log_t)
 
 
 def _with_queue(rows: Tensor, queue: Tensor | None) -> Tensor:
@@ -115,12 +115,12 @@ def _with_queue(rows: Tensor, queue: Tensor | None) -> Tensor:
 def _left_out(rows: Tensor, others: int, queued: Tensor | None, with_self: bool) -> Tensor:
     """Return, for each sample and each possible neighbour, whether it is none."""
     n = len(rows)
-    left_out = torch.zeros(n, others, dtype=torch.bool, device=rows.device)
-    if queued is not None:
-        left_out[:, n:] = ~queued
+    among = torch.zeros(n, n, dtype=torch.bool, device=rows.device)
     if not with_self:
-        left_out.fill_diagonal_(True)
-    return left_out
+        among.fill_diagonal_(True)
+    if queued is None:
+        queued = torch.ones(others - n, dtype=torch.bool, device=rows.device)
+    return torch.cat([among, ~queued.expand(n, -1)], dim=1)
 
 
 def _check(

@@ -113,13 +113,29 @@ def reliable_pairs(
     least = uncertainty * (1 - 8 * torch.finfo(uncertainty.dtype).eps)
     keep = torch.ones_like(uncertainty, dtype=torch.bool)
     if keep_quantile is not None:
-        pairs = ~torch.eye(len(keep), dtype=torch.bool, device=keep.device) if within else keep
-        keep = keep & (least <= quantile(uncertainty[pairs], keep_quantile))
+        pairs = _off_diagonal(uncertainty) if within else uncertainty
+        keep = keep & (least <= quantile(pairs.flatten(), keep_quantile))
     if keep_below is not None:
         keep = keep & (least <= keep_below)
     if keep_below_teacher:
         keep = keep & (least <= joint_uncertainty(*teacher, criterion=criterion))
     return keep
+
+
+def _off_diagonal(square: Tensor) -> Tensor:
+    """Return a square matrix without its diagonal, row by row."""
+    n = len(square)
+    return square.flatten()[1:].view(n - 1, n + 1)[:, :-1]
+
+
+def divergence(student: Float[Tensor, "n c"], teacher: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    r"""Return the mean over the rows of $\mathrm{KL}(p^t \Vert p^s)$.
+
+    Args:
+        student: Logarithms of the student's probabilities.
+        teacher: Logarithms of the teacher's.
+    """
+    return (teacher.exp() * (teacher - student)).sum() / len(student)
 
 
 def quantile(values: Float[Tensor, " p"], q: float) -> Float[Tensor, ""]:
