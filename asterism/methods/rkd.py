@@ -54,7 +54,8 @@ def rkd_distance_loss(
         https://arxiv.org/abs/1904.05068. The paper sums over the pairs; the authors' code, like
         this one, averages over all n² entries of the distance matrix, and the published weights
         go with that. The mean over distinct pairs is n / (n - 1) times this value, the paper's
-        sum n² times. Distances are floored at 1e-6, as the authors' code does.
+        sum n² times. Distances are floored at 1e-6, as the authors' code does, but at no more than
+        1e-6 of their mean: scale does not matter, however small.
     """
     check_rows("rkd_distance_loss", student, teacher)
     if len(student) < 2:

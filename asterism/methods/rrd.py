@@ -20,9 +20,6 @@ from asterism.relations.inputs import (
 from asterism.relations.profiles import profile_cross_entropy
 from asterism.types import Batch, Outputs
 
-# As in the authors' code. Shorter embeddings have no direction and get no gradient.
-SHORTEST = 1e-12
-
 
 @full_precision
 def rrd_loss(
@@ -84,8 +81,8 @@ def rrd_loss(
     if len(student) == 0:
         return connected_zero(student)
     return profile_cross_entropy(
-        unit_rows(student, floor=SHORTEST),
-        unit_rows(teacher.detach(), floor=SHORTEST),
+        unit_rows(student),
+        unit_rows(teacher.detach()),
         bank,
         student_temperature=student_temperature,
         teacher_temperature=teacher_temperature,
@@ -190,7 +187,7 @@ class RRD(Method):
         ours = project(self.project_student, student.embedding)
         with torch.no_grad():
             theirs = project(self.project_teacher, teacher.embedding)
-            theirs = unit_rows(theirs, floor=SHORTEST)
+            theirs = unit_rows(theirs)
         if self.training and self.enqueue == "before":
             self.bank.enqueue(theirs)
         loss = rrd_loss(

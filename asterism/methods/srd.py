@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asterism.methods.base import Method
+from asterism.relations.directions import unit_rows
 from asterism.relations.inputs import (
     check_finite,
     check_rows,
@@ -73,13 +74,11 @@ def srd_loss(
 
 
 def _standard_columns(rows: Tensor) -> Tensor:
-    centred = rows - rows.mean(0)
-    length = centred.norm(dim=0)
-    rounding = 4 * torch.finfo(rows.dtype).eps * rows.detach().norm(dim=0)
-    flat = length.detach() <= rounding
-    spread = length.masked_fill(flat, 1) / math.sqrt(len(rows))
-    standard: Tensor = (centred / spread).masked_fill(flat, 0)
-    return standard
+    centred = rows - rows.mean(0, dtype=torch.float64).to(rows.dtype)
+    spread = centred.detach().abs().amax(0)
+    flat = spread <= 4 * torch.finfo(rows.dtype).eps * rows.detach().abs().amax(0)
+    standard: Tensor = unit_rows(centred.T).T * math.sqrt(len(rows))
+    return standard.masked_fill(flat, 0)
 
 
 def _check_alpha(name: str, alpha: float) -> None:

@@ -8,6 +8,7 @@ from asterism.relations.angles import mean_angle_gap as mean_angle_gap
 from asterism.relations.budget import block_elements as block_elements
 from asterism.relations.budget import relation_memory as relation_memory
 from asterism.relations.directions import unit_rows as unit_rows
+from asterism.relations.distances import centred as centred
 from asterism.relations.distances import mean_distance_gap as mean_distance_gap
 from asterism.relations.distances import pushes as pushes
 from asterism.relations.distances import symmetric as symmetric
@@ -34,10 +35,14 @@ from asterism.relations.predictions import reliable_pairs as reliable_pairs
 from asterism.relations.predictions import standardised as standardised
 from asterism.relations.predictions import vertices_of as vertices_of
 from asterism.relations.profiles import profile_cross_entropy as profile_cross_entropy
+from asterism.relations.scale import at_unit_scale as at_unit_scale
+from asterism.relations.scale import unscaled as unscaled
 from asterism.relations.streamed import streamed as streamed
 
 __all__ = [
+    "at_unit_scale",
     "block_elements",
+    "centred",
     "check_choice",
     "check_finite",
     "check_rows",
@@ -67,5 +72,6 @@ __all__ = [
     "symmetric",
     "temperature_for",
     "unit_rows",
+    "unscaled",
     "vertices_of",
 ]

@@ -82,7 +82,9 @@ class _Call:
         """Return the value and the gradients; the last tensors are keyword arguments."""
         count = len(tensors) - len(self.named)
         named = dict(zip(self.named, tensors[count:], strict=True))
-        return self.known.compute(*tensors[:count], **named, **self.options)
+        results = self.known.compute(*tensors[:count], **named, **self.options)
+        # What is returned must not be what was given: both are kept for the backward pass.
+        return tuple(x.clone() if any(x is given for given in tensors) else x for x in results)
 
 
 class _Streamed(torch.autograd.Function):
