@@ -19,7 +19,7 @@ from asterism.relations.inputs import (
     full_precision,
     project,
 )
-from asterism.relations.maps import centred, finite_rows, fixed_map, mapped
+from asterism.relations.maps import finite_rows, fixed_map, mapped, without_mean
 from asterism.relations.neighbours import log_neighbours, temperature_for
 from asterism.relations.predictions import divergence
 from asterism.types import Batch, Outputs
@@ -294,7 +294,7 @@ class Neighbourhood(Method):
             )
         check_rows("Neighbourhood", student.embedding, teacher.embedding)
         ours = self._mapped(student.embedding)
-        theirs = centred(teacher.embedding.detach(), self.mean)
+        theirs = without_mean(teacher.embedding.detach(), self.mean)
         student_queue, teacher_queue, queued = self._remembered()
         loss = neighbourhood_loss(
             ours,

@@ -16,7 +16,7 @@ from asterism.relations.inputs import (
     full_precision,
     project,
 )
-from asterism.relations.maps import centred, finite_rows, mapped, whitening
+from asterism.relations.maps import finite_rows, mapped, whitening, without_mean
 from asterism.types import Batch, Outputs
 
 Normalise = Literal["rows", "whiten", "none"]
@@ -177,7 +177,7 @@ class VkD(Method):
             )
         target = teacher.embedding.detach()
         if self.normalise == "whiten":
-            target = mapped(centred(target, self.mean), self.whitener)
+            target = mapped(without_mean(target, self.mean), self.whitener)
         rows = project(self.projection, student.embedding)
         loss = vkd_loss(rows, target, normalise=self.normalise == "rows")
         return {"coordinates": self.weight * loss}

@@ -89,7 +89,7 @@ def mapped(
 
 
 @full_precision
-def centred(
+def without_mean(
     rows: Float[Tensor, "n d_teacher"], mean: Float[Tensor, " d_teacher"]
 ) -> Float[Tensor, "n d_teacher"]:
     """Return the teacher's rows less a mean.
