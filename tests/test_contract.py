@@ -5,9 +5,11 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import asterism
-from asterism import Batch, Method, Outputs, methods
+from asterism import Batch, Method, Outputs, methods, relation_memory
 
 METHODS = [getattr(methods, name) for name in methods.__all__]
 CLASSES = 7
@@ -33,10 +35,11 @@ def batch_of(method: Method, n: int, seed: int = 9) -> Batch:
     )
 
 
-def ready(method_class) -> Method:
+def ready(method_class, *, rows: int = 50, sample=None) -> Method:
     torch.manual_seed(0)
     method = method_class()
-    method.setup(student_dim=12, teacher_dim=20, rows=50)
+    given = {} if sample is None else {"sample": sample}
+    method.setup(student_dim=12, teacher_dim=20, rows=rows, **given)
     return method
 
 
@@ -49,6 +52,39 @@ def outputs(method: Method, n: int, dtype=torch.float32) -> tuple[Outputs, Outpu
 
 def gradients(student: Outputs) -> list[torch.Tensor]:
     return [rows.grad for rows in student if rows.grad is not None]
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many elements the largest tensor has that comes by, forwards or backwards.
+
+    Parameters and buffers, parts of them and tensors of their size do not count: a bank is there
+    whatever the batch.
+    """
+
+    def __init__(self, method):
+        super().__init__()
+        self.elements = 0
+        state = method.state_dict().values()
+        self.sizes = {x.numel() for x in state}
+        self.places = {x.untyped_storage().data_ptr() for x in state}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        for x in tree_leaves(result):
+            if isinstance(x, torch.Tensor) and x.numel() not in self.sizes:
+                if x.untyped_storage().data_ptr() in self.places:
+                    continue
+                self.elements = max(self.elements, x.numel())
+        return result
+
+
+def largest_tensor(method: Method, n: int) -> int:
+    """Return the elements of the largest tensor of one training step, blocks being small."""
+    student, teacher = outputs(method, n)
+    batch = batch_of(method, n)
+    with Largest(method) as seen, relation_memory(0.15):
+        sum(method(student, teacher, batch).values()).backward()
+    return seen.elements
 
 
 @pytest.mark.parametrize("method_class", METHODS)
@@ -64,6 +100,34 @@ class TestEveryMethod:
         defaults = {p.name: p.default for p in parameters}
         assert method_class().config() == defaults
 
+    def test_weights_are_finite_numbers(self, method_class):
+        weights = [name for name in method_class().config() if name.endswith("weight")]
+        assert weights
+        for name in weights:
+            for value in (float("nan"), float("inf")):
+                with pytest.raises(ValueError, match=f"needs a finite {name}; got {value}"):
+                    method_class(**{name: value})
+
+    def test_complex_rows_are_refused(self, method_class):
+        method = ready(method_class).eval()
+        student, teacher = outputs(method, 8)
+        if "logits" in method.needs:
+            teacher = Outputs(teacher.embedding, teacher.logits * 1j)
+        else:
+            teacher = Outputs(teacher.embedding * 1j)
+        with pytest.raises(TypeError, match="takes real numbers; got complex ones"):
+            method(student, teacher, batch_of(method, 8))
+
+    def test_rows_of_other_views_are_refused(self, method_class):
+        """One view of a batch must not be taken for two halves of one."""
+        method = ready(method_class)
+        if method.views == 1:
+            return
+        student, teacher = outputs(method, 8)
+        whole = batch_of(method, 8 * method.views)
+        with pytest.raises(ValueError, match="16 samples have 32 rows; got 16"):
+            method(student, teacher, whole)
+
     def test_first_call_gives_named_terms_and_gradients_for_the_student_only(self, method_class):
         method = ready(method_class)
         student, teacher = outputs(method, 8)
@@ -77,6 +141,39 @@ class TestEveryMethod:
         sum(terms.values()).backward()
         assert any(g.abs().sum() > 0 for g in gradients(student))
         assert all(rows.grad is None for rows in teacher)
+
+    def test_a_sample_is_taken_where_it_is_needed_and_any_sample_will_do(self, method_class):
+        if "sample" not in method_class().needs:
+            return
+        whole = outputs(method_class(), 40)
+        nothing = tuple(Outputs(torch.full_like(x.embedding, torch.nan)) for x in whole)
+        same = tuple(Outputs(torch.ones_like(x.embedding)) for x in whole)
+        few = tuple(Outputs(x.embedding[:1].detach()) for x in whole)
+        none = tuple(Outputs(x.embedding[:0].detach()) for x in whole)
+        for sample in (whole, nothing, same, few, none):
+            one, two = (ready(method_class, sample=sample) for _ in range(2))
+            state = one.state_dict()
+            torch.testing.assert_close(state, two.state_dict())
+            assert all(value.isfinite().all() for value in state.values())
+            assert not any(p.requires_grad for p in state.values())
+            student, teacher = outputs(one, 8)
+            terms = one(student, teacher, batch_of(one, 8))
+            sum(terms.values()).backward()
+            assert all(value.isfinite() and value != 0 for value in terms.values())
+
+    def test_an_aligner_maps_the_student_to_the_teacher(self, method_class):
+        assert method_class().aligner() is None
+        method = ready(method_class)
+        if (aligner := method.aligner()) is None:
+            return
+        weight, bias = aligner
+        assert (weight.shape, bias.shape) == ((20, 12), (20,))
+        assert not weight.requires_grad
+        assert not bias.requires_grad
+        two = method_class()
+        two.setup(student_dim=12, teacher_dim=20, rows=50)
+        two.load_state_dict(method.state_dict())
+        torch.testing.assert_close(two.aligner(), aligner)
 
     def test_setup_again_is_harmless_or_refused(self, method_class):
         method = ready(method_class)
@@ -137,6 +234,12 @@ class TestEveryMethod:
             terms = method(student, teacher, batch_of(method, 8))
         assert all(value.dtype == torch.float32 for value in terms.values())
         assert all(value.isfinite() for value in terms.values())
+
+    @pytest.mark.parametrize("n", [160, 320])
+    def test_no_tensor_is_larger_than_one_number_for_each_pair(self, method_class, n):
+        """Neither n² d nor n³: what a method of one's own does about it is in extending.md."""
+        method = ready(method_class, rows=n)
+        assert largest_tensor(method, n) <= n * (n + 1)  # CRD: a positive beside the negatives
 
     def test_a_teacher_of_whole_numbers_is_a_teacher(self, method_class):
         n = 5

@@ -94,8 +94,8 @@ def test_a_method_without_a_constructor_trains(folder, tmp_path, monkeypatch):
         ("Task", "Task has a term named 'task', which is one of the engine's own"),
         ("Slip", "Slip failed: AttributeError: 'Outputs' object has no attribute 'embeding' ("),
         ("Unready", "Unready failed: TypeError: "),
-        ("Labels", "Labels.needs must be a set of any of anchors, index, logits, target; got "),
-        ("Text", "Text.needs must be a set of any of anchors, index, logits, target; got 'target'"),
+        ("Labels", "Labels.needs must be a set of any of anchors, index, logits, sample, target"),
+        ("Text", "any of anchors, index, logits, sample, target; got 'target'"),
     ],
 )
 def test_mistakes_in_a_method_are_one_sentence(

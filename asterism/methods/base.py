@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from asterism.types import Batch, Outputs
 
 # What a method may ask for beside embeddings.
-NEEDS = frozenset({"logits", "target", "index", "anchors"})
+NEEDS = frozenset({"logits", "target", "index", "anchors", "sample"})
 
 
 class Method(nn.Module):
@@ -22,9 +22,12 @@ class Method(nn.Module):
         paper: The source, for `asterism list` and the help.
         views: How many views of each sample it compares. With two, the rows given to `forward`
             are the first views of all samples, then their second views.
-        needs: What else it needs: any of `logits`, `target`, `index`, `anchors`.
+        needs: What else it needs: any of `logits`, `target`, `index`, `anchors` at each step, and
+            `sample` once, in `setup`.
         anchors: For a method that needs anchors: how they are chosen.
         anchor_count: Likewise: how many.
+        weight_grows: Whether the method itself lets its weights grow while it trains. Whoever
+            measures the size of its terms at the start would take them for smaller than they are.
     """
 
     paper: ClassVar[str]
@@ -32,6 +35,7 @@ class Method(nn.Module):
     needs: frozenset[str] = frozenset()
     anchors: str
     anchor_count: int
+    weight_grows: bool = False
 
     def config(self) -> dict[str, Any]:
         """Return the arguments of the constructor; each is kept under its own name.
@@ -49,15 +53,41 @@ class Method(nn.Module):
             )
         return {name: getattr(self, name) for name in parameters}
 
-    def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
-        """Make heads and banks. Call once, before the optimiser is built.
+    def setup(
+        self,
+        *,
+        student_dim: int,
+        teacher_dim: int,
+        rows: int | None = None,
+        sample: tuple[Outputs, Outputs] | None = None,
+    ) -> None:
+        """Make heads, banks and maps. Call once, before the optimiser is built.
+
+        A method that leaves `sample` out of its `needs` is called without it and may leave it out
+        here, too.
 
         Args:
             student_dim: Width of the student's embedding.
             teacher_dim: Width of the teacher's embedding.
             rows: Number of samples in the training data, those held out for validation too, where
                 it is known; each `batch.index` is below it.
+            sample: What the untrained student and the teacher return, clean and in eval mode, for
+                the same training samples, up to 4,000. None where nobody can tell: a method that
+                needs it then starts from something sensible that does not depend on it.
         """
+
+    def aligner(self) -> tuple[Tensor, Tensor] | None:
+        """Return the affine map of the student's embedding to the teacher's that the method fixes.
+
+        With it a student's rows can be compared with stored rows of the teacher, without fitting
+        anything afterwards: $W s + b$ stands where the teacher's row would.
+
+        Returns:
+            The weight $W$, `(teacher_dim, student_dim)`, and the bias $b$, `(teacher_dim,)`. None
+            for a method that leaves the student's coordinates free, as relations do, and before
+            `setup`.
+        """
+        return None
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None

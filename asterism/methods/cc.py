@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.inputs import check_finite, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
@@ -96,6 +96,7 @@ class CC(Method):
             order: Last power of the kernel's expansion; None for the Gaussian itself.
         """
         super().__init__()
+        check_finite("CC", weight=weight)
         _check_kernel("CC", gamma, order)
         self.weight = weight
         self.gamma = gamma

@@ -11,6 +11,7 @@ from asterism.memory import SampleMemory
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
 from asterism.relations.inputs import (
+    check_finite,
     check_rows,
     check_temperature,
     connected_zero,
@@ -104,7 +105,8 @@ def _log_mean(
 ) -> Tensor:
     scores = _scores(student, teacher, negatives, temperature)
     counted = F.pad(is_negative, (1, 0), value=True)
-    return scores[counted].logsumexp(0) - counted.sum(dtype=scores.dtype).log()
+    mass = scores.masked_fill(~counted, -torch.inf).flatten().logsumexp(0)
+    return mass - counted.sum(dtype=scores.dtype).log()
 
 
 class CRD(Method):
@@ -143,6 +145,7 @@ class CRD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 0.8).
         """
         super().__init__()
+        check_finite("CRD", weight=weight)
         check_temperature("CRD", temperature)
         if negatives < 1 or dim < 1 or not 0 <= momentum < 1:
             raise ValueError(
@@ -158,13 +161,21 @@ class CRD(Method):
         if own_class_negatives:
             self.needs = frozenset({"index"})
 
-    def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
+    def setup(
+        self,
+        *,
+        student_dim: int,
+        teacher_dim: int,
+        rows: int | None = None,
+        sample: tuple[Outputs, Outputs] | None = None,
+    ) -> None:
         """Make the heads and the memories. Call once, before the optimiser is built.
 
         Args:
             student_dim: Width of the student's embedding.
             teacher_dim: Width of the teacher's embedding.
             rows: Number of samples in the training data; both memories have so many rows.
+            sample: Not used.
 
         Raises:
             ValueError: If rows is not given.

@@ -3,12 +3,19 @@
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, check_temperature, connected_zero, full_precision
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    check_target,
+    check_temperature,
+    connected_zero,
+    full_precision,
+)
+from asterism.relations.predictions import divergence, standardised
 from asterism.types import Batch, Outputs
 
 
@@ -21,6 +28,7 @@ def dkd_loss(
     temperature: float = 4.0,
     target_weight: float = 1.0,
     nontarget_weight: float = 8.0,
+    standardise: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Match the probability of the true class, and those of the other classes among themselves.
 
@@ -41,6 +49,8 @@ def dkd_loss(
         target_weight: Factor $\alpha$ of the true class's part.
         nontarget_weight: Factor $\beta$ of the other classes' part. A part of weight 0 is not
             computed.
+        standardise: Whether each row of logits is first brought to mean 0 and standard deviation 1
+            in both networks, see `kd_loss`.
 
     Returns:
         The loss, a scalar in float32 (float64 for float64 logits); zero for an empty batch and for
@@ -64,31 +74,28 @@ def dkd_loss(
     check_rows("dkd_loss", student_logits, teacher_logits, same_width=True)
     check_temperature("dkd_loss", temperature)
     n, c = student_logits.shape
-    if target.shape != (n,):
-        raise ValueError(
-            f"dkd_loss needs the true class of each of {n} samples; got {tuple(target.shape)}."
-        )
+    check_target("dkd_loss", target, n)
+    check_finite("dkd_loss", target_weight=target_weight, nontarget_weight=nontarget_weight)
     if n == 0 or c < 2:
         return connected_zero(student_logits)
-    true = F.one_hot(target.long(), c).bool()
-    binary_s, others_s = _decouple(student_logits / temperature, true)
-    binary_t, others_t = _decouple(teacher_logits.detach() / temperature, true)
+    if standardise:
+        student_logits, teacher_logits = standardised(student_logits), standardised(teacher_logits)
+    binary_s, others_s = _decouple(student_logits / temperature, target)
+    binary_t, others_t = _decouple(teacher_logits.detach() / temperature, target)
     loss = connected_zero(student_logits)
     if target_weight:
-        loss = loss + target_weight * _divergence(binary_s, binary_t)
+        loss = loss + target_weight * divergence(binary_s, binary_t)
     if nontarget_weight:
-        loss = loss + nontarget_weight * _divergence(others_s, others_t)
+        loss = loss + nontarget_weight * divergence(others_s, others_t)
     return temperature**2 * loss
 
 
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-
-def _decouple(logits: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+def _decouple(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return the logarithms of the true class's probability and its complement, and of the rest."""
-    others = logits[~true].view(len(logits), -1)
-    sides = torch.stack([logits[true], others.logsumexp(1)], dim=1)
+    true = target.long()[:, None]
+    classes = torch.arange(logits.shape[1] - 1, device=logits.device)
+    others = logits.gather(1, classes + (classes >= true))  # the true class is skipped
+    sides = torch.stack([logits.gather(1, true).squeeze(1), others.logsumexp(1)], dim=1)
     return sides.log_softmax(1), others.log_softmax(1)
 
 
@@ -104,6 +111,7 @@ class DKD(Method):
         target_weight: float = 1.0,
         nontarget_weight: float = 8.0,
         temperature: float = 4.0,
+        standardise: bool = False,
     ) -> None:
         """Store the configuration.
 
@@ -112,12 +120,16 @@ class DKD(Method):
             nontarget_weight: Factor of the other classes' part (paper: 8 for most pairs on
                 CIFAR-100, 0.5 on ImageNet). A term of weight 0 is not computed.
             temperature: Softness of all distributions (paper: 4 on CIFAR-100, 1 on ImageNet).
+            standardise: Whether each row of logits is first brought to mean 0 and deviation 1 (Sun
+                et al., CVPR 2024).
         """
         super().__init__()
+        check_finite("DKD", target_weight=target_weight, nontarget_weight=nontarget_weight)
         check_temperature("DKD", temperature)
         self.target_weight = target_weight
         self.nontarget_weight = nontarget_weight
         self.temperature = temperature
+        self.standardise = standardise
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
@@ -136,6 +148,7 @@ class DKD(Method):
                 temperature=self.temperature,
                 target_weight=of_target,
                 nontarget_weight=of_others,
+                standardise=self.standardise,
             )
             for name, (of_target, of_others) in weights.items()
             if of_target or of_others

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.inputs import check_finite, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
@@ -83,6 +83,7 @@ class LP(Method):
                 for batches of 128). The loss grows with the batch.
         """
         super().__init__()
+        check_finite("LP", weight=weight)
         _check_settings("LP", neighbours, sigma)
         self.neighbours = neighbours
         self.sigma = sigma

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.inputs import check_finite, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 EPS = 1e-7  # of the authors' code, under logarithms
@@ -76,6 +76,7 @@ class PKT(Method):
                 same strength at another size takes n / 64 times that.
         """
         super().__init__()
+        check_finite("PKT", weight=weight)
         self.weight = weight
 
     def forward(

@@ -7,14 +7,18 @@ from torch import Tensor, nn
 
 from asterism.methods.base import Method
 from asterism.relations.angles import mean_angle_gap
+from asterism.relations.directions import unit_rows as divided_by_length
 from asterism.relations.distances import mean_distance_gap
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.inputs import check_finite, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
 @full_precision
 def rkd_distance_loss(
-    student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_teacher"]
+    student: Float[Tensor, "n d_student"],
+    teacher: Float[Tensor, "n d_teacher"],
+    *,
+    unit_rows: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Match the pairwise distances of the student to those of the teacher.
 
@@ -30,6 +34,8 @@ def rkd_distance_loss(
     Args:
         student: Embeddings of the student, one row per sample.
         teacher: Embeddings of the teacher for the same samples; no gradient flows into them.
+        unit_rows: Whether all rows are first divided by their lengths, in both networks, as in the
+            authors' classification code. A row of zeros stays one, without a gradient.
 
     Returns:
         The loss, a scalar in float32 (float64 for float64 embeddings); zero for fewer than 2 rows.
@@ -48,17 +54,23 @@ def rkd_distance_loss(
         https://arxiv.org/abs/1904.05068. The paper sums over the pairs; the authors' code, like
         this one, averages over all n² entries of the distance matrix, and the published weights
         go with that. The mean over distinct pairs is n / (n - 1) times this value, the paper's
-        sum n² times. Distances are floored at 1e-6, as the authors' code does.
+        sum n² times. Distances are floored at 1e-6, as the authors' code does, but at no more than
+        1e-6 of their mean: scale does not matter, however small.
     """
     check_rows("rkd_distance_loss", student, teacher)
     if len(student) < 2:
         return connected_zero(student)
+    if unit_rows:
+        student, teacher = divided_by_length(student), divided_by_length(teacher.detach())
     return mean_distance_gap(student, teacher)
 
 
 @full_precision
 def rkd_angle_loss(
-    student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_teacher"]
+    student: Float[Tensor, "n d_student"],
+    teacher: Float[Tensor, "n d_teacher"],
+    *,
+    unit_rows: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Match the angles within all triplets of the student to those of the teacher.
 
@@ -71,6 +83,8 @@ def rkd_angle_loss(
     Args:
         student: Embeddings of the student, one row per sample.
         teacher: Embeddings of the teacher for the same samples; no gradient flows into them.
+        unit_rows: Whether all rows are first divided by their lengths, in both networks, as in the
+            authors' classification code. A row of zeros stays one, without a gradient.
 
     Returns:
         The loss, a scalar in float32 (float64 for float64 embeddings); zero for fewer than 3 rows.
@@ -94,23 +108,35 @@ def rkd_angle_loss(
     check_rows("rkd_angle_loss", student, teacher)
     if len(student) < 3:
         return connected_zero(student)
+    if unit_rows:
+        student, teacher = divided_by_length(student), divided_by_length(teacher.detach())
     return mean_angle_gap(student, teacher)
 
 
 class RKDDistanceLoss(nn.Module):
     """Module form of `rkd_distance_loss`."""
 
+    def __init__(self, *, unit_rows: bool = False) -> None:
+        """Store whether all rows are first divided by their lengths."""
+        super().__init__()
+        self.unit_rows = unit_rows
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of one batch."""
-        return rkd_distance_loss(student, teacher)
+        return rkd_distance_loss(student, teacher, unit_rows=self.unit_rows)
 
 
 class RKDAngleLoss(nn.Module):
     """Module form of `rkd_angle_loss`."""
 
+    def __init__(self, *, unit_rows: bool = False) -> None:
+        """Store whether all rows are first divided by their lengths."""
+        super().__init__()
+        self.unit_rows = unit_rows
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of one batch."""
-        return rkd_angle_loss(student, teacher)
+        return rkd_angle_loss(student, teacher, unit_rows=self.unit_rows)
 
 
 class RKD(Method):
@@ -118,7 +144,9 @@ class RKD(Method):
 
     paper: ClassVar[str] = "Park et al., CVPR 2019, https://arxiv.org/abs/1904.05068"
 
-    def __init__(self, *, distance_weight: float = 1.0, angle_weight: float = 2.0) -> None:
+    def __init__(
+        self, *, distance_weight: float = 1.0, angle_weight: float = 2.0, unit_rows: bool = False
+    ) -> None:
         """Store the configuration.
 
         Args:
@@ -126,20 +154,25 @@ class RKD(Method):
                 cross-entropy).
             angle_weight: Factor of the angle term (paper: 2 for metric learning, 50 beside
                 cross-entropy). A term of weight 0 is not computed.
+            unit_rows: Whether all rows are first divided by their lengths in both networks: the
+                authors' classification code does so, with weights of 25 and 50; the rows named RKD
+                in the CIFAR-100 tables of other papers come from raw rows with the same weights.
         """
         super().__init__()
+        check_finite("RKD", distance_weight=distance_weight, angle_weight=angle_weight)
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
+        self.unit_rows = unit_rows
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"distance": …, "angle": …}`, without the terms of weight 0."""
-        terms = {}
+        rows, terms = (student.embedding, teacher.embedding), {}
         if self.distance_weight:
-            distance = rkd_distance_loss(student.embedding, teacher.embedding)
+            distance = rkd_distance_loss(*rows, unit_rows=self.unit_rows)
             terms["distance"] = self.distance_weight * distance
         if self.angle_weight:
-            angle = rkd_angle_loss(student.embedding, teacher.embedding)
+            angle = rkd_angle_loss(*rows, unit_rows=self.unit_rows)
             terms["angle"] = self.angle_weight * angle
         return terms

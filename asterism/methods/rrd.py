@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from asterism.memory import MemoryBank
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision, project
+from asterism.relations.inputs import (
+    check_finite,
+    check_rows,
+    connected_zero,
+    full_precision,
+    project,
+)
 from asterism.relations.profiles import profile_cross_entropy
 from asterism.types import Batch, Outputs
-
-# As in the authors' code. Shorter embeddings have no direction and get no gradient.
-SHORTEST = 1e-12
 
 
 @full_precision
@@ -78,8 +81,8 @@ def rrd_loss(
     if len(student) == 0:
         return connected_zero(student)
     return profile_cross_entropy(
-        unit_rows(student, floor=SHORTEST),
-        unit_rows(teacher.detach(), floor=SHORTEST),
+        unit_rows(student),
+        unit_rows(teacher.detach()),
         bank,
         student_temperature=student_temperature,
         teacher_temperature=teacher_temperature,
@@ -125,6 +128,7 @@ class RRD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 1, alone or with KD).
         """
         super().__init__()
+        check_finite("RRD", weight=weight)
         _check_temperatures("RRD", student_temperature, teacher_temperature)
         if enqueue not in ("before", "after"):
             raise ValueError(f"RRD enqueues 'before' or 'after' the comparison; got {enqueue!r}.")
@@ -140,7 +144,14 @@ class RRD(Method):
         self.weight = weight
         self.project_student = self.project_teacher = self.bank = None
 
-    def setup(self, *, student_dim: int, teacher_dim: int, rows: int | None = None) -> None:
+    def setup(
+        self,
+        *,
+        student_dim: int,
+        teacher_dim: int,
+        rows: int | None = None,
+        sample: tuple[Outputs, Outputs] | None = None,
+    ) -> None:
         """Make the heads and the bank. Call once, before the optimiser is built.
 
         The teacher's head is a random projection that is never trained, as in the authors' code
@@ -151,6 +162,7 @@ class RRD(Method):
             student_dim: Width of the student's embedding.
             teacher_dim: Width of the teacher's embedding.
             rows: Not used: the bank's size does not depend on the data.
+            sample: Not used.
 
         Raises:
             RuntimeError: If it was called before.
@@ -175,7 +187,7 @@ class RRD(Method):
         ours = project(self.project_student, student.embedding)
         with torch.no_grad():
             theirs = project(self.project_teacher, teacher.embedding)
-            theirs = unit_rows(theirs, floor=SHORTEST)
+            theirs = unit_rows(theirs)
         if self.training and self.enqueue == "before":
             self.bank.enqueue(theirs)
         loss = rrd_loss(

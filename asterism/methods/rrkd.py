@@ -8,7 +8,13 @@ from torch import Tensor
 
 from asterism.methods.base import Method
 from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_choice, check_rows, connected_zero, full_precision
+from asterism.relations.inputs import (
+    check_choice,
+    check_finite,
+    check_rows,
+    connected_zero,
+    full_precision,
+)
 from asterism.types import Batch, Outputs
 
 Form = Literal["cosine", "mse", "soft_cross_entropy"]
@@ -127,6 +133,7 @@ class RRKD(Method):
             weight: Factor of the loss, beside the task loss's own (paper: 1).
         """
         super().__init__()
+        check_finite("RRKD", weight=weight)
         check_choice("form", form, Form)
         check_choice("anchors", anchors, Anchors)
         if anchor_count < 2:

@@ -2,13 +2,14 @@
 
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from asterism.methods.base import Method
-from asterism.relations.directions import unit_rows
-from asterism.relations.inputs import check_rows, connected_zero, full_precision
+from asterism.relations.directions import LIFT, SHORTEST, unit_rows
+from asterism.relations.inputs import check_finite, check_rows, connected_zero, full_precision
 from asterism.types import Batch, Outputs
 
 
@@ -54,8 +55,12 @@ def sp_loss(
 
 
 def _similarities(rows: Tensor) -> Tensor:
-    # A common scale changes nothing but the range of the products.
-    rows = rows / rows.detach().abs().amax().clamp_min(1e-30)
+    # A common scale changes nothing but the range of the products. Rows too small for a gradient
+    # that can be represented get none.
+    largest = rows.detach().abs().amax() if rows.numel() else rows.new_ones(())
+    small = largest < SHORTEST
+    rows = torch.where(small, rows.detach() * LIFT, rows)
+    rows = rows / torch.where(small, largest * LIFT, largest).clamp_min(SHORTEST)
     return unit_rows(rows @ rows.T)
 
 
@@ -72,6 +77,7 @@ class SP(Method):
                 of n² squares whose sum is at most 4 n (paper: 3000).
         """
         super().__init__()
+        check_finite("SP", weight=weight)
         self.weight = weight
 
     def forward(

@@ -10,6 +10,7 @@ from asterism.methods.base import Method
 from asterism.relations.edges import ClassEdges, Form, SampleEdges, ends_of, mean_edge_gap
 from asterism.relations.inputs import (
     check_choice,
+    check_finite,
     check_views,
     connected_zero,
     full_precision,
@@ -185,7 +186,8 @@ class VRM(Method):
             inter_class_weight: Factor of the inter-class term; multiply it by 4n for `huber`, by
                 2n for `clipped`, n samples in a batch. A term of weight 0 is not computed.
             form: How two edges are compared: `squared`, `huber` or `clipped`.
-            vertices: What edges connect: `logits`, their `zscore` over the classes, or `softmax`.
+            vertices: What edges connect: `logits`, their `zscore` over the classes (which is logit
+                standardisation, as KD's `standardise`), or `softmax`.
             sample_edges: `real-virtual`, `real-real`, `virtual-virtual` or `full`.
             class_edges: `concatenated`, `real` or `real-virtual`.
             criterion: Uncertainty of a sample edge: `cross_entropy`, `mixture` or `sum`.
@@ -204,6 +206,9 @@ class VRM(Method):
             ("criterion", criterion, Criterion),
         ):
             check_choice(name, value, choices)
+        check_finite(
+            "VRM", inter_sample_weight=inter_sample_weight, inter_class_weight=inter_class_weight
+        )
         kept = 0 <= (keep_quantile or 0) <= 1 and (keep_below or 0) >= 0
         if virtual_views < 1 or ramp_steps < 0 or not kept:
             raise ValueError(
@@ -211,7 +216,7 @@ class VRM(Method):
                 "edges to keep, or None, and no negative keep_below or ramp_steps; got "
                 f"{virtual_views=}, {keep_quantile=}, {keep_below=} and {ramp_steps=}."
             )
-        self.views = 1 + virtual_views
+        self.views, self.weight_grows = 1 + virtual_views, ramp_steps > 0
         self.inter_sample_weight, self.inter_class_weight = inter_sample_weight, inter_class_weight
         self.form, self.vertices, self.ramp_steps = form, vertices, ramp_steps
         self.sample_edges, self.class_edges = sample_edges, class_edges
@@ -224,7 +229,8 @@ class VRM(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"inter_sample": …, "inter_class": …}`, without the terms of weight 0."""
-        views = (split_views("VRM", x.logits, self.views) for x in (student, teacher))
+        n = None if batch is None else len(batch.index)
+        views = (split_views("VRM", x.logits, self.views, samples=n) for x in (student, teacher))
         ramp: float | Tensor = 1.0
         if self.ramp_steps:
             self.calls += int(self.training)

@@ -8,13 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.relations.budget import block_elements
-from asterism.relations.distances import pushes, symmetric
+from asterism.relations.distances import centred, pushes, symmetric
+from asterism.relations.scale import at_unit_scale, unscaled
 from asterism.relations.streamed import streamed
 
 # Cosines in one block on a CPU: the few tensors of a block stay in the cache.
 IN_CACHE = 2**18
-# Arms shorter than this have no direction.
-SHORTEST_ARM = 1e-12
+# Arms shorter than this, where the largest entry is of the order of 1, have no direction: in
+# float64 they are rounding.
+SHORTEST_ARM = {torch.float32: 1e-18, torch.float64: 1e-12}
 # Elements of the tensor of all arms up to which it is faster to multiply these.
 FEW_ARMS = 2**16
 # Squared distances that differ by no larger a factor than this may be added in float32: the error
@@ -49,9 +51,12 @@ def mean_angle_gap(
         The sum over all $n^3$ index triplets (degenerate ones included) divided by $n^3$, and its
         gradient for the student.
     """
+    dtype = student.dtype
+    (student, factor), (teacher, _) = (at_unit_scale(x)[0] for x in (student, teacher))
     n, d = student.shape
     if n <= 64 and n**2 * max(d, teacher.shape[1]) <= FEW_ARMS:
-        return _multiplied(student, teacher)
+        value, gradient = _multiplied(student, teacher)
+        return value, unscaled(gradient, factor, dtype)
     s, t = _Sides(student), _Sides(teacher)
     sums = _Sums(s)
     block = block_elements(student, bytes_each=28, in_cache=IN_CACHE)
@@ -61,7 +66,8 @@ def mean_angle_gap(
     # denominators. A squared distance between x and y pushes x with 2 (x - y).
     radial = sums.pull.sub_(sums.turn.mul_(s.inverse).mul_(s.inverse))
     push = sums.across.neg_().add_(radial).add_(radial.T).mul_(4 / n**3)
-    return (sums.total / n**3).to(student.dtype), pushes(push, student)
+    gradient = pushes(push, centred(student))
+    return (sums.total / n**3).to(dtype), unscaled(gradient, factor, dtype)
 
 
 def _multiplied(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +88,7 @@ def _multiplied(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 def _unit_arms(rows: Tensor) -> tuple[Tensor, Tensor]:
     arms = rows - rows[:, None]
     length = torch.linalg.vector_norm(arms, dim=2, keepdim=True)
-    length.masked_fill_(length <= SHORTEST_ARM, torch.inf)
+    length.masked_fill_(length <= SHORTEST_ARM[rows.dtype], torch.inf)
     return arms.div_(length), length
 
 
@@ -92,7 +98,8 @@ class _Sides:
     def __init__(self, rows: Tensor) -> None:
         self.square = square = _squares(rows)
         # 1 / (√2 r), or 0 for sides without length, in the embeddings' precision.
-        long = torch.where(square > SHORTEST_ARM**2, 2 * square, torch.inf)
+        shortest = SHORTEST_ARM[rows.dtype] ** 2
+        long = torch.where(square > shortest, 2 * square, torch.inf)
         self.inverse = long.rsqrt_().to(rows.dtype)
 
     def cosines(self, a: slice, b: slice, step: int) -> Iterator[Tensor]:
@@ -127,7 +134,7 @@ def _squares(rows: Tensor) -> Tensor:
         square = torch.addmm(norm, wide, wide.T, alpha=-2).add_(norm[:, None])
         shortest = square.fill_diagonal_(torch.inf).amin()
         longest = square.fill_diagonal_(0).amax()
-        if longest < EVEN * shortest and longest < 1e30:
+        if longest < EVEN * shortest:
             return square.to(rows.dtype)
     return symmetric(F.pdist(wide).square_(), len(rows))  # cancels nothing
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asterism.relations.budget import block_elements
 from asterism.relations.inputs import check_choice
+from asterism.relations.scale import at_unit_scale, unscaled
 from asterism.relations.streamed import streamed
 
 SampleEdges = Literal["real-virtual", "real-real", "virtual-virtual", "full"]
@@ -19,10 +20,11 @@ Form = Literal["huber", "squared", "clipped"]
 # On a CPU, pairs in one tile and elements evaluated at once for pairs without a closed form: small
 # enough for its cache.
 IN_CACHE = 2**18
-# Edges shorter than this have no direction, nor have those as short as the rounding of their ends:
-# two views of an image that its augmentation left alone differ by that much in a network, and the
-# gradient of such an edge would be noise times a large number.
-SHORTEST_EDGE = 1e-12
+# Edges shorter than this, where the largest entry is of the order of 1, have no direction, nor have
+# those as short as the rounding of their ends: two views of an image that its augmentation left
+# alone differ by that much in a network, and the gradient of such an edge would be noise times a
+# large number.
+SHORTEST_EDGE = 1e-30
 ROUNDING = 2  # in units of the last digit
 # Squared length, relative to its vertices', below which a Gram matrix has lost too many digits.
 CLOSE = 1e-4
@@ -104,8 +106,9 @@ def mean_edge_gap(
             sums.add(s, t, i, j, times)
     edges.clamp_(min=1)
     value, dtype = sums.total / edges, student.dtype
-    gradient, gradient_to = sums.gradient.div_(edges), sums.gradient_to.div_(edges)
-    return value.to(dtype), gradient.to(dtype), gradient_to.to(dtype)
+    gradients = (sums.gradient.div_(edges), sums.gradient_to.div_(edges))
+    gradient, gradient_to = (unscaled(x, s.factor, dtype) for x in gradients)
+    return value.to(dtype), gradient, gradient_to
 
 
 def _tiles(n: int, size: int) -> Iterator[slice]:
@@ -127,6 +130,7 @@ class _Ends:
     """The vertices of one network at both ends of its edges, with what Gram matrices need."""
 
     def __init__(self, rows: Tensor, rows_to: Tensor) -> None:
+        (rows, self.factor), (rows_to, _) = at_unit_scale(rows, rows_to)
         self.rows, self.rows_to = rows.double(), rows_to.double()
         self.rounding = ROUNDING * torch.finfo(rows.dtype).eps
         # Edges do not change when all vertices move; without a common offset less cancels.

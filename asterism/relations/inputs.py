@@ -30,6 +30,7 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
                 f"{loss.__name__} takes tensors, of an array torch.as_tensor(…); got "
                 f"{wrong[0] if wrong else 'none'}."
             )
+        _refuse_complex(loss.__name__, *given)
         floats = [x.dtype for x in given if x.is_floating_point()]
         dtype = functools.reduce(torch.promote_types, floats, torch.float32)
 
@@ -42,6 +43,14 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
             return loss(*map(promote, args), **{k: promote(v) for k, v in kwargs.items()})  # type: ignore[arg-type]
 
     return in_full_precision
+
+
+def _refuse_complex(name: str, *tensors: Tensor) -> None:
+    if any(x.is_complex() for x in tensors):
+        raise TypeError(
+            f"{name} takes real numbers; got complex ones: give their real and imaginary parts as "
+            "columns, torch.view_as_real(rows).flatten(1)."
+        )
 
 
 def check_rows(loss: str, student: Tensor, teacher: Tensor, *, same_width: bool = False) -> None:
@@ -65,16 +74,20 @@ def check_rows(loss: str, student: Tensor, teacher: Tensor, *, same_width: bool 
     )
 
 
-def split_views(method: str, logits: Tensor | None, views: int) -> Tensor:
+def split_views(
+    method: str, logits: Tensor | None, views: int, *, samples: int | None = None
+) -> Tensor:
     """Return the rows of several views, one view after the other, as a tensor `(views, n, c)`.
 
     Args:
         method: Name of the method that asks, for the messages.
         logits: Logits of all views; None for a network without a classifier.
         views: Number of views.
+        samples: How many samples there are, where it is known: the length of `batch.index`.
 
     Raises:
-        ValueError: If there are no logits or the views differ in length.
+        ValueError: If there are no logits, the views differ in length, or the rows are not those
+            of so many views of the samples: a batch of one view must not be taken for two halves.
     """
     if logits is None:
         raise ValueError(f"{method} compares logits: both networks need a classifier, or use RKD.")
@@ -82,6 +95,11 @@ def split_views(method: str, logits: Tensor | None, views: int) -> Tensor:
         raise ValueError(
             f"{method} takes the rows of {views} views, one view after the other: {len(logits)} "
             f"rows cannot be divided into {views} views of the same samples."
+        )
+    if samples is not None and len(logits) != views * samples:
+        raise ValueError(
+            f"{method} takes the rows of {views} views, one view after the other, and an index of "
+            f"each sample once: {samples} samples have {views * samples} rows; got {len(logits)}."
         )
     return logits.reshape(views, len(logits) // views, *logits.shape[1:])
 
@@ -91,10 +109,11 @@ def connected_zero(student: Tensor) -> Tensor:
     return student[:0].sum()
 
 
-def project(head: nn.Linear, rows: Tensor) -> Tensor:
+def project(head: nn.Module, rows: Tensor) -> Tensor:
     """Apply a method's head in the head's own precision, with autocast off."""
+    _refuse_complex("a head", rows)
     with torch.autocast(rows.device.type, enabled=False):
-        projected: Tensor = head(rows.to(head.weight.dtype))
+        projected: Tensor = head(rows.to(next(head.parameters()).dtype))
         return projected
 
 
@@ -107,6 +126,36 @@ def check_temperature(loss: str, temperature: float) -> None:
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f"{loss} needs a positive temperature; got {temperature}.")
+
+
+def check_finite(name: str, **weights: float) -> None:
+    """Raise a ValueError unless all weights are finite numbers.
+
+    Args:
+        name: Name of the function or method that asks, for the message.
+        weights: The weights by their names.
+    """
+    for argument, weight in weights.items():
+        if not math.isfinite(weight):
+            raise ValueError(f"{name} needs a finite {argument}; got {weight}.")
+
+
+def check_target(loss: str, target: Tensor, n: int) -> None:
+    """Raise a ValueError unless there is a whole number for each sample.
+
+    Args:
+        loss: Name of the function that asks, for the message.
+        target: The class numbers.
+        n: How many samples there are.
+    """
+    if target.shape != (n,):
+        raise ValueError(
+            f"{loss} needs the true class of each of {n} samples; got {tuple(target.shape)}."
+        )
+    if target.is_floating_point() or target.dtype == torch.bool:
+        raise ValueError(
+            f"{loss} needs class numbers, as whole numbers, target.long(); got {target.dtype}."
+        )
 
 
 def check_choice(argument: str, value: str, choices: Any) -> None:

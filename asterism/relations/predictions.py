@@ -26,8 +26,18 @@ def vertices_of(logits: Float[Tensor, "n c"], kind: Vertices) -> Float[Tensor, "
     check_choice("vertices", kind, Vertices)
     if kind == "logits":
         return logits
-    if kind == "softmax":
-        return logits.softmax(1)
+    return logits.softmax(1) if kind == "softmax" else standardised(logits)
+
+
+def standardised(logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Return each row less its mean, divided by its standard deviation (unbiased, eps 1e-7).
+
+    Args:
+        logits: Class scores, one row per sample. A row without spread, as of a single class, gives
+            zeros without a gradient.
+    """
+    if logits.shape[1] < 2:
+        return logits.masked_fill(torch.ones_like(logits, dtype=torch.bool), 0)
     deviation = logits.std(1, keepdim=True)
     rounding = 4 * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(1, keepdim=True)
     flat = deviation.detach() <= rounding
@@ -103,13 +113,29 @@ def reliable_pairs(
     least = uncertainty * (1 - 8 * torch.finfo(uncertainty.dtype).eps)
     keep = torch.ones_like(uncertainty, dtype=torch.bool)
     if keep_quantile is not None:
-        pairs = ~torch.eye(len(keep), dtype=torch.bool, device=keep.device) if within else keep
-        keep = keep & (least <= quantile(uncertainty[pairs], keep_quantile))
+        pairs = _off_diagonal(uncertainty) if within else uncertainty
+        keep = keep & (least <= quantile(pairs.flatten(), keep_quantile))
     if keep_below is not None:
         keep = keep & (least <= keep_below)
     if keep_below_teacher:
         keep = keep & (least <= joint_uncertainty(*teacher, criterion=criterion))
     return keep
+
+
+def _off_diagonal(square: Tensor) -> Tensor:
+    """Return a square matrix without its diagonal, row by row."""
+    n = len(square)
+    return square.flatten()[1:].view(n - 1, n + 1)[:, :-1]
+
+
+def divergence(student: Float[Tensor, "n c"], teacher: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    r"""Return the mean over the rows of $\mathrm{KL}(p^t \Vert p^s)$.
+
+    Args:
+        student: Logarithms of the student's probabilities.
+        teacher: Logarithms of the teacher's.
+    """
+    return (teacher.exp() * (teacher - student)).sum() / len(student)
 
 
 def quantile(values: Float[Tensor, " p"], q: float) -> Float[Tensor, ""]:

@@ -72,10 +72,10 @@ def refuse_views(
 def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
     """Raise a ValueError if weights would be measured while a method still changes its own."""
     for method in methods:
-        if settings.loss_weights == "auto" and getattr(method, "ramp_steps", None):
+        if settings.loss_weights == "auto" and method.weight_grows:
             raise ValueError(
-                f"{type(method).__name__} lets its weights grow over {method.ramp_steps} steps, "
-                "and loss_weights auto would take them for small ones: leave one of the two out."
+                f"{type(method).__name__} lets its weights grow while it trains, and loss_weights "
+                "auto would take them for small ones: leave one of the two out."
             )
 
 

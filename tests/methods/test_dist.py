@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asterism import DIST, Outputs, dist_loss
+from asterism import DIST, Outputs, dist_inter_loss, dist_intra_loss, dist_loss
 
 
 def loop_reference(student, teacher, temperature, inter_weight, intra_weight):
@@ -43,6 +43,17 @@ def test_follows_the_formula(temperature, weights, embeddings):
     # The authors' eps of 1e-8 beside products of lengths is left out of the reference.
     expected = loop_reference(student, teacher, temperature, inter, intra)
     assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_each_part_by_itself_follows_the_formula(temperature, embeddings):
+    student, teacher = embeddings(6, 5, seed=1), embeddings(6, 5, seed=2)
+    for loss, inter, intra in (dist_inter_loss, 1, 0), (dist_intra_loss, 0, 1):
+        value = loss(student, teacher, temperature=temperature)
+        expected = loop_reference(student, teacher, temperature, inter, intra)
+        assert value.item() == pytest.approx(expected, rel=1e-5)
+        options = {"temperature": temperature, "inter_weight": inter, "intra_weight": intra}
+        torch.testing.assert_close(value, dist_loss(student, teacher, **options))
 
 
 def test_gradient(embeddings):
@@ -119,7 +130,9 @@ def test_says_what_it_needs(unchecked_shapes):
         dist_loss(torch.randn(4, 10), torch.randn(4, 100))
     with pytest.raises(ValueError, match="both networks need a classifier"):
         DIST()(Outputs(torch.randn(4, 3)), Outputs(torch.randn(4, 3)))
-    for ask in (DIST, partial(dist_loss, torch.randn(4, 3), torch.randn(4, 3))):
+    rows = torch.randn(4, 3)
+    losses = [partial(f, rows, rows) for f in (dist_loss, dist_inter_loss, dist_intra_loss)]
+    for ask in (DIST, *losses):
         with pytest.raises(ValueError, match=r"positive temperature; got -1"):
             ask(temperature=-1)
 

@@ -50,6 +50,22 @@ def test_plain_distillation_weighs_the_others_by_the_teachers_doubt(embeddings):
     torch.testing.assert_close(value, kd_loss(student, teacher))
 
 
+def test_standardised_logits(embeddings):
+    student, teacher, target = drawn(embeddings)
+
+    def at_rest(rows):
+        return (rows - rows.mean(1, keepdim=True)) / (rows.std(1, keepdim=True) + 1e-7)
+
+    value = dkd_loss(student, teacher, target, standardise=True)
+    expected = dkd_loss(at_rest(student), at_rest(teacher), target)
+    torch.testing.assert_close(value, expected)
+    outputs, batch = [Outputs(x, x) for x in (student, teacher)], Batch((), target, target)
+    torch.testing.assert_close(sum(DKD(standardise=True)(*outputs, batch).values()), value)
+    flat = torch.ones(6, 5, requires_grad=True)
+    dkd_loss(flat, teacher.float(), target, standardise=True).backward()
+    assert (flat.grad == 0).all()
+
+
 @pytest.mark.parametrize("c", [2, 5])
 def test_gradient(c, embeddings):
     student, teacher, target = drawn(embeddings, 4, c)
@@ -125,3 +141,10 @@ def test_method_weighs_its_terms(embeddings):
     student[:, 4] = teacher[:, 4] = -math.inf
     batch = Batch((), torch.arange(6), torch.arange(6) % 4)
     assert DKD(nontarget_weight=0)(*outputs, batch)["target"].isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_classes_are_whole_numbers(dtype, unchecked_shapes):
+    logits = torch.randn(4, 3)
+    with pytest.raises(ValueError, match=r"class numbers, as whole numbers, target\.long\(\); got"):
+        dkd_loss(logits, logits, torch.zeros(4, dtype=dtype))

@@ -35,6 +35,44 @@ def test_follows_the_formula(temperature, embeddings):
     assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
+def standardised(rows):
+    """Each row at mean 0 and unbiased standard deviation 1, in plain Python."""
+
+    def one(row):
+        mean = sum(row) / len(row)
+        deviation = math.sqrt(sum((x - mean) ** 2 for x in row) / (len(row) - 1))
+        return [(x - mean) / (deviation + 1e-7) for x in row]
+
+    return torch.tensor([one(row) for row in rows.tolist()], dtype=torch.float64)
+
+
+def test_standardised_logits_follow_the_formula(embeddings):
+    student, teacher = 3 * embeddings(5, 7, seed=1) + 2, embeddings(5, 7, seed=2)
+    expected = loop_reference(standardised(student), standardised(teacher), 2.0)
+    value = kd_loss(student, teacher, temperature=2.0, standardise=True)
+    assert value.item() == pytest.approx(expected, rel=1e-12)
+    outputs = Outputs(student, student), Outputs(teacher, teacher)
+    method = KD(weight=9, temperature=2.0, standardise=True)
+    torch.testing.assert_close(method(*outputs)["kd"], 9 * value)
+    # Neither the offset nor the size of a row matters.
+    lengths = torch.arange(1.0, 6.0)[:, None]
+    moved = kd_loss(lengths * student - lengths, teacher, temperature=2.0, standardise=True)
+    torch.testing.assert_close(moved, value, rtol=1e-5, atol=0)
+    assert torch.autograd.gradcheck(
+        lambda s: kd_loss(s, teacher, standardise=True), student.requires_grad_()
+    )
+
+
+def test_logits_without_spread_get_no_gradient_when_they_are_standardised():
+    for logits in (torch.full((2, 3), 0.1), torch.randn(2, 1), torch.tensor([[1e4, -1e4, 0.0]])):
+        student = logits.requires_grad_()
+        value = kd_loss(student, torch.randn_like(student), standardise=True)
+        value.backward()
+        assert value.isfinite()
+        assert student.grad.isfinite().all()
+        assert student.grad.abs().max() < 1
+
+
 @pytest.mark.parametrize("case", [c for c in REFERENCE.cases if c.startswith("hkd")])
 def test_reference_values(case):
     fields = REFERENCE[case]

@@ -14,9 +14,12 @@ from asterism import RKD, Outputs, RKDAngleLoss, RKDDistanceLoss, rkd_angle_loss
 
 LOSSES = [rkd_distance_loss, rkd_angle_loss]
 REFERENCE = Fixture(Path(__file__).parents[1] / "fixtures" / "rkd.npz")
+UNIT_ROWS = Fixture(Path(__file__).parents[1] / "fixtures" / "rkd_unit.npz")  # by rkd_unit.py
 PAIR_CASES = [c for c in REFERENCE.cases if f"{c}/angle_loss" in REFERENCE.arrays]
 # Where the authors' Gram distances lose digits (fixtures' own list).
 LOOSE = {"clustered_tight", "offset_student", "dim1", "dim1_student"}
+# Where the authors' eps of 1e-6 hides all distances; here scale does not matter.
+BELOW_EPS = "scale_below_eps"
 ZERO = {"similarity_transform", "n2_gauss", "identical", "collapsed_both", "n1"}
 
 
@@ -67,6 +70,10 @@ def test_three_points_by_hand():
 @pytest.mark.parametrize(("name", "loss"), [("dist", rkd_distance_loss), ("angle", rkd_angle_loss)])
 def test_authors_values(case, name, loss):
     fields = REFERENCE[case]
+    if case == BELOW_EPS and name == "dist":
+        scaled = [torch.tensor(fields[network]) for network in ("student", "teacher")]
+        torch.testing.assert_close(loss(*scaled), loss(1e9 * scaled[0], scaled[1]))
+        return
     single = case == "float32"
     student = torch.tensor(fields["student"]).requires_grad_()
     value = loss(student, torch.tensor(fields["teacher"]))
@@ -91,13 +98,46 @@ def test_the_papers_sum_over_distinct_tuples(case):
     fields = REFERENCE[case]
     student, teacher = torch.tensor(fields["student"]), torch.tensor(fields["teacher"])
     n = len(student)
-    if n < 3 or case == "float32":
+    if n < 3 or case in ("float32", BELOW_EPS):
         return
     total = n**2 * rkd_distance_loss(student, teacher)
     assert total.item() == pytest.approx(fields["dist_sum_distinct_loss"], rel=1e-8, abs=1e-12)
     if not case.startswith(("dup_student", "dup_teacher", "two_zero", "collapsed")):
         total = n**3 * rkd_angle_loss(student, teacher)
         assert total.item() == pytest.approx(fields["angle_sum_distinct_loss"], rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("case", UNIT_ROWS.cases)
+@pytest.mark.parametrize(("name", "loss"), [("dist", rkd_distance_loss), ("angle", rkd_angle_loss)])
+def test_values_and_gradients_on_unit_rows(case, name, loss):
+    fields = UNIT_ROWS[case]
+    student = torch.tensor(fields["student"]).requires_grad_()
+    value = loss(student, torch.tensor(fields["teacher"]), unit_rows=True)
+    value.backward()
+    assert value.item() == pytest.approx(fields[f"{name}_loss"].item(), rel=1e-11)
+    gradient = torch.tensor(fields[f"{name}_grad"])
+    largest = gradient.abs().max().item()
+    torch.testing.assert_close(student.grad, gradient, rtol=1e-8, atol=1e-11 * largest)
+
+
+@pytest.mark.parametrize(("name", "loss"), [("dist", rkd_distance_loss), ("angle", rkd_angle_loss)])
+def test_unit_rows_are_the_authors_values_of_unit_rows(name, loss):
+    """Their code normalises first and then does what the raw form does."""
+    fields = REFERENCE[next(c for c in PAIR_CASES if len(REFERENCE[c]["student"]) == 32)]
+    student, teacher = torch.tensor(fields["student"]), torch.tensor(fields["teacher"])
+    value = loss(student, teacher, unit_rows=True)
+    unit = [rows / rows.norm(dim=1, keepdim=True) for rows in (student, teacher)]
+    torch.testing.assert_close(value, loss(*unit))
+    assert value != loss(student, teacher)
+    lengths = torch.linspace(0.1, 10, len(student), dtype=student.dtype)[:, None]
+    torch.testing.assert_close(loss(lengths * student, teacher / lengths, unit_rows=True), value)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_on_unit_rows(loss, embeddings):
+    for n in (6, 18):
+        student, teacher = embeddings(n, 3, seed=1).requires_grad_(), embeddings(n, 4, seed=2)
+        assert torch.autograd.gradcheck(lambda s, t=teacher: loss(s, t, unit_rows=True), student)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -211,3 +251,43 @@ def test_method_weighs_its_terms(embeddings):
     torch.testing.assert_close(terms["distance"], 25 * RKDDistanceLoss()(student, teacher))
     torch.testing.assert_close(terms["angle"], 50 * RKDAngleLoss()(student, teacher))
     assert set(RKD(angle_weight=0)(*outputs)) == {"distance"}
+    unit = RKD(unit_rows=True)(*outputs)
+    torch.testing.assert_close(unit["distance"], RKDDistanceLoss(unit_rows=True)(student, teacher))
+    torch.testing.assert_close(unit["angle"], 2 * RKDAngleLoss(unit_rows=True)(student, teacher))
+    assert not torch.isclose(unit["angle"], terms["angle"] / 25)
+
+
+@pytest.mark.parametrize("n", [40, 129, 300])
+@pytest.mark.parametrize("kind", ["plain", "offset", "clusters", "duplicates", "outlier", "line"])
+def test_distances_from_products_are_those_from_differences(kind, n, embeddings):
+    """For many rows in float32 on a CPU: tiles of all shapes, few and many close pairs."""
+    student, teacher = embeddings(n, 12, seed=1), embeddings(n, 20, seed=2)
+    if kind == "offset":
+        student += 1e4
+    elif kind == "clusters":
+        student = student[:8].repeat(n // 8 + 1, 1)[:n] + 1e-5 * student
+    elif kind == "duplicates":
+        student[5], student[n - 1], teacher[7] = student[3], student[0], teacher[2]
+    elif kind == "outlier":
+        student[4] *= 1e6
+    elif kind == "line":
+        student[:, 1:] = 0
+    student, teacher = student.float(), teacher.float()
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        rows = student.to(dtype, copy=True).requires_grad_()
+        value = rkd_distance_loss(rows, teacher.to(dtype))
+        results.append((value.detach().double(), torch.autograd.grad(value, rows)[0].double()))
+    (single, gradient), (double, exact) = results
+    assert single.item() == pytest.approx(double.item(), rel=2e-6)
+    assert (gradient - exact).norm() < 3e-6 * exact.norm()
+
+
+@pytest.mark.parametrize("n", [1, 130])
+def test_a_collapsed_batch_of_any_size(n):
+    for rows in (torch.zeros(n, 3), torch.full((n, 3), 1e-7), torch.ones(n, 3)):
+        student = rows.requires_grad_()
+        value = rkd_distance_loss(student, torch.randn(n, 5))
+        value.backward()
+        assert value.isfinite()
+        assert (student.grad == 0).all()

@@ -197,6 +197,8 @@ def test_several_virtual_views_are_averaged():
 def test_weights_ramp_up_over_the_training_calls():
     outputs = [both(*views) for views in (drawn(4, 3)[:2], drawn(4, 3)[2:])]
     plain, ramped = VRM()(*outputs)["inter_class"], VRM(ramp_steps=4)
+    assert ramped.weight_grows
+    assert not VRM().weight_grows
     for step in (1, 2, 3, 4, 4):
         torch.testing.assert_close(ramped(*outputs)["inter_class"], plain * step / 4)
     resumed = VRM(ramp_steps=4)

@@ -24,6 +24,17 @@ def test_gradients_are_those_that_the_function_returns():
     assert not half_square(one.detach(), two.detach()).requires_grad
 
 
+def test_a_gradient_may_be_what_was_given():
+    @streamed
+    def inner(one, two):
+        return one @ two, two, one
+
+    one, two = torch.randn(3, requires_grad=True), torch.randn(3, requires_grad=True)
+    inner(one, two).backward()
+    assert (one.grad == two).all()
+    assert (two.grad == one).all()
+
+
 def test_refuses_a_second_derivative_but_not_to_stand_beside_one():
     x = torch.randn(4, requires_grad=True)
     value = half_square(x, torch.randn(4)) + x.pow(3).sum()
