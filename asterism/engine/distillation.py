@@ -62,7 +62,8 @@ class Distillation(nn.Module):
                 (embedding, logits) or a tensor.
             teacher: Its teacher, likewise; None if each call is given the teacher's outputs.
             methods: One method or several.
-            example: One sample or more, as both networks take them, to learn widths from.
+            example: Some samples as both networks take them, to learn widths from; a few thousand
+                for methods that need a sample.
             task_weight: Factor of the cross-entropy, for calls with a target.
             rows: Number of training samples, for methods with a memory of them.
             classes: Number of classes, to tell logits from an embedding where a network returns a
@@ -95,10 +96,12 @@ class Distillation(nn.Module):
                     f"{type(method).__name__} compares with fixed anchor samples, which a loop of "
                     "one's own has to give: call the method itself, with Batch(anchors=…)."
                 )
+            known = {"sample": (student, teacher)} if "sample" in method.needs else {}
             method.setup(
                 student_dim=student.embedding.shape[1],
                 teacher_dim=teacher.embedding.shape[1],
                 rows=rows,
+                **known,
             )
 
     @property

@@ -22,6 +22,11 @@ from asterism.training.models import (
     refuse_views,
     student_classes,
 )
+from asterism.types import Outputs
+from asterism.verdict import encoder_of, outputs_on, teaching
+
+# Training rows whose outputs a method may know before the first step.
+SAMPLE_ROWS = 4_000
 
 
 def open_training(request: Request) -> Training:
@@ -124,12 +129,29 @@ def _open_student(
     student, card = open_student(request.student, spec)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)
     width = tried.embedding.shape[1]
+    sizes: dict[str, Any] = {"student_dim": width, "teacher_dim": taught.width if taught else 0}
+    sample = _sample(student, teacher, data) if _asking(methods, "sample") else None
     for method in methods:
+        known: dict[str, Any] = {"sample": sample} if "sample" in method.needs else {}
         with in_own_code(method):
-            method.setup(
-                student_dim=width, teacher_dim=taught.width if taught else 0, rows=len(source)
-            )
+            method.setup(**sizes, rows=len(source), **known)
     return student, {**card, "embedding_dim": width}
+
+
+def _asking(methods: Sequence[Method], need: str) -> bool:
+    return any(need in method.needs for method in methods)
+
+
+def _sample(student: nn.Module, teacher: Teacher | None, data: Data) -> tuple[Outputs, Outputs]:
+    """Return what the untrained student and the teacher make of some training rows.
+
+    The rows are the same for every seed, rank and restart.
+    """
+    assert teacher is not None
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+    rows = data.train[order[:SAMPLE_ROWS].sort().values]
+    own = outputs_on(encoder_of(student), data.source, rows)
+    return own.outputs, outputs_on(teaching(teacher), data.source, own.index).outputs
 
 
 def _seed(seed: int) -> None:

@@ -3,6 +3,7 @@
 import copy
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from asterism.distributed import from_first, is_first
 from asterism.doctor import warn
 from asterism.engine import Fitted, Training, fit
 from asterism.engine.processes import processes, started, starts_processes
+from asterism.methods.base import Method
 from asterism.models import load_weights, tokeniser_of, weights_of
 from asterism.report import write_report
 from asterism.request import Request
@@ -141,6 +143,7 @@ def _finish(
     tokeniser = tokeniser_of(fitted.student)
     text = tokeniser.json if tokeniser else None
     run.write_student(weights_of(fitted.student), training.card, text)
+    _write_aligner(run, training.methods)
     if not settings.limit_steps:
         _read_left_over(data, settings)
     beside = {name: model.to(settings.device) for name, model in baselines.items()}
@@ -164,6 +167,23 @@ def _finish(
         result["loss_weights"] = {"factors": weights, "gradient_norms": norms}
     run.write_result(result)
     return result
+
+
+def _write_aligner(run: Run, methods: Sequence[Method]) -> None:
+    """Store the map into the teacher's space that a method has fixed or trained, if one has."""
+    maps = [(type(m).__name__, found) for m in methods if (found := m.aligner()) is not None]
+    if not maps:
+        return
+    name, (weight, bias) = maps[0]
+    card = {
+        "to": "teacher",
+        "kind": name,
+        "student_dim": weight.shape[1],
+        "teacher_dim": weight.shape[0],
+        "parameters": weight.numel() + bias.numel(),
+    }
+    plain = {"weight": weight, "bias": bias}
+    run.write_aligner({k: v.detach().float().cpu().contiguous() for k, v in plain.items()}, card)
 
 
 def _read_left_over(data: Data, settings: Settings) -> None:
