@@ -37,9 +37,9 @@ DECISIVE = frozenset({Role.CONTENT, Role.EXPERIMENT, Role.REPEAT})
 
 
 # What a number may be.
-AT_LEAST_ONE = {"at least": 1.0}
-NOT_NEGATIVE = {"at least": 0.0}
-POSITIVE = {"above": 0.0}
+AT_LEAST_ONE = {"at least": 1}
+NOT_NEGATIVE = {"at least": 0}
+POSITIVE = {"above": 0}
 
 
 def option(
@@ -105,7 +105,7 @@ def refuse_out_of_bounds(instance: Any) -> None:
                 "below": value < bound,
             }[word]
             if not fits:
-                raise ValueError(f"{each.name} must be {word} {bound:.16g}; got {value}.")
+                raise ValueError(f"{each.name} must be {word} {bound}; got {value}.")
 
 
 def help_of(kind: type) -> dict[str, str]:

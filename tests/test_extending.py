@@ -35,7 +35,7 @@ def package(tmp_path_factory):
     (root / "asterism" / "methods" / "dcor.py").write_text(FILES["dcor.py"])
     (root / "tests" / "methods" / "test_dcor.py").write_text(FILES["tests/methods/test_dcor.py"])
     (root / "docs" / "methods" / "dcor.md").write_text(FILES["docs/methods/dcor.md"])
-    for name in ("asterism/methods/__init__.py", "asterism/__init__.py"):
+    for name in ("asterism/methods/__init__.py", "asterism/__init__.pyi"):
         register(root / name, FILES[name])
     table = root / "docs" / "methods.md"
     last = table.read_text().rindex("](methods/")

@@ -84,7 +84,7 @@ def test_config_tells_what_was_done_and_can_be_used_again(teacher, tmp_path):
     assert config["seed"] == 0
     assert config["method"][1] == {
         "class_path": "asterism.KD",
-        "init_args": {"weight": 1.0, "temperature": 2.0},
+        "init_args": KD(temperature=2.0).config(),
     }
     assert config["provenance"].keys() >= {"torch", "code", "data", "teacher", "device"}
 

@@ -146,8 +146,8 @@ def _arrays(
 ) -> Source:
     """Return a source of a column of lists of numbers; rows that cannot be used are left out."""
     good = next(row for row in range(len(samples)) if row not in broken)
-    empty = np.zeros_like(np.asarray(samples[good], dtype=np.float64))
     try:
+        empty = np.zeros_like(np.asarray(samples[good], dtype=np.float64))
         rows = [empty if i in broken else np.asarray(x, np.float64) for i, x in enumerate(samples)]
         stacked = np.stack(rows)
     except (TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from asterism import methods
 from asterism.data import Data
 from asterism.options import DECISIVE, Plain, Role, Verb, differing, names_with
 from asterism.request import Request, plain_defaults, typed_name
@@ -32,6 +33,18 @@ def provenance(data: Data, teacher: Teacher | None) -> dict[str, Any]:
     }
 
 
+def _with_defaults(described: Any) -> Any:
+    """Return methods as a run keeps them, with the defaults of options that are newer than it."""
+    if not isinstance(described, list):
+        return described
+    complete = []
+    for each in described:
+        name = str(each["class_path"]).removeprefix("asterism.")
+        known = getattr(methods, name)().config() if name in methods.__all__ else {}
+        complete.append({**each, "init_args": {**known, **(each.get("init_args") or {})}})
+    return complete
+
+
 def _processor() -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
@@ -49,6 +62,7 @@ def refuse_changes(run: Run, config: Mapping[str, Plain], provenance: Mapping[st
     verb: Verb = "train" if "model" in config else "distill"
     # A run that is older than an option had what is the default now.
     before = {**plain_defaults(verb), **run.read_config()}
+    before["method"] = _with_defaults(before.get("method"))
     decisive = frozenset(typed_name(n, verb) for n in names_with(Request, Settings, roles=DECISIVE))
     for name in differing(before, config, decisive):
         raise RunError(

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from asterism import methods
+from asterism import RKD, methods
 from asterism.cli import main
 
 QUICK = ["--limit-steps", "2", "--batch-size", "64"]
@@ -35,7 +35,7 @@ def test_distil_combine_and_evaluate(teacher, tmp_path, capsys):
     assert "recall@1 %" in shown
     config = yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())
     assert [m["class_path"] for m in config["method"]] == ["asterism.RKD", "asterism.KD"]
-    assert config["method"][0]["init_args"] == {"distance_weight": 25.0, "angle_weight": 2.0}
+    assert config["method"][0]["init_args"] == RKD(distance_weight=25.0).config()
     assert config["task_weight"] == 0.5
     assert "report" not in config
     assert f"{tmp_path / 'a' / 'report.html'}" in shown.replace("\n", "")
