@@ -8,7 +8,7 @@ VENV := .venv
 TORCHVISION ?= torchvision==0.28.0
 HUB := .venv-hub
 
-.PHONY: demo test test-hub check clean
+.PHONY: demo test quick test-hub check clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/asterism demo
@@ -22,6 +22,11 @@ test: $(VENV)/ready
 
 test-hub: $(HUB)/ready
 	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py
+
+# The mathematics, the contracts, the house, and the command line's mistakes.
+quick: $(VENV)/ready
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test tests/methods tests/relations tests/cli \
+		tests/test_contract.py tests/test_house.py tests/test_names.py tests/test_seeds.py
 
 check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
