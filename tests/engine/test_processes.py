@@ -16,7 +16,7 @@ from asterism.engine.processes import _read_slurm, starts_processes
 from asterism.settings import Settings, launched
 
 COMMAND = [sys.executable, "-m", "asterism", "train", "--model", "mlp", "--data", "digits"]
-OPTIONS = "--devices 2 --batch-size 16 --epochs 3 --log-every 3 --checkpoint-steps 5".split()
+OPTIONS = "--devices 2 --batch-size 16 --epochs 20 --log-every 3 --checkpoint-steps 5".split()
 
 
 def start(out, *options):
@@ -29,12 +29,14 @@ def wait_for_lines(process, out, count):
     while process.poll() is None:
         if metrics.exists() and metrics.read_text().count("\n") >= count:
             return
-        time.sleep(0.01)
+        time.sleep(0.002)
 
 
 def children_of(process):
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
+        capture_output=True,
+        text=True,
     ).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
 
