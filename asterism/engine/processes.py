@@ -25,6 +25,8 @@ from asterism.settings import Settings, launched
 PRECISION = {"32": "no", "bf16": "bf16", "16": "fp16"}
 # The others wait for the first process while it measures, or fills a cache.
 PATIENCE = timedelta(days=7)
+# Exit code of a process that has lost the others.
+LOST = 3
 
 
 class Preempted(SystemExit):
@@ -53,6 +55,8 @@ def processes(settings: Settings) -> Iterator[None]:
     accelerator_of(settings)
     try:
         yield
+        if dist.is_available() and dist.is_initialized():
+            dist.barrier()  # nobody leaves while another still waits for what it sent
     finally:
         if not joined:
             if dist.is_available() and dist.is_initialized():
@@ -136,8 +140,8 @@ def started(settings: Settings, train: Callable[[Any], None], request: Any) -> N
 
 def _wait(children: list[Any]) -> None:
     """Wait until all have ended, or one has failed."""
-    while any(child.is_alive() for child in children):
-        wait([child.sentinel for child in children if child.is_alive()])
+    while alive := [child.sentinel for child in children if child.is_alive()]:
+        wait(alive)
         if any(child.exitcode for child in children):
             for child in children:  # the others may be about to say the same
                 child.join(timeout=10)
@@ -153,10 +157,9 @@ def _raise_for(children: list[Any], said: Any) -> None:
         raise Preempted
     with suppress(queue.Empty):
         raise ValueError(said.get(timeout=1))
-    raise ValueError(
-        f"a process of the training ended with code {next(code for code in codes if code)}; what "
-        "it said stands above."
-    )
+    killed = [code for code in codes if code is not None and code < 0]
+    how = f"killed by signal {-killed[0]}" if killed else "ended, and said above why"
+    raise ValueError(f"a process of the training was {how}. Go on with --resume.")
 
 
 def _child(
@@ -184,6 +187,10 @@ def _child(
         said.close()
         said.join_thread()
         os._exit(2)  # without waiting for the other ranks
+    except RuntimeError as error:
+        if "onnection" not in str(error):
+            raise
+        os._exit(LOST)  # another rank has ended, and has said why or cannot
 
 
 def _end_with_parent() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from asterism.distributed import is_first, mean_over_ranks, ranks
+from asterism.distributed import gather_rows, is_first, mean_over_ranks, rank, ranks
 from asterism.run import Run
 
 
@@ -98,12 +98,18 @@ class Recording:
         self.waited += time.perf_counter() - self.step_ended
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums since the last line: a resumed run writes the same next line."""
-        return {"sums": dict(self.sums), "steps": self.steps}
+        """Return the sums since the last line: a resumed run writes the same next line.
+
+        Each rank has its own, a row of `sums`: of the task each sees its share.
+        """
+        sums = torch.stack(list(self.sums.values())) if self.sums else torch.empty(0)
+        rows = gather_rows(sums[None]) if self.sums else sums
+        return {"names": list(self.sums), "sums": rows, "steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Go on with the sums of a checkpoint."""
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
+        own = state["sums"][rank()].to(device) if state["names"] else ()
+        self.sums = dict(zip(state["names"], own, strict=True))
         self.steps = state["steps"]
 
     def step(
