@@ -1,7 +1,7 @@
 """Small students for texts, on the teacher's tokens or others."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from asterism.models.tokens import Tokeniser, by_length, tokeniser_of
 from asterism.types import Outputs
 
-Start = Literal["teacher", "random"]
+# Tokens that a teacher embeds at a time, each as a text of its own.
+ALONE = 512
+Start = Literal["teacher", "alone", "random"]
+
+
+@runtime_checkable
+class TakesTokens(Protocol):
+    """A model of texts that also takes the numbers of tokens."""
+
+    def of_tokens(self, numbers: Tensor) -> Tensor:
+        """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
 
 
 class StaticText(nn.Module):
@@ -29,13 +39,14 @@ class StaticText(nn.Module):
         width: int = 256,
         weighted: bool = False,
         start: Start | None = None,
+        sif: float = 0.0,
         max_length: int = 512,
     ) -> None:
         super().__init__()
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length, special=False)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
-        _start(self.tokens, self.tokeniser, teacher, start)
+        _start(self.tokens, self.tokeniser, teacher, start, sif=sif)
         # The logarithm of each token's weight in the mean.
         self.weights = nn.Parameter(torch.zeros(self.tokeniser.size)) if weighted else None
         self.classifier = nn.Linear(width, classes) if classes else None
@@ -111,6 +122,7 @@ class TransformerText(nn.Module):
         heads: int = 4,
         dropout: float = 0.0,
         start: Start | None = None,
+        sif: float = 0.0,
         max_length: int = 128,
     ) -> None:
         super().__init__()
@@ -122,7 +134,7 @@ class TransformerText(nn.Module):
         # Ten times the usual 0.02, so that the optimiser's steps leave them near the teacher's.
         nn.init.normal_(self.tokens.weight, std=0.2)
         nn.init.zeros_(self.places.weight)
-        _start(self.tokens, self.tokeniser, teacher, start)
+        _start(self.tokens, self.tokeniser, teacher, start, sif=sif)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.classifier = nn.Linear(width, classes) if classes else None
 
@@ -167,30 +179,68 @@ def _given(tokenizer: str | None) -> str:
 
 @torch.no_grad()
 def _start(
-    table: nn.Embedding, tokeniser: Tokeniser, teacher: nn.Module | None, start: Start | None
+    table: nn.Embedding,
+    tokeniser: Tokeniser,
+    teacher: nn.Module | None,
+    start: Start | None,
+    *,
+    sif: float,
 ) -> None:
-    """Begin with the teacher's own vectors of the tokens, as far as the width goes (PCA)."""
-    if start not in (None, "teacher", "random"):
-        raise ValueError(f"start is teacher or random; got {start}.")
-    rows = None if start == "random" else token_table(teacher, tokeniser)
-    if rows is None:
-        if start == "teacher":
-            raise ValueError("start=teacher needs a teacher of texts with the same tokeniser.")
-        return
-    rows = rows - rows.mean(0)
-    _, directions = torch.linalg.eigh(rows.T @ rows)
-    shown = (rows @ directions.flip(1))[:, : table.embedding_dim]
-    # The scale of a random start: what follows was chosen for it.
-    scale = table.weight.std() / shown.std().clamp_min(1e-12)
-    table.weight[:, : shown.shape[1]] = (shown * scale).to(table.weight.dtype)
+    r"""Begin with the teacher's vectors of the tokens, as far as the width goes (PCA).
+
+    `teacher` takes its own table of tokens, `alone` what it makes of each token as a text. With
+    `sif` $= a > 0$ each is multiplied by $a / (a + p)$, the weight of Arora, Liang and Ma (A Simple
+    but Tough-to-Beat Baseline for Sentence Embeddings, 2017), where the frequency $p$ of a token
+    follows Zipf's law in its number: vocabularies are sorted by frequency, more or less.
+    """
+    if start not in (None, "teacher", "alone", "random"):
+        raise ValueError(f"start is teacher, alone or random; got {start}.")
+    if sif < 0:
+        raise ValueError(f"sif must not be negative; got {sif}.")
+    vectors = {"random": None, "alone": alone_table}.get(start or "teacher", token_table)
+    rows = None if vectors is None else vectors(teacher, tokeniser)
+    if rows is not None:
+        rows = rows - rows.mean(0)
+        _, directions = torch.linalg.eigh(rows.T @ rows)
+        shown = (rows @ directions.flip(1))[:, : table.embedding_dim]
+        # The scale of a random start: what follows was chosen for it.
+        scale = table.weight.std() / shown.std().clamp_min(1e-12)
+        table.weight[:, : shown.shape[1]] = (shown * scale).to(table.weight.dtype)
+    elif start in ("teacher", "alone"):
+        raise ValueError(f"start={start} needs a teacher of texts with the same tokeniser.")
+    if sif:
+        rank = torch.arange(1, len(table.weight) + 1, dtype=torch.float64)
+        frequency = rank.reciprocal() / rank.reciprocal().sum()
+        weight = sif / (sif + frequency)
+        table.weight *= (weight / weight.square().mean().sqrt())[:, None].to(table.weight.dtype)
 
 
 def token_table(teacher: nn.Module | None, tokeniser: Tokeniser) -> Tensor | None:
     """Return a teacher's vectors of a tokeniser's tokens, float64 `(size, d)`, if it has them."""
-    known = tokeniser_of(teacher)
-    if teacher is None or known is None or known.json != tokeniser.json:
+    if not _shares(teacher, tokeniser):
         return None
+    assert teacher is not None
     tables = (m.weight for m in teacher.modules() if isinstance(m, nn.Embedding))
     fitting = (table for table in tables if len(table) >= tokeniser.size)
-    found = next(fitting, None)
-    return None if found is None else found[: tokeniser.size].double().cpu()
+    first = next(fitting, None)
+    return None if first is None else first[: tokeniser.size].double().cpu()
+
+
+def alone_table(teacher: nn.Module | None, tokeniser: Tokeniser) -> Tensor | None:
+    """Return what a teacher makes of each token as a text, float64 `(size, d)`, if it can tell."""
+    encoders = [] if teacher is None else list(teacher.modules())
+    encode = next((m.of_tokens for m in encoders if isinstance(m, TakesTokens)), None)
+    if encode is None or not _shares(teacher, tokeniser):
+        return None
+    before, after = tokeniser.marks()
+    numbers = torch.arange(tokeniser.size)
+    parts = []
+    for some in torch.split(numbers, ALONE):
+        begin, end = (torch.tensor(marks).expand(len(some), -1) for marks in (before, after))
+        parts.append(encode(torch.cat([begin, some[:, None], end], 1)).double().cpu())
+    return torch.cat(parts)
+
+
+def _shares(teacher: nn.Module | None, tokeniser: Tokeniser) -> bool:
+    known = tokeniser_of(teacher)
+    return known is not None and known.json == tokeniser.json

@@ -54,6 +54,14 @@ class Tokeniser:
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=self.special)
         return [one.ids for one in encoded]
 
+    def marks(self) -> tuple[list[int], list[int]]:
+        """Return the numbers of the tokens that stand before and after each text."""
+        inside = self.tokenizer.encode("a", add_special_tokens=False).ids
+        whole = self.tokenizer.encode("a", add_special_tokens=True).ids
+        places = range(len(whole) - len(inside) + 1)
+        at = next(i for i in places if whole[i : i + len(inside)] == inside)
+        return whole[:at], whole[at + len(inside) :]
+
     def padded(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return numbers and a mask of what is no padding, both `(n, length of the longest)`.
 

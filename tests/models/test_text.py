@@ -103,6 +103,9 @@ class Teacher(nn.Module):
     def forward(self, texts):
         return self.inner(texts)
 
+    def of_tokens(self, numbers):
+        return self.inner.tokens.weight[numbers].mean(1) ** 3
+
 
 @torch.no_grad()
 def test_a_student_begins_with_its_teachers_tokens(tokenizer):
@@ -122,6 +125,36 @@ def test_a_student_begins_with_its_teachers_tokens(tokenizer):
     assert not torch.allclose(random.tokens.weight, wide.tokens.weight)
     with pytest.raises(ValueError, match="start=teacher needs a teacher of texts"):
         build("text-static?start=teacher", Spec(None, None, tokenizer=tokenizer))
+
+
+@torch.no_grad()
+def test_a_student_begins_with_each_token_alone_through_its_teacher(tokenizer):
+    teacher = Teacher(tokenizer)
+    alone = build("text-static?width=24&start=alone", Spec(None, None, teacher=teacher))
+    begin, end = WORDS.index("[CLS]"), WORDS.index("[SEP]")
+    numbers = torch.tensor([[begin, token, end] for token in range(len(WORDS))])
+    gaps = [torch.pdist(m) for m in (alone.tokens.weight, teacher.of_tokens(numbers))]
+    torch.testing.assert_close(gaps[0] / gaps[0].mean(), gaps[1] / gaps[1].mean())
+    with pytest.raises(ValueError, match="start=alone needs a teacher of texts"):
+        build("text-static?start=alone", Spec(None, None, tokenizer=tokenizer, teacher=nn.ReLU()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("start", ["teacher", "alone"])
+def test_a_start_times_sif(start, tokenizer):
+    teacher = Teacher(tokenizer)
+    plain, weighted = (
+        build(f"text-static?width=24&start={start}&sif={sif}", Spec(None, None, teacher=teacher))
+        for sif in (0, 0.01)
+    )
+    ratio = (weighted.tokens.weight / plain.tokens.weight)[:, 0].double()
+    harmonic = sum(1 / rank for rank in range(1, len(WORDS) + 1))
+    weight = [0.01 / (0.01 + 1 / rank / harmonic) for rank in range(1, len(WORDS) + 1)]
+    torch.testing.assert_close(
+        ratio / ratio[0], torch.tensor(weight).double() / weight[0], rtol=1e-5, atol=0
+    )
+    with pytest.raises(ValueError, match="sif must not be negative; got -1"):
+        build("text-static?sif=-1", Spec(None, None, teacher=teacher))
 
 
 def test_a_tokeniser_by_name(tokenizer, tmp_path):

@@ -80,9 +80,17 @@ class TextEncoder(nn.Module):
         """Return embedding and logits of texts."""
         return by_length(texts, self._encode)
 
+    @torch.no_grad()
+    def of_tokens(self, numbers: Tensor) -> Tensor:
+        """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
+        numbers = numbers.to(next(self.module.parameters()).device)
+        return self._embed(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
+
     def _encode(self, texts: list[str]) -> Outputs:
         device = next(self.module.parameters()).device
-        numbers, mask = self.tokeniser.padded(texts, device)
+        return self._embed(*self.tokeniser.padded(texts, device))
+
+    def _embed(self, numbers: Tensor, mask: Tensor) -> Outputs:
         found = self.module(
             input_ids=numbers, attention_mask=mask.long(), output_hidden_states=True
         )

@@ -8,6 +8,7 @@ is run.
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from asterism.modality import TEXT
@@ -41,6 +42,14 @@ class SentenceModel(nn.Module):
     def forward(self, texts: list[str]) -> Outputs:
         """Return the embeddings of texts."""
         return by_length(texts, self._encode)
+
+    @torch.no_grad()
+    def of_tokens(self, numbers: Tensor) -> Tensor:
+        """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
+        numbers = numbers.to(next(self.module.parameters()).device)
+        features = {"input_ids": numbers, "attention_mask": torch.ones_like(numbers)}
+        embedding: Tensor = self.module(features)["sentence_embedding"]
+        return embedding
 
     def _encode(self, texts: list[str]) -> Outputs:
         device = next(self.module.parameters()).device
