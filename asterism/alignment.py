@@ -176,12 +176,12 @@ def _quality(
         source, rows, split = opened.data.source, opened.data.validation, "validation"
     student, teacher, target, _ = _pair(opened, source, rows, embeddings)
     some = torch.randperm(len(student), generator=torch.Generator().manual_seed(SEED))[:QUERIES]
-    found = compatibility(fitted(student), teacher, target, ks=(1, 10), rows=some.sort().values)
-    return _shown(found), len(teacher), split
+    measured = compatibility(fitted(student), teacher, target, ks=(1, 10), rows=some.sort().values)
+    return _shown(measured), len(teacher), split
 
 
-def _shown(found: Compatibility) -> dict[str, Any]:
-    groups = {"item_recall": found.item_recall, "class_recall": found.class_recall or {}}
+def _shown(measured: Compatibility) -> dict[str, Any]:
+    groups = {"item_recall": measured.item_recall, "class_recall": measured.class_recall or {}}
     return {
         f"{name}@{k}": {"value": float(x), "low": low, "high": high, "confidence": CONFIDENCE}
         for name, recall in groups.items()

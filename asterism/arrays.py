@@ -27,12 +27,12 @@ def read_archive(path: Path) -> dict[str, Array]:
                 with archive.open(member) as file:
                     needed += _check_header(file, member.file_size)
             _check_memory(needed)
-            found = {}
+            arrays = {}
             for member in members:
                 with archive.open(member) as file:
                     array = np.lib.format.read_array(file, allow_pickle=False)
-                    found[member.filename.removesuffix(".npy")] = array
-            return found
+                    arrays[member.filename.removesuffix(".npy")] = array
+            return arrays
     # Zip, zlib, numpy and Python's parser raise many kinds of errors on damaged files.
     except Exception as error:
         raise ValueError(f"cannot read {path}: {error or type(error).__name__}.") from error

@@ -112,17 +112,17 @@ def check_labels(training: Training, trial: Trial) -> list[Finding]:
     if not all(x.isfinite().all() for x in outputs if x is not None):
         return []  # said elsewhere
     known = knowledge(outputs, target, classes)
-    found = [f"recall@1 {share(known.recall)}"]
+    parts = [f"recall@1 {share(known.recall)}"]
     if known.accuracy is not None:
-        found = [f"accuracy {share(known.accuracy)}", *found]
+        parts = [f"accuracy {share(known.accuracy)}", *parts]
     if known.matched is not None and known.matched > (known.accuracy or 0) + GAIN:
-        found += [f"accuracy {share(known.matched)} in the best order of the classes"]
-    found += [f"chance {share(known.chance)}, {known.samples} training samples"]
+        parts += [f"accuracy {share(known.matched)} in the best order of the classes"]
+    parts += [f"chance {share(known.chance)}, {known.samples} training samples"]
     first = training.teacher.first_look or training.data.source.modality.preparation
     severity, advice = _judge(known, first)
     pairs = {name: getattr(known, name) for name in ("accuracy", "recall", "matched", "chance")}
     figures = {name: value for name, value in pairs.items() if value is not None}
-    return [Finding("teacher's knowledge", severity, ", ".join(found), advice, figures)]
+    return [Finding("teacher's knowledge", severity, ", ".join(parts), advice, figures)]
 
 
 def _judge(known: Knowledge, check: str) -> tuple[Severity, str]:

@@ -85,12 +85,12 @@ def ridge(student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_tea
     best, weight = float("inf"), torch.zeros(s.shape[1], t.shape[1], dtype=s.dtype)
     for penalty in PENALTIES:
         shrunk = 1 / (values + penalty * unit)
-        found = shrunk[:, None] * target
+        solution = shrunk[:, None] * target
         leverage = 1 / len(s) + turned.square() @ shrunk
-        residual = (t - turned @ found) / (1 - leverage).clamp_min(1e-9)[:, None]
+        residual = (t - turned @ solution) / (1 - leverage).clamp_min(1e-9)[:, None]
         error = float(residual.square().sum())
         if error < best:
-            best, weight = error, vectors @ found
+            best, weight = error, vectors @ solution
     return Affine(weight, mean_t - mean_s @ weight)
 
 
@@ -143,10 +143,10 @@ def compatibility(
             # The own item takes no place: after it the others move up by one.
             place = torch.arange(near.shape[1]) - (own.cumsum(1) - own.long())
             classes.append(torch.stack([(same & (place < k)).any(1) for k in ks], 1))
-    found = torch.cat(items).double()
+    hits = torch.cat(items).double()
     alike = torch.cat(classes).double() if classes else None
     return Compatibility(
-        {k: mean_of(found[:, i]) for i, k in enumerate(ks)},
+        {k: mean_of(hits[:, i]) for i, k in enumerate(ks)},
         None if alike is None else {k: mean_of(alike[:, i]) for i, k in enumerate(ks)},
     )
 

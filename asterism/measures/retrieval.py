@@ -103,10 +103,10 @@ def retrieval(
         hits.append(torch.stack([match[:, :k].any(1) for k in ks], 1))
         precisions.append(_average_precision(match, findable[queries]))
         elected.append(_elect(classes[:, :VOTERS]) == target[queries])
-    found = torch.cat(hits).double()
+    hit = torch.cat(hits).double()
     precision = torch.where(findable[asked] > 0, torch.cat(precisions), torch.nan)
     return Retrieval(
-        recall={k: mean_of(found[:, i]) for i, k in enumerate(ks)},
+        recall={k: mean_of(hit[:, i]) for i, k in enumerate(ks)},
         map_at_r=mean_of(precision),
         knn=mean_of(torch.cat(elected).double()),
     )

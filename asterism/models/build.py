@@ -41,10 +41,10 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
 def _value(text: str) -> Any:
     """Return what YAML makes of a text; of what it takes for a date, or cannot read, the text."""
     try:
-        found = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    return text if isinstance(found, date) else found
+    return text if isinstance(value, date) else value
 
 
 def build(

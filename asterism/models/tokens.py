@@ -92,8 +92,8 @@ def tokeniser_of(model: nn.Module | None) -> Tokeniser | None:
     """Return the tokeniser inside a model; None for a model of images."""
     if model is None:
         return None
-    found = (getattr(module, "tokeniser", None) for module in model.modules())
-    return next((x for x in found if isinstance(x, Tokeniser)), None)
+    tokenisers = (getattr(module, "tokeniser", None) for module in model.modules())
+    return next((x for x in tokenisers if isinstance(x, Tokeniser)), None)
 
 
 def read_tokeniser(path: Path) -> str:

@@ -158,10 +158,10 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def shown(figure: Chart) -> list[list[str]]:
-    """Return the rows of a figure's table as texts."""
-    unit = "%" if figure.kind in ("overlap", "classes") else ""
+def shown(chart: Chart) -> list[list[str]]:
+    """Return the rows of a chart's table as texts."""
+    unit = "%" if chart.kind in ("overlap", "classes") else ""
     return [
         [v if isinstance(v, str) else number(v, unit if isinstance(v, float) else "") for v in row]
-        for row in figure.rows
+        for row in chart.rows
     ]

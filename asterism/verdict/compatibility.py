@@ -46,10 +46,10 @@ def compatibility_values(
             )
             notes[item] = f"Not measured: {why}."
             continue
-        found = compatibility(queries[way], index, teacher.target, ks=KS, rows=rows)
-        values |= {(item, k): x for k, x in found.item_recall.items()}
-        values |= {(alike, k): x for k, x in (found.class_recall or {}).items()}
-        top, chance = found.item_recall[1], 1 / max(1, len(index))
+        measured = compatibility(queries[way], index, teacher.target, ks=KS, rows=rows)
+        values |= {(item, k): x for k, x in measured.item_recall.items()}
+        values |= {(alike, k): x for k, x in (measured.class_recall or {}).items()}
+        top, chance = measured.item_recall[1], 1 / max(1, len(index))
         if top is not None and top < NEAR_CHANCE * chance:
             notes[item] = f"As good as chance ({100 * chance:.2g} %). " + (
                 "Relations fix how samples lie to each other, not where: a student of "

@@ -74,5 +74,5 @@ def task(observed: Observed, classes: int | None, rows: Tensor) -> Task | None:
     if observed.learnt_target is not None:
         splits = observed.learnt.embedding, observed.learnt_target, outputs.embedding, target
         knn, probe = knn_accuracy(*splits), linear_probe(*splits)
-    found = retrieval(outputs.embedding, target, ks=KS, rows=rows)
-    return Task(classified, sure, found, knn, probe)
+    retrieved = retrieval(outputs.embedding, target, ks=KS, rows=rows)
+    return Task(classified, sure, retrieved, knn, probe)

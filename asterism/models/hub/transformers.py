@@ -92,8 +92,8 @@ def _image(
     classifies: bool,
 ) -> Prepared:
     """Return an image model with its own size and statistics; `classes` of a new classifier."""
-    found = _preprocessing(name) if spec.config is None else spec.config["preprocessing"]
-    own = _size(config, found)
+    preprocessing = _preprocessing(name) if spec.config is None else spec.config["preprocessing"]
+    own = _size(config, preprocessing)
     size = int(arguments.pop("image_size", own or 224))
     no_arguments_left(f"hf/{name}", arguments)
     resized = own is not None and size != own
@@ -103,8 +103,10 @@ def _image(
         inner = ImageEncoder(model, pooling=pooling, resized=resized)
         if classes:
             add_classifier(inner, torch.zeros(1, 3, size, size), classes)
-    prepared = Prepared(inner, size=size, mean=found["image_mean"], std=found["image_std"])
-    prepared.card = {"model": json.loads(config.to_json_string()), "preprocessing": found}
+    prepared = Prepared(
+        inner, size=size, mean=preprocessing["image_mean"], std=preprocessing["image_std"]
+    )
+    prepared.card = {"model": json.loads(config.to_json_string()), "preprocessing": preprocessing}
     return prepared
 
 
@@ -173,7 +175,7 @@ def _model(
     with _reported(library, name):
         if not pretrained:
             return auto.from_config(config), classifies
-        model, found = auto.from_pretrained(
+        model, loading_info = auto.from_pretrained(
             name,
             config=config,
             use_safetensors=True,
@@ -181,7 +183,7 @@ def _model(
             dtype=torch.float32,
             output_loading_info=True,
         )
-    missing = [k for k in found["missing_keys"] if pooling == "pooler" or "pooler" not in k]
+    missing = [k for k in loading_info["missing_keys"] if pooling == "pooler" or "pooler" not in k]
     if missing:
         raise ValueError(f"hf/{name} has no weights for {sorted(missing)[0]}.")
     return model, classifies
@@ -202,18 +204,18 @@ def _preprocessing(name: str) -> dict[str, Any]:
 
 def _size(config: Any, preprocessing: dict[str, Any]) -> int | None:
     """Return the size that the weights were made for, or else that of the preprocessing."""
-    for found in (
+    for size in (
         getattr(config, "image_size", None),
         getattr(getattr(config, "vision_config", None), "image_size", None),
         preprocessing.get("crop_size"),
         preprocessing.get("size"),
     ):
-        if isinstance(found, dict):
-            found = found.get("height", found.get("shortest_edge"))
-        if isinstance(found, list | tuple):
-            found = found[0]
-        if isinstance(found, int):
-            return found
+        if isinstance(size, dict):
+            size = size.get("height", size.get("shortest_edge"))
+        if isinstance(size, list | tuple):
+            size = size[0]
+        if isinstance(size, int):
+            return size
     return None
 
 
