@@ -62,7 +62,8 @@ def align(
     begun = time.perf_counter()
     from_file = Path(to).suffix == ".npy"
     named = None if from_file or str(to) == "teacher" else str(to)
-    folder, opened = Run(run), reopen(run, factory=factory, teacher=named)
+    folder = Run(run)
+    opened = reopen(run, factory=factory, teacher=named)
     embeddings = _file(Path(to), opened.data) if from_file else _teacher(opened, folder)
     rows = opened.data.train
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))][:ROWS]
@@ -173,7 +174,9 @@ def _quality(
     if from_file:
         if opened.data.validation_source is not None:
             return {}, 0, "none: the file has no rows of the evaluation data"
-        source, rows, split = opened.data.source, opened.data.validation, "validation"
+        source = opened.data.source
+        rows = opened.data.validation
+        split = "validation"
     student, teacher, target, _ = _pair(opened, source, rows, embeddings)
     some = torch.randperm(len(student), generator=torch.Generator().manual_seed(SEED))[:QUERIES]
     measured = compatibility(fitted(student), teacher, target, ks=(1, 10), rows=some.sort().values)

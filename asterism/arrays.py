@@ -64,7 +64,8 @@ def _check_header(file: IO[bytes], size: int) -> int:
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never loaded: store plain numbers")
-    claimed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    claimed = math.prod(shape) * dtype.itemsize
+    there = size - file.tell()
     if min(shape, default=0) < 0 or claimed != there:
         raise ValueError(f"an array claims the shape {shape} and {claimed} bytes, and has {there}")
     return there

@@ -43,7 +43,8 @@ def open_named(name: str, named: dict[str, str], **options: Any) -> Source:
     Raises:
         ValueError: If it cannot be fetched, or lacks a column or the part.
     """
-    split, config = named.pop("split", None), named.pop("config", None)
+    split = named.pop("split", None)
+    config = named.pop("config", None)
     if named.pop("streaming", "false").lower() == "true":
         raise _streamed(name)
     try:
@@ -81,7 +82,8 @@ def open_object(
             columns, chosen, Path(place), {}, image_size=image_size, class_names=class_names
         )
     broken: dict[int, str] = {}
-    targets, names = None, None
+    targets = None
+    names = None
     if chosen.label is not None:
         targets, names = classes(list(data[chosen.label]), class_names, place, broken)
     undecoded = data.cast_column(chosen.samples, _library().Image(decode=False))
@@ -119,7 +121,8 @@ class HubPictures(PictureTable):
         """
         files = [Path(f"{place}, row {row + 1}") for row in range(len(data))]
         super().__init__(files, place=place, **options)
-        self.data, self.column = data, column
+        self.data = data
+        self.column = column
 
     def _picture(self, row: int) -> Path | IO[bytes]:
         cell = self.data[row][self.column]

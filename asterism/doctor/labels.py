@@ -85,7 +85,8 @@ def knowledge(outputs: Outputs, target: Tensor, classes: int) -> Knowledge:
         order = _best_order(predicted[learnt], target[learnt])
         pairs = zip(predicted[tried].tolist(), target[tried].tolist(), strict=True)
         right += sum(order.get(own) == data for own, data in pairs)
-    matched, order = right / len(target), _best_order(predicted, target)
+    matched = right / len(target)
+    order = _best_order(predicted, target)
     return Knowledge(accuracy, recall, matched, order, classes, chance, len(target))
 
 
@@ -103,7 +104,8 @@ def _best_order(predicted: Tensor, target: Tensor) -> dict[int, int]:
 
 def check_labels(training: Training, trial: Trial) -> list[Finding]:
     """See whether the teacher knows what the labels say."""
-    classes, target = training.data.classes, trial.target
+    classes = training.data.classes
+    target = trial.target
     if training.teacher is None or classes is None or target is None:
         return []
     if len(target.bincount().nonzero()) < 2:

@@ -81,8 +81,10 @@ def ridge(student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_tea
     values, vectors = torch.linalg.eigh(s.T @ s)
     values = values.clamp_min(0)
     turned = s @ vectors
-    target, unit = turned.T @ t, float(values.mean()) or 1.0
-    best, weight = float("inf"), torch.zeros(s.shape[1], t.shape[1], dtype=s.dtype)
+    target = turned.T @ t
+    unit = float(values.mean()) or 1.0
+    best = float("inf")
+    weight = torch.zeros(s.shape[1], t.shape[1], dtype=s.dtype)
     for penalty in PENALTIES:
         shrunk = 1 / (values + penalty * unit)
         solution = shrunk[:, None] * target
@@ -90,7 +92,8 @@ def ridge(student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_tea
         residual = (t - turned @ solution) / (1 - leverage).clamp_min(1e-9)[:, None]
         error = float(residual.square().sum())
         if error < best:
-            best, weight = error, vectors @ solution
+            best = error
+            weight = vectors @ solution
     return Affine(weight, mean_t - mean_s @ weight)
 
 

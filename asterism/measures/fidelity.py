@@ -114,7 +114,8 @@ def fidelity(
     student_rows, teacher_rows = student.embedding, teacher.embedding
     near = neighbourhoods(student_rows, teacher_rows, k=max(ks), rows=rows)
     hits = near.student == near.teacher[:, :1]
-    chosen, corners = pairs_of(n, pairs, seed), triplets_of(n, pairs, seed)
+    chosen = pairs_of(n, pairs, seed)
+    corners = triplets_of(n, pairs, seed)
     apart = distances(student_rows, chosen), distances(teacher_rows, chosen)
     bent = cosines(student_rows, corners), cosines(teacher_rows, corners)
     return Fidelity(
@@ -204,7 +205,8 @@ def neighbourhoods(
     orders = Order(student), Order(teacher)
     n = len(student)
     everyone = torch.arange(n) if rows is None else rows
-    k, wide = min(k, max(0, n - 1)), n > 2 * CLOSE
+    k = min(k, max(0, n - 1))
+    wide = n > 2 * CLOSE
     depth = max(k, CLOSE) if wide else k
     size = max(1, memory // (2 * 9 * max(1, n) + 64 * max(1, depth)))
     blocks = [torch.empty(min(size, len(everyone)), n, dtype=torch.float64) for _ in orders]
@@ -228,7 +230,8 @@ def neighbourhoods(
 def _ranks(keys: Tensor, columns: Tensor) -> Tensor:
     """Return the rank, from 1, of some columns in each row."""
     # Row by row in numpy: ten times as fast as PyTorch's sum of a comparison.
-    own, ranks = keys.gather(1, columns).cpu().numpy(), np.empty(columns.shape, np.int64)
+    own = keys.gather(1, columns).cpu().numpy()
+    ranks = np.empty(columns.shape, np.int64)
     for i, row in enumerate(keys.cpu().numpy()):
         ranks[i] = [np.count_nonzero(row < one) for one in own[i]]
     return torch.from_numpy(ranks) + 1

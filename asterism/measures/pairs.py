@@ -168,7 +168,8 @@ def _over_tuples(
         return None
 
     def draw() -> Tensor:
-        replicates, group = [], groups_of(n)[tuples]
+        replicates = []
+        group = groups_of(n)[tuples]
         for number in range(int(group.max()) + 1):
             kept = (group != number).all(0)
             replicates.append(measure(one[kept], two[kept]) if kept.any() else value)

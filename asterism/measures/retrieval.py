@@ -95,7 +95,9 @@ def retrieval(
     asked = torch.arange(len(target)) if rows is None else rows
     findable = _sizes(target, own_target) - alone
     depth = max(*ks, VOTERS, int(findable[asked].max()))
-    hits, precisions, elected = [], [], []
+    hits = []
+    precisions = []
+    elected = []
     blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, rows=asked, memory=memory)
     for queries, neighbours in blocks:
         classes = own_target[neighbours]

@@ -241,7 +241,8 @@ class CRD(Method):
                 "CRD needs batch.index, the row of each sample in the training data, once for each "
                 f"view of it; got {n} samples and {0 if batch is None else len(batch.index)} rows."
             )
-        rows, target = len(self.targets), None if self.own_class_negatives else batch.target
+        rows = len(self.targets)
+        target = None if self.own_class_negatives else batch.target
         if outside := [i for i in batch.index.tolist() if not 0 <= i < rows]:
             raise ValueError(f"CRD was set up for {rows} training samples; got index {outside[0]}.")
         if target is None and not self.own_class_negatives:

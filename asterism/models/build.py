@@ -72,7 +72,8 @@ def build(
     name = str(name) if isinstance(name, Path) else name
     base, given = named(name) if isinstance(name, str) else ("the factory", {})
     arguments = dict(arguments or {}) | given
-    weights, embedding = arguments.pop("weights", None), arguments.pop("embedding", None)
+    weights = arguments.pop("weights", None)
+    embedding = arguments.pop("embedding", None)
     if not isinstance(name, str):
         model = _from_factory(name, spec, arguments, base, embedding)
     elif base in BUILT_IN:

@@ -7,7 +7,8 @@ import numpy as np
 from asterism.report.sample import Sample
 
 # Neighbours shown, and the k by which queries are ranked.
-SHOWN, RANKED_BY = 8, 10
+SHOWN = 8
+RANKED_BY = 10
 
 
 @dataclass(frozen=True)

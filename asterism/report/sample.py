@@ -11,7 +11,8 @@ from asterism.words import readable
 
 Array = NDArray[np.generic]
 # Longest text and longest name that the page carries.
-TEXT, NAME = 300, 60
+TEXT = 300
+NAME = 60
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,16 @@ def compatibility_values(
         The values, and by name what must be said about them in words.
     """
     learnt = student.learnt.embedding, teacher.learnt.embedding
-    own, index = student.outputs.embedding, teacher.outputs.embedding
+    own = student.outputs.embedding
+    index = teacher.outputs.embedding
     queries: dict[str, Tensor] = {}
     if own.shape[1] == index.shape[1]:
         queries["as it is"] = own
     if len(learnt[0]):
         queries["rotated"] = procrustes(*learnt)(own)
         queries["linear map"] = ridge(*learnt)(own)
-    values, notes = Values(), dict[str, str]()
+    values = Values()
+    notes = dict[str, str]()
     for way in WAYS:
         item, alike = f"own item, {way}", f"same class, {way}"
         if way not in queries:
@@ -49,7 +51,8 @@ def compatibility_values(
         measured = compatibility(queries[way], index, teacher.target, ks=KS, rows=rows)
         values |= {(item, k): x for k, x in measured.item_recall.items()}
         values |= {(alike, k): x for k, x in (measured.class_recall or {}).items()}
-        top, chance = measured.item_recall[1], 1 / max(1, len(index))
+        top = measured.item_recall[1]
+        chance = 1 / max(1, len(index))
         if top is not None and top < NEAR_CHANCE * chance:
             notes[item] = f"As good as chance ({100 * chance:.2g} %). " + (
                 "Relations fix how samples lie to each other, not where: a student of "

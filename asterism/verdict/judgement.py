@@ -51,7 +51,8 @@ def judge(
     Returns:
         Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
     """
-    n, models = len(student.index), {"student": student, **baselines}
+    n = len(student.index)
+    models = {"student": student, **baselines}
     if teacher is not None:
         models["teacher"] = teacher
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))

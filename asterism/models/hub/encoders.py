@@ -28,7 +28,8 @@ class ImageEncoder(nn.Module):
             resized: Whether the images are not of the size that the model was made for.
         """
         super().__init__()
-        self.module, self.pooling = module, pooling
+        self.module = module
+        self.pooling = pooling
         self.options = stretched(module, resized)
         self.classifier: nn.Module | None = None
 
@@ -72,8 +73,10 @@ class TextEncoder(nn.Module):
             normalise: Whether embeddings get unit length.
         """
         super().__init__()
-        self.module, self.tokeniser = module, tokeniser
-        self.pooling, self.normalise = pooling, normalise
+        self.module = module
+        self.tokeniser = tokeniser
+        self.pooling = pooling
+        self.normalise = normalise
         self.classifier: nn.Module | None = None
 
     def forward(self, texts: list[str]) -> Outputs:
@@ -118,7 +121,8 @@ class Tower(nn.Module):
 
     def __init__(self, module: Any, part: str) -> None:
         super().__init__()
-        self.module, self.part = module, part
+        self.module = module
+        self.part = part
         self.config = module.config
 
     def forward(self, **inputs: Any) -> Any:

@@ -74,7 +74,8 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
     if pooling != "pooler" and pooler is not None and any(True for _ in pooler.parameters()):
         setattr(model, "pooler", None)  # noqa: B010 (unused, and many checkpoints lack its weights)
     if hasattr(model, f"get_{spec.takes.name}_features"):
-        model, pooling = Tower(model, spec.takes.name), "pooler"
+        model = Tower(model, spec.takes.name)
+        pooling = "pooler"
     new_classes = None if keeps else classes
     if spec.takes is TEXT:
         return _text(library, name, arguments, spec, model, config, pooling, new_classes)
@@ -238,7 +239,8 @@ def _tokenizer(library: Any, name: str, config: Any, spec: Spec) -> tuple[str, i
 def _reported(library: Any, name: str) -> Iterator[None]:
     """Say what goes wrong in one sentence, and keep bars and advice off the screen."""
     logging = library.utils.logging
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    before = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
