@@ -1,4 +1,4 @@
-"""Numpy's files, from whoever: nothing in them runs, and what they claim is checked first."""
+"""Numpy files read safely: nothing in them runs, and their claims are checked first."""
 
 import math
 import os

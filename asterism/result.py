@@ -1,4 +1,4 @@
-"""What a run came to, for who called it from Python."""
+"""The result of a run, for who called it from Python."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Batches: which samples come together, in what order, and what fetches them."""
+"""Batches: their samples, their order, and the loader that fetches them."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Do the parts of the data fit together, and can they be read?"""
+"""Checks that the parts of the data fit together and can be read."""
 
 import torch
 from torch import Tensor

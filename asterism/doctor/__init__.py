@@ -1,4 +1,4 @@
-"""What can be known of a training before it begins (docs/doctor.md)."""
+"""Checks of a training before it begins (docs/doctor.md)."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What enters both networks, and whether the teacher would rather be given something else."""
+"""Checks of what enters both networks, and of the preprocessing that the teacher expects."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,4 +1,4 @@
-"""What the teacher knows of the labels, and whether its classes are in their order."""
+"""Checks of the teacher against the labels: its accuracy, and the order of its classes."""
 
 from collections import Counter
 from dataclasses import dataclass

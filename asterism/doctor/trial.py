@@ -1,4 +1,4 @@
-"""Both networks tried on some training samples."""
+"""Outputs of both networks on some training samples, for the checks."""
 
 import time
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Maps of the student's embedding into the teacher's space, and what they are good for."""
+"""Maps from the student's embedding into the teacher's space, and the recall that they give."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Figures that know how far they would have been off with other samples."""
+"""Estimates: figures with intervals, by bootstrap or jackknife over samples."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How much of the teacher the student has kept; no labels needed."""
+"""Fidelity: how much of the teacher the student has kept; no labels needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

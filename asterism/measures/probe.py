@@ -1,4 +1,4 @@
-"""How much of the classes a linear classifier finds in an embedding."""
+"""The linear probe: accuracy of a linear classifier on an embedding."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""How well the neighbours of an embedding share its class."""
+"""Retrieval: how well the neighbours of an embedding share its class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

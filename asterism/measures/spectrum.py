@@ -1,4 +1,4 @@
-"""What covariances tell: likeness of two embeddings, and how many directions one uses."""
+"""Measures from covariances: CKA of two embeddings; effective rank and anisotropy of one."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How much memory streamed relations take for the blocks that they work on."""
+"""The memory that streamed relations take for their blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What speaks for and against a student, in sentences that follow from its measures alone."""
+"""Remarks for and against a student, in sentences that follow from its measures alone."""
 
 from dataclasses import dataclass
 

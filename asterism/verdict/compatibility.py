@@ -1,4 +1,4 @@
-"""Can the student search the index that the teacher made?"""
+"""Recall of the teacher's index when the student searches it: unmapped, rotated, mapped."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""One sentence: what was kept, what was lost, at what saving."""
+"""The headline of a run: one sentence on what the student kept, what it lost, what it saves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

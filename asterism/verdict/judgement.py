@@ -1,4 +1,4 @@
-"""From what the models make of the data to all that `result.json` says of them."""
+"""All that `result.json` says of the models, from their outputs on the data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""How well a model does the task of the labels."""
+"""Measures of a model on the labels: classification, retrieval, k-NN, linear probe."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
