@@ -62,7 +62,8 @@ def align(
     begun = time.perf_counter()
     from_file = Path(to).suffix == ".npy"
     named = None if from_file or str(to) == "teacher" else str(to)
-    folder, opened = Run(run), reopen(run, factory=factory, teacher=named)
+    folder = Run(run)
+    opened = reopen(run, factory=factory, teacher=named)
     embeddings = _file(Path(to), opened.data) if from_file else _teacher(opened, folder)
     rows = opened.data.train
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))][:ROWS]
@@ -173,15 +174,17 @@ def _quality(
     if from_file:
         if opened.data.validation_source is not None:
             return {}, 0, "none: the file has no rows of the evaluation data"
-        source, rows, split = opened.data.source, opened.data.validation, "validation"
+        source = opened.data.source
+        rows = opened.data.validation
+        split = "validation"
     student, teacher, target, _ = _pair(opened, source, rows, embeddings)
     some = torch.randperm(len(student), generator=torch.Generator().manual_seed(SEED))[:QUERIES]
-    found = compatibility(fitted(student), teacher, target, ks=(1, 10), rows=some.sort().values)
-    return _shown(found), len(teacher), split
+    measured = compatibility(fitted(student), teacher, target, ks=(1, 10), rows=some.sort().values)
+    return _shown(measured), len(teacher), split
 
 
-def _shown(found: Compatibility) -> dict[str, Any]:
-    groups = {"item_recall": found.item_recall, "class_recall": found.class_recall or {}}
+def _shown(measured: Compatibility) -> dict[str, Any]:
+    groups = {"item_recall": measured.item_recall, "class_recall": measured.class_recall or {}}
     return {
         f"{name}@{k}": {"value": float(x), "low": low, "high": high, "confidence": CONFIDENCE}
         for name, recall in groups.items()

@@ -1,4 +1,4 @@
-"""Numpy's files, from whoever: nothing in them runs, and what they claim is checked first."""
+"""Numpy files read safely: nothing in them runs, and their claims are checked first."""
 
 import math
 import os
@@ -27,12 +27,12 @@ def read_archive(path: Path) -> dict[str, Array]:
                 with archive.open(member) as file:
                     needed += _check_header(file, member.file_size)
             _check_memory(needed)
-            found = {}
+            arrays = {}
             for member in members:
                 with archive.open(member) as file:
                     array = np.lib.format.read_array(file, allow_pickle=False)
-                    found[member.filename.removesuffix(".npy")] = array
-            return found
+                    arrays[member.filename.removesuffix(".npy")] = array
+            return arrays
     # Zip, zlib, numpy and Python's parser raise many kinds of errors on damaged files.
     except Exception as error:
         raise ValueError(f"cannot read {path}: {error or type(error).__name__}.") from error
@@ -64,7 +64,8 @@ def _check_header(file: IO[bytes], size: int) -> int:
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never loaded: store plain numbers")
-    claimed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    claimed = math.prod(shape) * dtype.itemsize
+    there = size - file.tell()
     if min(shape, default=0) < 0 or claimed != there:
         raise ValueError(f"an array claims the shape {shape} and {claimed} bytes, and has {there}")
     return there

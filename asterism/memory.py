@@ -1,4 +1,4 @@
-"""What a method remembers of earlier batches."""
+"""Memories of earlier batches: a queue of rows, or one averaged row for each sample."""
 
 import torch
 import torch.nn.functional as F

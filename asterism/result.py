@@ -1,4 +1,4 @@
-"""What a run came to, for who called it from Python."""
+"""The result of a run, for who called it from Python."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,20 +24,22 @@ class Result:
     @property
     def accuracy(self) -> float | None:
         """Top-1 accuracy of the student; None without labels or classifier."""
-        found: float | None = self.evaluation["student"].get("classification", {}).get("top1")
-        return found
+        accuracy: float | None = self.evaluation["student"].get("classification", {}).get("top1")
+        return accuracy
 
     @property
     def recall_at_1(self) -> float | None:
         """Share of samples whose nearest neighbour is of their class; None without labels."""
-        found = self.evaluation["student"].get("retrieval")
+        retrieval = self.evaluation["student"].get("retrieval")
         # A number of neighbours is a number in memory and a string in result.json.
         return (
-            None if found is None else float({str(k): v for k, v in found["recall"].items()}["1"])
+            None
+            if retrieval is None
+            else float({str(k): v for k, v in retrieval["recall"].items()}["1"])
         )
 
     @property
     def agreement(self) -> float | None:
         """Share of samples for which student and teacher choose the same class."""
-        found: float | None = self.evaluation.get("fidelity", {}).get("agreement")
-        return found
+        agreement: float | None = self.evaluation.get("fidelity", {}).get("agreement")
+        return agreement

@@ -98,24 +98,24 @@ class Run:
         for name in FILES:  # what a process that was killed had begun to write
             for temporary in self.path.glob(f".{name}.*"):
                 temporary.unlink()
-        found = {p.name for p in self.path.iterdir()} - {".lock"}
-        if not found or (resume and "config.yaml" in found):
+        names = {p.name for p in self.path.iterdir()} - {".lock"}
+        if not names or (resume and "config.yaml" in names):
             return
-        foreign = found - {*FILES, "checkpoints", "logs"}
-        if foreign or "config.yaml" not in found:
+        foreign = names - {*FILES, "checkpoints", "logs"}
+        if foreign or "config.yaml" not in names:
             raise RunError(
-                f"{self.path} holds {sorted(foreign or found)[0]}, which is no part of a run: "
+                f"{self.path} holds {sorted(foreign or names)[0]}, which is no part of a run: "
                 "name an empty or a new folder."
             )
         if not overwrite:
-            state = "a finished run" if "result.json" in found else "an unfinished run"
+            state = "a finished run" if "result.json" in names else "an unfinished run"
             raise RunError(
                 f"{self.path} holds {state}: go on with --resume, replace it with --overwrite, or "
                 "name another folder."
             )
         for folder in (self.checkpoints, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
-        for name in found & set(FILES):
+        for name in names & set(FILES):
             (self.path / name).unlink()
 
     def write_config(self, config: dict[str, Any], provenance: dict[str, Any]) -> None:
@@ -145,13 +145,13 @@ class Run:
             return []
         lines = self._read("metrics.jsonl").decode(errors="replace").split("\n")
         try:
-            found = [json.loads(line) for line in lines[:-1]]
+            records = [json.loads(line) for line in lines[:-1]]
         except (json.JSONDecodeError, RecursionError) as error:
             raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: {error}.") from error
-        for line in found:
+        for line in records:
             if not isinstance(line, dict) or not isinstance(line.get("step"), int):
                 raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: a line has no step.")
-        return found
+        return records
 
     def cut_metrics(self, step: int) -> None:
         """Forget metrics from after this step: a resumed run will write them again."""

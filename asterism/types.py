@@ -1,4 +1,4 @@
-"""What flows between the parts of asterism."""
+"""Outputs and batches: the types that all parts of asterism share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

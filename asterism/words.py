@@ -1,4 +1,4 @@
-"""Numbers and other people's texts, as a reader should see them."""
+"""Numbers, units, lists and texts from elsewhere, formatted for readers."""
 
 import re
 from typing import Any

@@ -17,11 +17,11 @@ def results(grid: Grid) -> Iterator[dict[str, Any]]:
         base = _seconds([figures(c) for c in plain if c.finished()])
         for method in grid.methods:
             cells = [c for c in grid.cells if (c.pair, c.method) == (pair, method)]
-            found = [figures(c) for c in cells if c.finished()]
-            cost = _seconds(found)
-            row: dict[str, Any] = {"pair": pair, "method": method, "seeds": len(found)}
+            measured = [figures(c) for c in cells if c.finished()]
+            cost = _seconds(measured)
+            row: dict[str, Any] = {"pair": pair, "method": method, "seeds": len(measured)}
             for name in ("accuracy", "recall@1", "agreement"):
-                known = [100 * of_cell[name] for of_cell in found if of_cell[name] is not None]
+                known = [100 * of_cell[name] for of_cell in measured if of_cell[name] is not None]
                 row[name] = statistics.mean(known) if known else None
                 row[f"{name} sd"] = statistics.stdev(known) if len(known) > 1 else None
             relative = bool(base and cost)
@@ -49,8 +49,8 @@ def figures(cell: Cell) -> dict[str, Any]:
         raise RunError(f"{cell.run.path / 'result.json'} is damaged: {error!r}.") from error
 
 
-def _seconds(found: list[dict[str, Any]]) -> list[float]:
-    return [of_cell["seconds"] for of_cell in found if of_cell["seconds"] is not None]
+def _seconds(measured: list[dict[str, Any]]) -> list[float]:
+    return [of_cell["seconds"] for of_cell in measured if of_cell["seconds"] is not None]
 
 
 def as_markdown(grid: Grid) -> str:

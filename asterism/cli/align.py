@@ -25,18 +25,18 @@ def run(arguments: Sequence[str]) -> None:
         help="For a student of your own: path/to/file.py:factory, which builds it.",
     )
     options = parser.parse_args(list(arguments))
-    found = align(options.run, to=options.to, factory=options.factory)
+    card = align(options.run, to=options.to, factory=options.factory)
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     console.print(
-        f"{options.run}/aligner.safetensors: a {found['kind']} map from {found['student_dim']} to "
-        f"{found['teacher_dim']} columns, fitted on {found['rows']} training rows."
+        f"{options.run}/aligner.safetensors: a {card['kind']} map from {card['student_dim']} to "
+        f"{card['teacher_dim']} columns, fitted on {card['rows']} training rows."
     )
-    for name, quality in found["quality"].items():
+    for name, quality in card["quality"].items():
         what, k = name.split("@")
         whose = "their own item" if what == "item_recall" else "an item of their class"
         console.print(
             f"{100 * quality['value']:.1f} % of queries find {whose} among the {k} nearest of "
-            f"{found['searched']} ({found['split']}; {100 * quality['confidence']:.0f} % interval "
+            f"{card['searched']} ({card['split']}; {100 * quality['confidence']:.0f} % interval "
             f"{100 * quality['low']:.1f} to {100 * quality['high']:.1f} %)."
         )
     console.print("asterism.load(run, aligned=True) returns embeddings in the teacher's space.")

@@ -85,18 +85,18 @@ def check(grid: Grid) -> None:
     contents: dict[tuple[Any, ...], tuple[str, Cell]] = {}
     for cell in grid.cells:
         check_cell(cell)
-        found = cell.run.read_config().get("provenance") if cell.finished() else None
+        provenance = cell.run.read_config().get("provenance") if cell.finished() else None
         for name in CONTENTS:
-            if not found or found.get(name) is None:
+            if not provenance or provenance.get(name) is None:
                 continue
             names = (name,) if name == "teacher" else (name, "data", "image_size")
             asked = tuple(cell.settings.get(each) for each in names)
-            first, other = contents.setdefault((name, *asked), (found[name], cell))
-            if found[name] != first:
+            first, other = contents.setdefault((name, *asked), (provenance[name], cell))
+            if provenance[name] != first:
                 raise UsageError(
                     f"{cell.run.path} and {other.run.path} were made with different contents of "
-                    f"the {name.replace('_', ' ')} (fingerprints {found[name]} and {first}): they "
-                    "cannot be compared. Delete the folders that are out of date."
+                    f"the {name.replace('_', ' ')} (fingerprints {provenance[name]} and {first}): "
+                    "they cannot be compared. Delete the folders that are out of date."
                 )
 
 

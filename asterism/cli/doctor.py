@@ -36,10 +36,10 @@ def _table(findings: "Sequence[Finding]") -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in findings:
         style = STYLES[finding.severity]
-        found = Text(finding.found)
+        text = Text(finding.found)
         if finding.advice:
-            found.append(f"\n→ {finding.advice}", style)
-        table.add_row(Text(finding.severity, style), Text(finding.subject), found)
+            text.append(f"\n→ {finding.advice}", style)
+        table.add_row(Text(finding.severity, style), Text(finding.subject), text)
     return table
 
 

@@ -1,4 +1,4 @@
-"""Mistakes on the command line, and what to say about them."""
+"""Mistakes on the command line, and the sentences that answer them."""
 
 import difflib
 from collections.abc import Iterable

@@ -36,48 +36,48 @@ class Parser(ArgumentParser):
         if "--method" in shown and self.prog == "asterism distill":
             shown += f"\nmethods (`{self.prog} --method.help NAME` shows all of one):\n"
             shown += "".join(f"  {line}\n" for line in method_lines())
-        return re.sub(r"--[a-z_]+", lambda found: found[0].replace("_", "-"), shown)
+        return re.sub(r"--[a-z_]+", lambda match: match[0].replace("_", "-"), shown)
 
     def _reworded(self, text: str) -> str:
         """Return jsonargparse's message as what must hold, what came, and the way out."""
         # A method's own options are checked by a parser within the verb's.
         within = "" if self.prog.startswith("asterism ") else "method."
-        if found := re.search(r" - (--method[. ].*?\.) - Expected a ", text):
-            return found[1]
+        if match := re.search(r" - (--method[. ].*?\.) - Expected a ", text):
+            return match[1]
         if re.search(r"^Option 'class_path'|class_path .* 'NoneType' object has no", text):
             return (
                 "--method in a file is a name, or {class_path: NAME, init_args: {option: value}}, "
                 "or a list of these; got options beside init_args, or nothing in it."
             )
-        if found := re.search(r"NestedArg\(key='([\w.]+)'|^Option '([\w.]+)'", text):
-            if within or found[1]:
+        if match := re.search(r"NestedArg\(key='([\w.]+)'|^Option '([\w.]+)'", text):
+            if within or match[1]:
                 return (
-                    f"--method.{found[1] or found[2]} is no option of this method: "
+                    f"--method.{match[1] or match[2]} is no option of this method: "
                     f"`asterism distill --method.help NAME` shows them."
                 )
-        if found := re.search(r'Parser key "(\w+)": Expected a (.*?)\. Got value: (.*)', text):
-            return f"{dashed(within + found[1])} takes {_kind(found[2])}; got {found[3]}."
-        if found := re.search(r'Parser key "method".*Given value: (\S+)', text):
+        if match := re.search(r'Parser key "(\w+)": Expected a (.*?)\. Got value: (.*)', text):
+            return f"{dashed(within + match[1])} takes {_kind(match[2])}; got {match[3]}."
+        if match := re.search(r'Parser key "method".*Given value: (\S+)', text):
             cause = r"(Problem with given class_path .*?|(?<=Errors: - )(?!Exp|Imp|Not a).*?) - Exp"
             if wrong := re.search(cause, text):  # something in a file of the user's own
                 return f"--method: {wrong[1]}."
             named = re.search(r"(?:dot import path string:|Import path) (?!does)(\S+)", text)
-            name = found[1] if named is None else named[1]
+            name = match[1] if named is None else named[1]
             return f"unknown method {name!r}: {choices(name, methods.__all__)}"
-        if found := re.search(
+        if match := re.search(
             r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?), .*Given value: (.*)', text
         ):
-            return f"{dashed(found[1])} takes {_kind(found[2])}; got {found[3]}."
+            return f"{dashed(match[1])} takes {_kind(match[2])}; got {match[3]}."
         trying = (
             r"Union subtypes .*Errors: - (?:Not a valid .*?implicit class_path\) - )?(.*?) - Exp"
         )
-        if found := re.search(trying, text):
-            return found[1]  # what a method's constructor says of its arguments
-        if found := re.search(r"(?:Option '|unrecognized arguments: -*)([\w.]+)", text):
+        if match := re.search(trying, text):
+            return match[1]  # what a method's constructor says of its arguments
+        if match := re.search(r"(?:Option '|unrecognized arguments: -*)([\w.]+)", text):
             known = [action.dest for action in self._actions]
-            near = difflib.get_close_matches(found[1], known, 1)
+            near = difflib.get_close_matches(match[1], known, 1)
             hint = f" (did you mean {dashed(near[0])}?)" if near else ""
-            return f"{dashed(found[1])} is no option here{hint}: `{self.prog} --help` shows all."
+            return f"{dashed(match[1])} is no option here{hint}: `{self.prog} --help` shows all."
         return f"{text} (`{self.prog} --help` shows all options.)"
 
 

@@ -27,7 +27,8 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (
 def table(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> Table:
     """Return a table of models by name; columns that no model fills are left out."""
     cells = {
-        name: [_cell(found, *column[1:]) for column in COLUMNS] for name, found in rows.items()
+        name: [_cell(evaluation, *column[1:]) for column in COLUMNS]
+        for name, evaluation in rows.items()
     }
     filled = [any(row[i] != "–" for row in cells.values()) for i in range(len(COLUMNS))]
     shown = Table(title=title, title_justify="left")
@@ -40,13 +41,13 @@ def table(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> Table:
     return shown
 
 
-def _cell(found: Any, path: tuple[str, ...], factor: float, form: str) -> str:
+def _cell(node: Any, path: tuple[str, ...], factor: float, form: str) -> str:
     for key in path:
-        if not isinstance(found, Mapping):
+        if not isinstance(node, Mapping):
             return "–"
         # Numbers of neighbours are numbers in memory and strings in JSON.
-        found = found.get(key, found.get(int(key)) if key.isdigit() else None)
-    return "–" if found is None else format(found * factor, form)
+        node = node.get(key, node.get(int(key)) if key.isdigit() else None)
+    return "–" if node is None else format(node * factor, form)
 
 
 def row_of(result: Result) -> dict[str, Any]:

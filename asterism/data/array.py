@@ -56,7 +56,8 @@ class ArraySource(Source):
         self.modality = IMAGE if images else ARRAY
         self.samples = samples if images else samples.float()
         self.shape = tuple(samples.shape[1:])
-        self.flip, self.ids = flip, ids
+        self.flip = flip
+        self.ids = ids
         if targets is not None:
             self.targets, self.names = check_targets(targets, len(samples), names)
 

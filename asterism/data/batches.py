@@ -1,4 +1,4 @@
-"""Batches: which samples come together, in what order, and what fetches them."""
+"""Batches: their samples, their order, and the loader that fetches them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,10 @@ class Order(Sampler[list[int]]):
                 without shuffling, all rows. Each rank has consecutive ones, so that gathered in
                 the order of the ranks they are those of a single process.
         """
-        self.rows, self.batch_size, self.seed, self.shard = rows, batch_size, seed, shard
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shard = shard
         self.drop_last = drop_last and len(rows) >= batch_size
         self.epoch = 0
         self.first = 0
@@ -48,7 +51,8 @@ class Order(Sampler[list[int]]):
 
     def begin(self, epoch: int, batch: int) -> None:
         """Go on in the middle of an epoch, for once."""
-        self.epoch, self.first = epoch, batch
+        self.epoch = epoch
+        self.first = batch
 
     def _own(self) -> Tensor:
         whole = self.seed is not None or not self.shard
@@ -69,7 +73,8 @@ class Order(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each batch."""
-        first, self.first = self.first, 0
+        first = self.first
+        self.first = 0
         for batch in self.batches()[first:]:
             if self.seed is not None and self.shard:
                 batch = batch.tensor_split(ranks())[rank()]
@@ -110,7 +115,8 @@ class ClassOrder(Order):
         self.class_seed = seed
         present, member = torch.unique(targets[rows], return_inverse=True)
         self.classes = [rows[member == i] for i in range(len(present))]
-        self.per_class, self.together = per_class, batch_size // per_class
+        self.per_class = per_class
+        self.together = batch_size // per_class
         if batch_size % per_class or not 0 < self.together <= len(self.classes):
             raise ValueError(
                 f"batches of {batch_size} with {per_class} samples per class need a multiple of "
@@ -182,7 +188,8 @@ class Loader(DataLoader[Batch]):
             # The workers' base seed must not come from the global state, which a restart restores.
             generator=torch.Generator(),
         )
-        self.order, self.source = order, source
+        self.order = order
+        self.source = source
 
     def __iter__(self) -> Any:
         """Return the batches of one pass; the source remembers what could not be read."""

@@ -1,4 +1,4 @@
-"""Do the parts of the data fit together, and can they be read?"""
+"""Checks that the parts of the data fit together and can be read."""
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ def refuse_gaps(source: Source) -> None:
         return
     if source.names != tuple(map(str, range(len(source.names)))):
         return  # named classes may be without samples
-    found = torch.unique(source.targets)
-    if len(found) < len(source.names):
+    present = torch.unique(source.targets)
+    if len(present) < len(source.names):
         raise ValueError(
-            f"labels must be class numbers from 0 on without gaps; got {len(found)} different "
-            f"ones from {int(found[0])} to {int(found[-1])}. Number them anew, with "
+            f"labels must be class numbers from 0 on without gaps; got {len(present)} different "
+            f"ones from {int(present[0])} to {int(present[-1])}. Number them anew, with "
             "np.unique(y, return_inverse=True), or give the names of all classes (`names` in an "
             ".npz file, `classes` of a Dataset)."
         )

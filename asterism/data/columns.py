@@ -1,4 +1,4 @@
-"""Which column of a table is the sample, the label, the id."""
+"""The columns of a table that hold the sample, the label and the id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

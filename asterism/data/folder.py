@@ -41,7 +41,8 @@ class FolderSource(Source):
             ValueError: If a class folder is not among `names`, pictures lie beside the folders, or
                 the folders are parts of the data and no classes.
         """
-        self.folder, self.image_size = folder, image_size
+        self.folder = folder
+        self.image_size = image_size
         self.shape = (3, image_size, image_size)
         self.files = sorted(p for p in folder.rglob("*") if _is_picture(p.relative_to(folder)))
         if not self.files:
@@ -79,7 +80,9 @@ class FolderSource(Source):
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
         """Decode the pictures of these rows; the broken ones are left out and named."""
-        images, good, broken = [], [], []
+        images = []
+        good = []
+        broken = []
         for row in rows:
             try:
                 images.append(decode(self._picture(row), self.shape))

@@ -31,10 +31,10 @@ def open_saved(path: Path, named: dict[str, str], **options: Any) -> Source:
     """
     split = named.pop("split", None)
     try:
-        found = _library().load_from_disk(str(path))
+        data = _library().load_from_disk(str(path))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"cannot read the data set in {path}: {_line(error)}.") from error
-    return open_object(_part(found, split, str(path)), named, place=str(path), **options)
+    return open_object(_part(data, split, str(path)), named, place=str(path), **options)
 
 
 def open_named(name: str, named: dict[str, str], **options: Any) -> Source:
@@ -43,17 +43,18 @@ def open_named(name: str, named: dict[str, str], **options: Any) -> Source:
     Raises:
         ValueError: If it cannot be fetched, or lacks a column or the part.
     """
-    split, config = named.pop("split", None), named.pop("config", None)
+    split = named.pop("split", None)
+    config = named.pop("config", None)
     if named.pop("streaming", "false").lower() == "true":
         raise _streamed(name)
     try:
-        found = _library().load_dataset(name, config)
+        data = _library().load_dataset(name, config)
     except Exception as error:  # the libraries below raise a dozen kinds
         raise ValueError(
             f"the data set {name} could not be fetched: {_line(error)}. Without a network, name a "
             "folder written by its save_to_disk."
         ) from error
-    return open_object(_part(found, split, name), named, place=f"hf/{name}", **options)
+    return open_object(_part(data, split, name), named, place=f"hf/{name}", **options)
 
 
 def open_object(
@@ -81,7 +82,8 @@ def open_object(
             columns, chosen, Path(place), {}, image_size=image_size, class_names=class_names
         )
     broken: dict[int, str] = {}
-    targets, names = None, None
+    targets = None
+    names = None
     if chosen.label is not None:
         targets, names = classes(list(data[chosen.label]), class_names, place, broken)
     undecoded = data.cast_column(chosen.samples, _library().Image(decode=False))
@@ -119,7 +121,8 @@ class HubPictures(PictureTable):
         """
         files = [Path(f"{place}, row {row + 1}") for row in range(len(data))]
         super().__init__(files, place=place, **options)
-        self.data, self.column = data, column
+        self.data = data
+        self.column = column
 
     def _picture(self, row: int) -> Path | IO[bytes]:
         cell = self.data[row][self.column]
@@ -133,15 +136,15 @@ class HubPictures(PictureTable):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _part(found: Any, split: str | None, place: str) -> Any:
+def _part(data: Any, split: str | None, place: str) -> Any:
     """Return one part of a data set of several."""
-    if not isinstance(found, dict):
-        return found
-    if split is None and ("train" in found or len(found) == 1):
-        split = "train" if "train" in found else next(iter(found))
-    if split not in found:
-        raise ValueError(f"{place} has the parts {', '.join(found)}: name one, ?split=NAME.")
-    return found[split]
+    if not isinstance(data, dict):
+        return data
+    if split is None and ("train" in data or len(data) == 1):
+        split = "train" if "train" in data else next(iter(data))
+    if split not in data:
+        raise ValueError(f"{place} has the parts {', '.join(data)}: name one, ?split=NAME.")
+    return data[split]
 
 
 def _library() -> Any:

@@ -1,4 +1,4 @@
-"""From a name to a source of samples."""
+"""A source of samples opened by its name."""
 
 from pathlib import Path
 from typing import Any

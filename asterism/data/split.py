@@ -1,4 +1,4 @@
-"""From what a user names to sources: training, validation and test rows."""
+"""Sources of training, validation and test rows, from what a user names."""
 
 from dataclasses import dataclass
 from typing import Any

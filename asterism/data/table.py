@@ -50,7 +50,9 @@ class PictureTable(FolderSource):
             place: Where the paths are from, for messages.
         """
         self.folder = Path()  # each file by itself may be missing
-        self.files, self.ids, self.place = list(files), ids, place
+        self.files = list(files)
+        self.ids = ids
+        self.place = place
         self.unusable = dict(unusable or {})
         self.shape = (3, image_size, image_size)
         if targets is not None:
@@ -114,7 +116,8 @@ def from_columns(
     for row, value in enumerate(samples):
         if value is None or (named and (not isinstance(value, str) or not value.strip())):
             broken.setdefault(row, f"no {chosen.modality.name}")
-    targets, names = None, None
+    targets = None
+    names = None
     if chosen.label is not None:
         targets, names = classes(columns[chosen.label], class_names, place, broken)
     if len(broken) == len(samples):
@@ -204,7 +207,8 @@ def _json_lines(path: Path) -> Read:
             except (json.JSONDecodeError, RecursionError):
                 value = None
             if not isinstance(value, dict):
-                broken[i], value = "no JSON object", {}
+                broken[i] = "no JSON object"
+                value = {}
             rows.append(value)
     names = dict.fromkeys(name for row in rows for name in row)
     if not names:

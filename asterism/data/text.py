@@ -45,7 +45,9 @@ class TextSource(Source):
         Raises:
             ValueError: If there is no text at all, or labels do not fit.
         """
-        self.texts, self.ids, self.place = list(texts), ids, place
+        self.texts = list(texts)
+        self.ids = ids
+        self.place = place
         empty = {i: "no text" for i, text in enumerate(self.texts) if not text.strip()}
         self.unusable = empty | dict(unusable or {})
         if len(self.unusable) == len(self.texts):

@@ -1,4 +1,4 @@
-"""What can be known of a training before it begins (docs/doctor.md)."""
+"""Checks of a training before it begins (docs/doctor.md)."""
 
 import sys
 
@@ -24,7 +24,8 @@ from asterism.engine.rehearsal import rehearse
 __all__ = ["Finding", "Severity", "check", "check_quickly", "warn"]
 
 # What the networks may take of the time: before a training, and when that is all there is to do.
-QUICKLY, SECONDS = 0.5, 20.0
+QUICKLY = 0.5
+SECONDS = 20.0
 
 
 @torch.random.fork_rng(devices=[])

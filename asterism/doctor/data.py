@@ -17,7 +17,8 @@ UNEVEN = 10
 # More copies than this share of the samples are too many.
 COPIES = 0.01
 # How many samples of training and of validation are read, and for how long.
-MOST, SECONDS = 100_000, 10.0
+MOST = 100_000
+SECONDS = 10.0
 
 
 def check_range(training: Training, trial: Trial) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""`Finding`: what one check says, how bad it is, and what to do about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

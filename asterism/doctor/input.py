@@ -1,4 +1,4 @@
-"""What enters both networks, and whether the teacher would rather be given something else."""
+"""Checks of what enters both networks, and of the preprocessing that the teacher expects."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,12 +16,16 @@ from asterism.types import Outputs, join_outputs
 from asterism.words import share
 
 # What enters a network that was normalised once, on ordinary pictures, stays well within these.
-LARGEST, LEAST_SPREAD, MOST_SPREAD, FARTHEST = 20.0, 0.02, 2.5, 2.0
+LARGEST = 20.0
+LEAST_SPREAD = 0.02
+MOST_SPREAD = 2.5
+FARTHEST = 2.0
 # Another preprocessing must gain so much to be believed, beside three deviations.
 GAIN = 0.02
 # A teacher that is right less often can hardly be meant; of one that is more often right no other
 # preprocessing is tried before a training.
-WEAK, USUAL = 0.5, 0.9
+WEAK = 0.5
+USUAL = 0.9
 
 ARRIVE = "pictures arrive in [0, 1]; "
 
@@ -102,7 +106,8 @@ def check_entering(training: Training, trial: Trial) -> list[Finding]:
 def _problem(stats: Entering) -> tuple[Severity, str, str]:
     """Return severity, what it looks like, and advice."""
     if stats.spread != stats.spread:
-        why, what = ": not finite", "check the mean and deviation it normalises with."
+        why = ": not finite"
+        what = "check the mean and deviation it normalises with."
         return "wrong", why, ARRIVE + what
     if stats.spread < LEAST_SPREAD:
         what = "it divides by 255 once more, or has mean and deviation of 0 to 255."
@@ -155,7 +160,8 @@ def check_preprocessing(training: Training, trial: Trial, *, thorough: bool) -> 
         thorough: Whether to try all ways, or the most likely on a teacher that is often wrong.
     """
     network = networks_of(training).get("teacher")
-    target, classes = trial.target, training.data.classes
+    target = trial.target
+    classes = training.data.classes
     if network is None or target is None or classes is None:
         return []
     if not training.data.source.modality.pixels or len(target.bincount().nonzero()) < 2:
@@ -170,7 +176,8 @@ def check_preprocessing(training: Training, trial: Trial, *, thorough: bool) -> 
     before = float(right.float().mean())
     if not thorough and before > USUAL:
         return []
-    best, gain = "", 0
+    best = ""
+    gain = 0
     for name, way in list(WAYS.items())[: None if thorough else 1]:
         otherwise = _prepared(network, shown, way)
         if not _finite(otherwise):
@@ -180,7 +187,8 @@ def check_preprocessing(training: Training, trial: Trial, *, thorough: bool) -> 
         # As many are gained as lost if it makes no difference: three deviations of that.
         surprising = gained - lost > max(GAIN * len(right), 3 * (gained + lost) ** 0.5)
         if surprising and gained - lost > gain:
-            best, gain = name, gained - lost
+            best = name
+            gain = gained - lost
     after = before + gain / len(right)
     found = f"right on {share(before)} of {len(right)} samples"
     figures = {"as_it_is": before, "otherwise": after}

@@ -1,4 +1,4 @@
-"""What the teacher knows of the labels, and whether its classes are in their order."""
+"""Checks of the teacher against the labels: its accuracy, and the order of its classes."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -85,7 +85,8 @@ def knowledge(outputs: Outputs, target: Tensor, classes: int) -> Knowledge:
         order = _best_order(predicted[learnt], target[learnt])
         pairs = zip(predicted[tried].tolist(), target[tried].tolist(), strict=True)
         right += sum(order.get(own) == data for own, data in pairs)
-    matched, order = right / len(target), _best_order(predicted, target)
+    matched = right / len(target)
+    order = _best_order(predicted, target)
     return Knowledge(accuracy, recall, matched, order, classes, chance, len(target))
 
 
@@ -103,7 +104,8 @@ def _best_order(predicted: Tensor, target: Tensor) -> dict[int, int]:
 
 def check_labels(training: Training, trial: Trial) -> list[Finding]:
     """See whether the teacher knows what the labels say."""
-    classes, target = training.data.classes, trial.target
+    classes = training.data.classes
+    target = trial.target
     if training.teacher is None or classes is None or target is None:
         return []
     if len(target.bincount().nonzero()) < 2:
@@ -112,17 +114,17 @@ def check_labels(training: Training, trial: Trial) -> list[Finding]:
     if not all(x.isfinite().all() for x in outputs if x is not None):
         return []  # said elsewhere
     known = knowledge(outputs, target, classes)
-    found = [f"recall@1 {share(known.recall)}"]
+    parts = [f"recall@1 {share(known.recall)}"]
     if known.accuracy is not None:
-        found = [f"accuracy {share(known.accuracy)}", *found]
+        parts = [f"accuracy {share(known.accuracy)}", *parts]
     if known.matched is not None and known.matched > (known.accuracy or 0) + GAIN:
-        found += [f"accuracy {share(known.matched)} in the best order of the classes"]
-    found += [f"chance {share(known.chance)}, {known.samples} training samples"]
+        parts += [f"accuracy {share(known.matched)} in the best order of the classes"]
+    parts += [f"chance {share(known.chance)}, {known.samples} training samples"]
     first = training.teacher.first_look or training.data.source.modality.preparation
     severity, advice = _judge(known, first)
     pairs = {name: getattr(known, name) for name in ("accuracy", "recall", "matched", "chance")}
     figures = {name: value for name, value in pairs.items() if value is not None}
-    return [Finding("teacher's knowledge", severity, ", ".join(found), advice, figures)]
+    return [Finding("teacher's knowledge", severity, ", ".join(parts), advice, figures)]
 
 
 def _judge(known: Knowledge, check: str) -> tuple[Severity, str]:

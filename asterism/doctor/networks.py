@@ -14,7 +14,8 @@ from asterism.words import count, share
 # Outputs of the same samples may differ by so much in other company: rounding, padding of texts.
 SAME = 1e-2
 # Fewer directions than this carry no relations; a deep student may begin with little more than one.
-FEWEST, FEWEST_UNTRAINED = 2.0, 1.1
+FEWEST = 2.0
+FEWEST_UNTRAINED = 1.1
 
 
 def check_sizes(training: Training, trial: Trial) -> list[Finding]:
@@ -81,9 +82,11 @@ def _embedding(name: str, outputs: Outputs) -> Finding:
         advice = f"look for a division by zero or an overflow in the {name}, and at its weights."
         return Finding(subject, "wrong", found, advice, {"not_finite": bad})
     rows = outputs.embedding
-    rank, deviation = effective_rank(rows), rows.double().std(0)
+    rank = effective_rank(rows)
+    deviation = rows.double().std(0)
     dead = int((deviation <= DEAD * deviation.square().mean().sqrt()).sum())
-    distinct, width = len(torch.unique(rows, dim=0)), rows.shape[1]
+    distinct = len(torch.unique(rows, dim=0))
+    width = rows.shape[1]
     figures = {"rank": rank, "dead": dead, "distinct": distinct, "width": width}
     found = (
         f"effective rank {rank:.1f} of {width}, {dead} dead dimensions, "

@@ -22,7 +22,8 @@ MOST = 0.8
 # A teacher that takes more than this share of the time is worth a cache.
 SLOW = 0.3
 # A term that pulls so many times harder, or weaker, than the task, and one that nobody can mean.
-HARD, ABSURD = 100.0, 10_000.0
+HARD = 100.0
+ABSURD = 10_000.0
 
 
 def check_disk(training: Training) -> list[Finding]:
@@ -56,7 +57,8 @@ def _existing(folder: Path) -> Path:
 
 def check_cache(training: Training) -> list[Finding]:
     """Tell what the cache that is meant holds already, and whether it has room to grow."""
-    request, teacher = training.request, training.teacher
+    request = training.request
+    teacher = training.teacher
     if request.teacher_cache is None or not isinstance(teacher, LiveTeacher):
         return []
     cache = cache_for(
@@ -67,7 +69,8 @@ def check_cache(training: Training) -> list[Finding]:
         views=training.views,
         settings=training.settings,
     )
-    state, need = cache.state(), bytes_to_write(cache)
+    state = cache.state()
+    need = bytes_to_write(cache)
     free = shutil.disk_usage(_existing(cache.folder)).free
     found = f"{count(state.written)} of {count(state.shards)} files are there; "
     found += f"{number(need, 'bytes')} to come, {number(free, 'bytes')} free"
@@ -80,11 +83,13 @@ def check_cache(training: Training) -> list[Finding]:
 
 def check_memory(training: Training, rehearsal: Rehearsal) -> list[Finding]:
     """Compare the memory that a step took with what the machine has left."""
-    device, parts = training.settings.device, dict(rehearsal.memory)
+    device = training.settings.device
+    parts = dict(rehearsal.memory)
     peak = parts.pop("peak", 0)
     if device.type == "cuda":
         parts["blocks"] = int((training.settings.relation_memory or DEFAULT / 2**20) * 2**20)
-    need, left = max(sum(parts.values()), peak), _left(device)
+    need = max(sum(parts.values()), peak)
+    left = _left(device)
     listed = ", ".join(f"{name} {number(size, 'bytes')}" for name, size in parts.items())
     found = f"at least {number(need, 'bytes')} ({listed}) of {number(left, 'bytes')} free "
     found += f"on this {device.type}"
@@ -134,20 +139,24 @@ def check_terms(training: Training, rehearsal: Rehearsal) -> list[Finding]:
     """Compare the gradients of the terms for the student with the task's, or with each other."""
     norms = rehearsal.norms
     known = [norm for norm in norms.values() if math.isfinite(norm) and norm > 0]
-    beside, middle = "the task's", norms.get("task", 0.0)
+    beside = "the task's"
+    middle = norms.get("task", 0.0)
     if not (math.isfinite(middle) and middle > 0):
-        beside, middle = "the middle of all", statistics.geometric_mean(known) if known else 1.0
+        beside = "the middle of all"
+        middle = statistics.geometric_mean(known) if known else 1.0
     by_hand = training.settings.loss_weights == "given"
     findings = []
     for name, norm in norms.items():
-        value, ratio = rehearsal.terms[name], norm / middle
+        value = rehearsal.terms[name]
+        ratio = norm / middle
         found = f"{value:.3g}, gradient {norm:.3g}"
         found += "" if name == "task" else f", {count(ratio)} times {beside}"
         figures = {"value": value, "gradient": norm, "ratio": ratio}
         severity: Severity = "ok"
         advice = ""
         if not (math.isfinite(norm) and math.isfinite(value)):
-            severity, figures = "wrong", {}
+            severity = "wrong"
+            figures = {}
             advice = "find what is not finite: an embedding above says so, or the weight is huge."
         elif norm == 0:
             severity = "look"

@@ -1,4 +1,4 @@
-"""Both networks tried on some training samples."""
+"""Outputs of both networks on some training samples, for the checks."""
 
 import time
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from asterism.teachers import observed
 from asterism.types import Outputs, Samples, as_input, join_outputs, join_views
 
 # Samples that the networks see, and how many of them are kept to be shown again.
-ROWS, SHOWN = 500, 200
+ROWS = 500
+SHOWN = 200
 # Of many classes some are looked at, so that each has several samples.
 CLASSES = 50
 CHUNK = 25
@@ -53,7 +54,8 @@ def try_networks(training: Training, *, seconds: float) -> Trial | None:
     Returns:
         The samples and outputs; None if none of the samples can be read.
     """
-    source, teacher = training.data.source, training.teacher
+    source = training.data.source
+    teacher = training.teacher
     made: dict[str, list[Outputs]] = {"student": []}
     read: list[Tensor] = []
     shown: list[Samples] = []

@@ -1,4 +1,4 @@
-"""Maps of the student's embedding into the teacher's space, and what they are good for."""
+"""Maps from the student's embedding into the teacher's space, and the recall that they give."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,16 +81,19 @@ def ridge(student: Float[Tensor, "n d_student"], teacher: Float[Tensor, "n d_tea
     values, vectors = torch.linalg.eigh(s.T @ s)
     values = values.clamp_min(0)
     turned = s @ vectors
-    target, unit = turned.T @ t, float(values.mean()) or 1.0
-    best, weight = float("inf"), torch.zeros(s.shape[1], t.shape[1], dtype=s.dtype)
+    target = turned.T @ t
+    unit = float(values.mean()) or 1.0
+    best = float("inf")
+    weight = torch.zeros(s.shape[1], t.shape[1], dtype=s.dtype)
     for penalty in PENALTIES:
         shrunk = 1 / (values + penalty * unit)
-        found = shrunk[:, None] * target
+        solution = shrunk[:, None] * target
         leverage = 1 / len(s) + turned.square() @ shrunk
-        residual = (t - turned @ found) / (1 - leverage).clamp_min(1e-9)[:, None]
+        residual = (t - turned @ solution) / (1 - leverage).clamp_min(1e-9)[:, None]
         error = float(residual.square().sum())
         if error < best:
-            best, weight = error, vectors @ found
+            best = error
+            weight = vectors @ solution
     return Affine(weight, mean_t - mean_s @ weight)
 
 
@@ -143,10 +146,10 @@ def compatibility(
             # The own item takes no place: after it the others move up by one.
             place = torch.arange(near.shape[1]) - (own.cumsum(1) - own.long())
             classes.append(torch.stack([(same & (place < k)).any(1) for k in ks], 1))
-    found = torch.cat(items).double()
+    hits = torch.cat(items).double()
     alike = torch.cat(classes).double() if classes else None
     return Compatibility(
-        {k: mean_of(found[:, i]) for i, k in enumerate(ks)},
+        {k: mean_of(hits[:, i]) for i, k in enumerate(ks)},
         None if alike is None else {k: mean_of(alike[:, i]) for i, k in enumerate(ks)},
     )
 

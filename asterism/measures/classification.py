@@ -1,4 +1,4 @@
-"""How often the right class is on top."""
+"""Classification accuracy and calibration."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a model costs to keep and to run."""
+"""The cost of a model: parameters, bytes, latency, throughput."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""What a model makes of a whole data set."""
+"""Outputs of a model on a whole data set."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Figures that know how far they would have been off with other samples."""
+"""Estimates: figures with intervals, by bootstrap or jackknife over samples."""
 
 import math
 from collections.abc import Callable
@@ -49,7 +49,8 @@ class Estimate(float):
             scores: Score of each sample, if the number is their mean.
         """
         made = super().__new__(cls, value)
-        made._draw, made.jackknife = draw, jackknife
+        made._draw = draw
+        made.jackknife = jackknife
         made.scores = torch.empty(0) if scores is None else scores
         return made
 
@@ -71,7 +72,8 @@ class Estimate(float):
         """
         from scipy.special import stdtrit  # here: it takes as long to import as all of asterism
 
-        x, tail = self.replicates, (1 - confidence) / 2
+        x = self.replicates
+        tail = (1 - confidence) / 2
         groups = len(x)
         if self.jackknife:
             error = math.sqrt((groups - 1) / groups * float((x - x.mean()).square().sum()))
@@ -107,7 +109,8 @@ def mean_of(scores: Tensor) -> Estimate | None:
     counted = ~scores.isnan()
     if not counted.any():
         return None
-    filled, weight = torch.where(counted, scores, 0).double(), counted.double()
+    filled = torch.where(counted, scores, 0).double()
+    weight = counted.double()
 
     def draw() -> Tensor:
         return resampled_sum(filled) / resampled_sum(weight).clamp_min(1)

@@ -1,4 +1,4 @@
-"""How much of the teacher the student has kept; no labels needed."""
+"""Fidelity: how much of the teacher the student has kept; no labels needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,28 +111,29 @@ def fidelity(
         raise ValueError(
             f"fidelity needs ks and pairs of at least 1; got ks={tuple(ks)} and pairs={pairs}."
         )
-    ours, theirs = student.embedding, teacher.embedding
-    near = neighbourhoods(ours, theirs, k=max(ks), rows=rows)
-    found = near.student == near.teacher[:, :1]
-    chosen, corners = pairs_of(n, pairs, seed), triplets_of(n, pairs, seed)
-    apart = distances(ours, chosen), distances(theirs, chosen)
-    bent = cosines(ours, corners), cosines(theirs, corners)
+    student_rows, teacher_rows = student.embedding, teacher.embedding
+    near = neighbourhoods(student_rows, teacher_rows, k=max(ks), rows=rows)
+    hits = near.student == near.teacher[:, :1]
+    chosen = pairs_of(n, pairs, seed)
+    corners = triplets_of(n, pairs, seed)
+    apart = distances(student_rows, chosen), distances(teacher_rows, chosen)
+    bent = cosines(student_rows, corners), cosines(teacher_rows, corners)
     return Fidelity(
         agreement=_agreement(student.logits, teacher.logits),
         neighbour_overlap={k: mean_of(near.overlap(k)) for k in ks},
-        neighbour_recall={k: mean_of(_any(found[:, :k])) for k in ks},
+        neighbour_recall={k: mean_of(_any(hits[:, :k])) for k in ks},
         distance_correlation=distance_correlation(*apart, chosen, n),
         distance_error=distance_error(*apart, chosen, n),
         angle_error=angle_error(*bent, corners, n),
         trustworthiness=mean_of(near.trustworthiness),
         continuity=mean_of(near.continuity),
-        cka=linear_cka(ours, theirs),
+        cka=linear_cka(student_rows, teacher_rows),
         divergence=_divergence(student.logits, teacher.logits),
     )
 
 
-def _any(found: Tensor) -> Tensor:
-    return found.any(1).double() if found.shape[1] else torch.empty(0)
+def _any(hits: Tensor) -> Tensor:
+    return hits.any(1).double() if hits.shape[1] else torch.empty(0)
 
 
 def _agreement(student: Tensor | None, teacher: Tensor | None) -> Estimate | None:
@@ -144,8 +145,8 @@ def _agreement(student: Tensor | None, teacher: Tensor | None) -> Estimate | Non
 def _divergence(student: Tensor | None, teacher: Tensor | None) -> Estimate | None:
     if student is None or teacher is None or student.shape[1] != teacher.shape[1]:
         return None
-    ours, theirs = (x.double().log_softmax(1) for x in (student, teacher))
-    return mean_of((theirs.exp() * (theirs - ours)).sum(1).clamp_min(0))
+    student_log, teacher_log = (x.double().log_softmax(1) for x in (student, teacher))
+    return mean_of((teacher_log.exp() * (teacher_log - student_log)).sum(1).clamp_min(0))
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,8 @@ def neighbourhoods(
     orders = Order(student), Order(teacher)
     n = len(student)
     everyone = torch.arange(n) if rows is None else rows
-    k, wide = min(k, max(0, n - 1)), n > 2 * CLOSE
+    k = min(k, max(0, n - 1))
+    wide = n > 2 * CLOSE
     depth = max(k, CLOSE) if wide else k
     size = max(1, memory // (2 * 9 * max(1, n) + 64 * max(1, depth)))
     blocks = [torch.empty(min(size, len(everyone)), n, dtype=torch.float64) for _ in orders]
@@ -228,7 +230,8 @@ def neighbourhoods(
 def _ranks(keys: Tensor, columns: Tensor) -> Tensor:
     """Return the rank, from 1, of some columns in each row."""
     # Row by row in numpy: ten times as fast as PyTorch's sum of a comparison.
-    own, ranks = keys.gather(1, columns).cpu().numpy(), np.empty(columns.shape, np.int64)
+    own = keys.gather(1, columns).cpu().numpy()
+    ranks = np.empty(columns.shape, np.int64)
     for i, row in enumerate(keys.cpu().numpy()):
         ranks[i] = [np.count_nonzero(row < one) for one in own[i]]
     return torch.from_numpy(ranks) + 1

@@ -115,7 +115,8 @@ class Order:
                 "nearest compares rows of one width: it needs matrices with as many columns in the "
                 f"query as in the gallery; got {tuple(query.shape)} and {tuple(points.shape)}."
             )
-        self.query, points = query.detach(), points.detach()
+        self.query = query.detach()
+        points = points.detach()
         self.alone = gallery is None
         self.columns = len(points)
         self.others = self.columns - int(self.alone)

@@ -59,12 +59,12 @@ def distances(rows: Float[Tensor, "n d"], pairs: Int[Tensor, "2 p"]) -> Float[Te
 def cosines(rows: Float[Tensor, "n d"], triplets: Int[Tensor, "3 t"]) -> Float[Tensor, " t"]:
     """Return the cosine of the angle at the vertex of each triplet; 0 with an arm of length 0."""
     rows = _at_least_float32(rows)
-    found = []
+    blocks = []
     for vertex, one, two in torch.split(triplets, AT_ONCE, dim=1):
         origin = rows[vertex]
         arms = [F.normalize(rows[end] - origin) for end in (one, two)]
-        found.append((arms[0] * arms[1]).sum(1).double())
-    return torch.cat(found)
+        blocks.append((arms[0] * arms[1]).sum(1).double())
+    return torch.cat(blocks)
 
 
 def _at_least_float32(rows: Tensor) -> Tensor:
@@ -168,11 +168,12 @@ def _over_tuples(
         return None
 
     def draw() -> Tensor:
-        found, group = [], groups_of(n)[tuples]
+        replicates = []
+        group = groups_of(n)[tuples]
         for number in range(int(group.max()) + 1):
             kept = (group != number).all(0)
-            found.append(measure(one[kept], two[kept]) if kept.any() else value)
-        drawn = torch.tensor(found, dtype=torch.float64)
+            replicates.append(measure(one[kept], two[kept]) if kept.any() else value)
+        drawn = torch.tensor(replicates, dtype=torch.float64)
         return torch.where(drawn.isnan(), value, drawn)
 
     return Estimate(value, draw, jackknife=True)

@@ -1,4 +1,4 @@
-"""How much of the classes a linear classifier finds in an embedding."""
+"""The linear probe: accuracy of a linear classifier on an embedding."""
 
 import warnings
 
@@ -69,5 +69,5 @@ def linear_probe(
         # It warns of many classes, and of weights that still move when the accuracy does not.
         warnings.simplefilter("ignore", UserWarning)
         probe.fit(rows, train_target.cpu().numpy())
-    found = torch.from_numpy(probe.predict(queries))
-    return mean_of((found == test_target.cpu()).double())
+    predicted = torch.from_numpy(probe.predict(queries))
+    return mean_of((predicted == test_target.cpu()).double())

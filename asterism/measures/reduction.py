@@ -1,4 +1,4 @@
-"""The teacher's embedding made narrow without training anything."""
+"""Reductions of the teacher's embedding that need no training."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""How well the neighbours of an embedding share its class."""
+"""Retrieval: how well the neighbours of an embedding share its class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +95,9 @@ def retrieval(
     asked = torch.arange(len(target)) if rows is None else rows
     findable = _sizes(target, own_target) - alone
     depth = max(*ks, VOTERS, int(findable[asked].max()))
-    hits, precisions, elected = [], [], []
+    hits = []
+    precisions = []
+    elected = []
     blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, rows=asked, memory=memory)
     for queries, neighbours in blocks:
         classes = own_target[neighbours]
@@ -103,10 +105,10 @@ def retrieval(
         hits.append(torch.stack([match[:, :k].any(1) for k in ks], 1))
         precisions.append(_average_precision(match, findable[queries]))
         elected.append(_elect(classes[:, :VOTERS]) == target[queries])
-    found = torch.cat(hits).double()
+    hit = torch.cat(hits).double()
     precision = torch.where(findable[asked] > 0, torch.cat(precisions), torch.nan)
     return Retrieval(
-        recall={k: mean_of(found[:, i]) for i, k in enumerate(ks)},
+        recall={k: mean_of(hit[:, i]) for i, k in enumerate(ks)},
         map_at_r=mean_of(precision),
         knn=mean_of(torch.cat(elected).double()),
     )

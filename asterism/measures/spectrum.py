@@ -1,4 +1,4 @@
-"""What covariances tell: likeness of two embeddings, and how many directions one uses."""
+"""Measures from covariances: CKA of two embeddings; effective rank and anisotropy of one."""
 
 import math
 from collections.abc import Callable
@@ -44,8 +44,8 @@ def linear_cka(
     cross, own_s, own_t = (
         _left_out(lambda c: c.square().sum(), x, y) for x, y in ((s, t), (s, s), (t, t))
     )
-    found = cross / (own_s * own_t).sqrt().clamp_min(torch.finfo(cross.dtype).tiny)
-    return Estimate(float(found[0]), lambda: found[1:], jackknife=True)
+    values = cross / (own_s * own_t).sqrt().clamp_min(torch.finfo(cross.dtype).tiny)
+    return Estimate(float(values[0]), lambda: values[1:], jackknife=True)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def health(rows: Float[Tensor, "n d"]) -> Health:
     compact = _compact(rows)
     rank = None
     if compact is not None:
-        found = _left_out(_rank, compact, compact)
-        rank = Estimate(float(found[0]), lambda: found[1:], jackknife=True)
+        ranks = _left_out(_rank, compact, compact)
+        rank = Estimate(float(ranks[0]), lambda: ranks[1:], jackknife=True)
     elif len(rows) > 1:
         rank = Estimate(0.0, lambda: torch.zeros(2), jackknife=True)
     return Health(rank, _anisotropy(rows), int((deviation <= floor).sum()), rows.shape[1])
@@ -112,8 +112,8 @@ def _anisotropy(rows: Tensor) -> Estimate | None:
     taken = F.pad(member.T @ units, (0, 0, 1, 0))
     number = n - F.pad(member.sum(0), (1, 0))
     total = units.sum(0) - taken
-    found = (total.square().sum(1) - number) / (number * (number - 1)).clamp_min(1)
-    return Estimate(float(found[0]), lambda: found[1:], jackknife=True)
+    cosines = (total.square().sum(1) - number) / (number * (number - 1)).clamp_min(1)
+    return Estimate(float(cosines[0]), lambda: cosines[1:], jackknife=True)
 
 
 def _rank(covariance: Tensor) -> Tensor:
@@ -149,9 +149,9 @@ def _left_out(measure: Callable[[Tensor], Tensor], one: Tensor, two: Tensor) -> 
     members = [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
     products = [one[rows].T @ two[rows] for rows in members]
     total = torch.stack(products).sum(0)
-    found = [measure(total)]
+    values = [measure(total)]
     for product, rows in zip(products, members, strict=True):
         # All rows are centred: the sums of what is left are minus the sums of what is taken.
         sums = torch.outer(one[rows].sum(0), two[rows].sum(0))
-        found.append(measure(total - product - sums / (len(one) - len(rows))))
-    return torch.stack(found)
+        values.append(measure(total - product - sums / (len(one) - len(rows))))
+    return torch.stack(values)

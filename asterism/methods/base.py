@@ -1,4 +1,4 @@
-"""What every method is."""
+"""The base class of the methods."""
 
 import inspect
 from typing import Any, ClassVar

@@ -86,9 +86,9 @@ def crd_loss(
     scores = _scores(student, teacher, negatives, temperature)
     count = is_negative.sum(1, keepdim=True, dtype=scores.dtype).clamp_min(1)
     logits = scores - log_mean - count.log()
-    found = F.logsigmoid(logits[:, 0])
+    accepted = F.logsigmoid(logits[:, 0])
     refused = F.logsigmoid(-logits[:, 1:]) * is_negative
-    return -(found + refused.sum(1)).mean()
+    return -(accepted + refused.sum(1)).mean()
 
 
 def _scores(student: Tensor, teacher: Tensor, negatives: Tensor, temperature: float) -> Tensor:
@@ -201,16 +201,16 @@ class CRD(Method):
         """Return `{"contrast": loss}` and, in training mode, remember the batch."""
         index, target = self._index_and_target(batch, len(student.embedding))
         check_rows("CRD", student.embedding, teacher.embedding)
-        ours = project(self.project_student, student.embedding)
-        theirs = project(self.project_teacher, teacher.embedding.detach())
-        if len(ours) == 0:
-            return {"contrast": connected_zero(ours)}
+        student_rows = project(self.project_student, student.embedding)
+        teacher_rows = project(self.project_teacher, teacher.embedding.detach())
+        if len(student_rows) == 0:
+            return {"contrast": connected_zero(student_rows)}
         drawn = self._draw()
         is_negative = drawn != index[:, None]
         if target is not None:
             is_negative &= self.targets[drawn] != target[:, None]
-        pairs = (ours, self.teacher_memory), (theirs, self.student_memory)
-        loss = ours.new_zeros(())
+        pairs = (student_rows, self.teacher_memory), (teacher_rows, self.student_memory)
+        loss = student_rows.new_zeros(())
         for side, (rows, memory) in enumerate(pairs):
             # Copies, so that memories may move on before `backward`.
             compared = rows, memory.rows[index], memory.rows[drawn]
@@ -224,8 +224,8 @@ class CRD(Method):
                 log_mean=frozen if frozen.isfinite() else None,
             )
         if self.training:
-            self.student_memory.update(index, ours)
-            self.teacher_memory.update(index, theirs)
+            self.student_memory.update(index, student_rows)
+            self.teacher_memory.update(index, teacher_rows)
             if target is not None:
                 self.targets[index] = target
         return {"contrast": self.weight * loss}
@@ -241,7 +241,8 @@ class CRD(Method):
                 "CRD needs batch.index, the row of each sample in the training data, once for each "
                 f"view of it; got {n} samples and {0 if batch is None else len(batch.index)} rows."
             )
-        rows, target = len(self.targets), None if self.own_class_negatives else batch.target
+        rows = len(self.targets)
+        target = None if self.own_class_negatives else batch.target
         if outside := [i for i in batch.index.tolist() if not 0 <= i < rows]:
             raise ValueError(f"CRD was set up for {rows} training samples; got index {outside[0]}.")
         if target is None and not self.own_class_negatives:

@@ -58,8 +58,8 @@ def lp_loss(
     if n < 2:
         return connected_zero(student)
     k = min(neighbours, n - 1)
-    theirs = teacher.detach()
-    distance = torch.cdist(theirs, theirs, compute_mode="donot_use_mm_for_euclid_dist")
+    teacher = teacher.detach()
+    distance = torch.cdist(teacher, teacher, compute_mode="donot_use_mm_for_euclid_dist")
     # A stable sort, unlike topk, gives ties to the earlier sample, as the reference does.
     nearest, index = distance.fill_diagonal_(torch.inf).sort(dim=1, stable=True)
     pull = (-(nearest[:, :k] / sigma).square()).exp()

@@ -293,12 +293,12 @@ class Neighbourhood(Method):
                 "method.setup(student_dim=…, teacher_dim=…) once, before building the optimiser."
             )
         check_rows("Neighbourhood", student.embedding, teacher.embedding)
-        ours = self._mapped(student.embedding)
-        theirs = without_mean(teacher.embedding.detach(), self.mean)
+        student_rows = self._mapped(student.embedding)
+        teacher_rows = without_mean(teacher.embedding.detach(), self.mean)
         student_queue, teacher_queue, queued = self._remembered()
         loss = neighbourhood_loss(
-            ours,
-            theirs,
+            student_rows,
+            teacher_rows,
             against=self.against,
             student_queue=student_queue,
             teacher_queue=teacher_queue,
@@ -309,7 +309,7 @@ class Neighbourhood(Method):
             with_self=self.with_self,
         )
         if self.training:
-            self._remember(ours, theirs)
+            self._remember(student_rows, teacher_rows)
         return {"neighbourhood": self.weight * loss}
 
     def _mapped(self, rows: Tensor) -> Tensor:
@@ -322,8 +322,8 @@ class Neighbourhood(Method):
         if self.teacher_queue is None:
             return None, None, None
         queued = torch.arange(self.queue_size, device=self.came.device) < self.came
-        ours = None if self.student_queue is None else self.student_queue.rows.clone()
-        return ours, self.teacher_queue.rows.clone(), queued
+        student_queue = None if self.student_queue is None else self.student_queue.rows.clone()
+        return student_queue, self.teacher_queue.rows.clone(), queued
 
     @torch.no_grad()
     def _remember(self, student: Tensor, teacher: Tensor) -> None:

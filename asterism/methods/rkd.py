@@ -168,7 +168,8 @@ class RKD(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"distance": …, "angle": …}`, without the terms of weight 0."""
-        rows, terms = (student.embedding, teacher.embedding), {}
+        rows = (student.embedding, teacher.embedding)
+        terms = {}
         if self.distance_weight:
             distance = rkd_distance_loss(*rows, unit_rows=self.unit_rows)
             terms["distance"] = self.distance_weight * distance

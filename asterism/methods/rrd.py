@@ -184,21 +184,20 @@ class RRD(Method):
                 "RRD.forward() was called before RRD.setup(): call method.setup(student_dim=…, "
                 "teacher_dim=…) once, before building the optimiser."
             )
-        ours = project(self.project_student, student.embedding)
+        student_rows = project(self.project_student, student.embedding)
         with torch.no_grad():
-            theirs = project(self.project_teacher, teacher.embedding)
-            theirs = unit_rows(theirs)
+            teacher_rows = unit_rows(project(self.project_teacher, teacher.embedding))
         if self.training and self.enqueue == "before":
-            self.bank.enqueue(theirs)
+            self.bank.enqueue(teacher_rows)
         loss = rrd_loss(
-            ours,
-            theirs,
+            student_rows,
+            teacher_rows,
             self.bank.rows,
             student_temperature=self.student_temperature,
             teacher_temperature=self.teacher_temperature,
         )
         if self.training and self.enqueue == "after":
-            self.bank.enqueue(theirs)
+            self.bank.enqueue(teacher_rows)
         return {"relation": self.weight * loss}
 
 

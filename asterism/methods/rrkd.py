@@ -170,13 +170,16 @@ class RRKD(Method):
         return {"relation": self.weight * loss}
 
 
-def _check_anchors(student: Tensor, teacher: Tensor, ours: Tensor, theirs: Tensor) -> None:
-    matrices = ours.ndim == 2 and theirs.ndim == 2
-    if matrices and len(ours) == len(theirs) > 0:
-        if (ours.shape[1], theirs.shape[1]) == (student.shape[1], teacher.shape[1]):
+def _check_anchors(
+    student: Tensor, teacher: Tensor, student_anchors: Tensor, teacher_anchors: Tensor
+) -> None:
+    matrices = student_anchors.ndim == 2 and teacher_anchors.ndim == 2
+    if matrices and len(student_anchors) == len(teacher_anchors) > 0:
+        widths = student_anchors.shape[1], teacher_anchors.shape[1]
+        if widths == (student.shape[1], teacher.shape[1]):
             return
     raise ValueError(
         "rrkd_loss needs the same anchors, at least one, from both networks, as wide as their "
-        f"embeddings; got {tuple(ours.shape)} and {tuple(theirs.shape)} for embeddings of width "
-        f"{student.shape[1]} and {teacher.shape[1]}."
+        f"embeddings; got {tuple(student_anchors.shape)} and {tuple(teacher_anchors.shape)} for "
+        f"embeddings of width {student.shape[1]} and {teacher.shape[1]}."
     )

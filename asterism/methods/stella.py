@@ -179,7 +179,8 @@ class Stella(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"coordinates": …, "similarity": …, "triplet": …}`, without those of weight 0."""
-        rows, terms = (student.embedding, teacher.embedding), {}
+        rows = (student.embedding, teacher.embedding)
+        terms = {}
         check_rows("Stella", *rows)
         if self.cosine_weight:
             if self.head is None:

@@ -216,12 +216,18 @@ class VRM(Method):
                 "edges to keep, or None, and no negative keep_below or ramp_steps; got "
                 f"{virtual_views=}, {keep_quantile=}, {keep_below=} and {ramp_steps=}."
             )
-        self.views, self.weight_grows = 1 + virtual_views, ramp_steps > 0
+        self.views = 1 + virtual_views
+        self.weight_grows = ramp_steps > 0
         self.inter_sample_weight, self.inter_class_weight = inter_sample_weight, inter_class_weight
-        self.form, self.vertices, self.ramp_steps = form, vertices, ramp_steps
+        self.form = form
+        self.vertices = vertices
+        self.ramp_steps = ramp_steps
         self.sample_edges, self.class_edges = sample_edges, class_edges
-        self.criterion, self.keep_quantile, self.keep_below = criterion, keep_quantile, keep_below
-        self.keep_below_teacher, self.virtual_views = keep_below_teacher, virtual_views
+        self.criterion = criterion
+        self.keep_quantile = keep_quantile
+        self.keep_below = keep_below
+        self.keep_below_teacher = keep_below_teacher
+        self.virtual_views = virtual_views
         if ramp_steps:
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 

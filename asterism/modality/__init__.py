@@ -1,4 +1,4 @@
-"""Modalities: what the samples are. The only place that asks "which kind?"."""
+"""Modalities: images, texts and arrays. The only place where the kind of samples is asked for."""
 
 from asterism.modality.array import Array
 from asterism.modality.image import Image

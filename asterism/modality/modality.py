@@ -1,4 +1,4 @@
-"""What a modality is: the one interface that knows the kind of samples."""
+"""The interface of a modality: all that depends on the kind of samples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

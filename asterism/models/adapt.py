@@ -65,22 +65,22 @@ class Adapted(Wrapper):
         named = seen[-1] if seen and self.embedding is not None else None
         before = seen[-1] if seen and self.embedding is None else None
         if isinstance(output, Outputs):
-            found = output
+            outputs = output
         elif isinstance(output, tuple | list) and len(output) == 2:
-            found = Outputs(*output)
+            outputs = Outputs(*output)
         elif not isinstance(output, Tensor):
             raise ValueError(
                 "a model must return a tensor, a pair (embedding, logits) or asterism.Outputs; "
                 f"this one returned {type(output).__name__}."
             )
         elif self.classes and output.ndim == 2 and output.shape[1] == self.classes:
-            found = Outputs(output if before is None else before, output)
+            outputs = Outputs(output if before is None else before, output)
         else:
-            found = Outputs(output)
-        embedding = found.embedding if named is None else named
+            outputs = Outputs(output)
+        embedding = outputs.embedding if named is None else named
         if embedding.ndim == 4:
             embedding = embedding.mean((2, 3))  # a feature map: average pool
-        return Outputs(torch.flatten(embedding, 1), found.logits)
+        return Outputs(torch.flatten(embedding, 1), outputs.logits)
 
     def _watch(self, seen: list[Tensor]) -> RemovableHandle | None:
         """Collect the output of the named submodule, or what enters the last classifier."""

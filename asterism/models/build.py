@@ -41,10 +41,10 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
 def _value(text: str) -> Any:
     """Return what YAML makes of a text; of what it takes for a date, or cannot read, the text."""
     try:
-        found = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    return text if isinstance(found, date) else found
+    return text if isinstance(value, date) else value
 
 
 def build(
@@ -72,7 +72,8 @@ def build(
     name = str(name) if isinstance(name, Path) else name
     base, given = named(name) if isinstance(name, str) else ("the factory", {})
     arguments = dict(arguments or {}) | given
-    weights, embedding = arguments.pop("weights", None), arguments.pop("embedding", None)
+    weights = arguments.pop("weights", None)
+    embedding = arguments.pop("embedding", None)
     if not isinstance(name, str):
         model = _from_factory(name, spec, arguments, base, embedding)
     elif base in BUILT_IN:

@@ -1,4 +1,4 @@
-"""Users' own code: importing a factory, naming an object, what went wrong in words."""
+"""The user's own code: factories imported, objects named, their errors in one sentence."""
 
 import importlib.util
 import sys

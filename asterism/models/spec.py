@@ -1,4 +1,4 @@
-"""What a model needs to know about the data."""
+"""The spec of the data that a model is built for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -43,7 +43,8 @@ class Tokeniser:
             self.tokenizer: Any = library.Tokenizer.from_str(json)
         except Exception as error:  # the library raises nothing narrower
             raise ValueError(f"this is no tokenizer.json: {error}.") from error
-        self.json, self.special = json, special
+        self.json = json
+        self.special = special
         self.size = max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_length)
@@ -100,8 +101,8 @@ def tokeniser_of(model: nn.Module | None) -> Tokeniser | None:
     """Return the tokeniser inside a model; None for a model of images."""
     if model is None:
         return None
-    found = (getattr(module, "tokeniser", None) for module in model.modules())
-    return next((x for x in found if isinstance(x, Tokeniser)), None)
+    tokenisers = (getattr(module, "tokeniser", None) for module in model.modules())
+    return next((x for x in tokenisers if isinstance(x, Tokeniser)), None)
 
 
 def read_tokeniser(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What users call: each function builds a request and carries it out."""
+"""The functions that users call: each builds a request and carries it out."""
 
 from asterism.recipe.cache import embed as embed
 from asterism.recipe.inspection import evaluate as evaluate

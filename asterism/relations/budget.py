@@ -1,4 +1,4 @@
-"""How much memory streamed relations take for the blocks that they work on."""
+"""The memory that streamed relations take for their blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +37,8 @@ def relation_memory(megabytes: float | None) -> Iterator[None]:
     global _budget
     if megabytes is not None and not megabytes > 0:
         raise ValueError(f"relation_memory is a positive number of megabytes; got {megabytes}.")
-    before, _budget = _budget, None if megabytes is None else megabytes * 2**20
+    before = _budget
+    _budget = None if megabytes is None else megabytes * 2**20
     try:
         yield
     finally:

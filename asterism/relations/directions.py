@@ -24,7 +24,8 @@ def unit_rows(rows: Float[Tensor, "n d"], *, floor: float | None = None) -> Floa
     """
     largest = rows.detach().abs().amax(1, keepdim=True)
     if floor is None:
-        floor, short = SHORTEST, largest < SHORTEST
+        floor = SHORTEST
+        short = largest < SHORTEST
         # A power of two, so no digit changes.
         rows = torch.where(short, rows.detach() * LIFT, rows)
         largest = torch.where(short, largest * LIFT, largest)

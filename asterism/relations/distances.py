@@ -20,7 +20,8 @@ CLOSE = 1e-7
 # Share of a tile's pairs up to which close ones are computed one by one.
 FEW_CLOSE = 1 / 64
 # Rows up to which differences are as fast as products, and rows of one tile of these.
-FEW_ROWS, TILE = 128, 128
+FEW_ROWS = 128
+TILE = 128
 # Distances that differ by no larger a factor than this may be multiplied with vectors in float32.
 EVEN = 3
 
@@ -72,7 +73,8 @@ def _floored(distance: Tensor, factor: float | Tensor) -> tuple[Tensor, float | 
 
 def _from_products(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same from Gram matrices, which cost less than differences for many rows."""
-    n, count = len(student), len(student) * (len(student) - 1)
+    n = len(student)
+    count = len(student) * (len(student) - 1)
     pairs, pairs_t = _Products(student), _Products(teacher)
     (distance, total), (gap, total_t) = pairs.floored(), pairs_t.floored()
     mean, mean_t = total / count, total_t / count
@@ -108,13 +110,16 @@ class _Products:
         self.low, self.factor = at_unit_scale(rows)[0]
         self.wide = self.low.double()
         self.square = self.wide.norm(dim=1).square_()
-        self.shortest, self.even, self.floor = math.inf, False, 0.0
+        self.shortest = math.inf
+        self.even = False
+        self.floor = 0.0
 
     def floored(self) -> tuple[Tensor, float]:
         """Return the distances of all pairs, zero for a row and itself, and their sum."""
         n = len(self.low)
         distance = self.low.new_empty(n, n)
-        least, longest = 2 * CLOSE * float(self.square.amax()), 0.0
+        least = 2 * CLOSE * float(self.square.amax())
+        longest = 0.0
         for start in range(0, n, TILE):
             i, j = slice(start, start + TILE), slice(start, n)
             both = self.square[i, None] + self.square[j]

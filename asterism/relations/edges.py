@@ -105,7 +105,8 @@ def mean_edge_gap(
             edges += times.sum()
             sums.add(s, t, i, j, times)
     edges.clamp_(min=1)
-    value, dtype = sums.total / edges, student.dtype
+    value = sums.total / edges
+    dtype = student.dtype
     gradients = (sums.gradient.div_(edges), sums.gradient_to.div_(edges))
     gradient, gradient_to = (unscaled(x, s.factor, dtype) for x in gradients)
     return value.to(dtype), gradient, gradient_to

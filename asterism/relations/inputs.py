@@ -1,4 +1,4 @@
-"""What every relational loss does to its inputs before the mathematics starts."""
+"""Checks of the inputs of relational losses, and the precision that they run in."""
 
 import functools
 import math

@@ -8,7 +8,10 @@ from torch import Tensor
 
 # The search for a temperature: its ends, how often they are halved, and how many similarities it
 # looks at, for a median needs no more.
-COLDEST, HOTTEST, HALVINGS, LOOKED_AT = 1e-4, 1e2, 32, 2**20
+COLDEST = 1e-4
+HOTTEST = 1e2
+HALVINGS = 32
+LOOKED_AT = 2**20
 
 
 def log_neighbours(
@@ -45,7 +48,8 @@ def temperature_for(
             that count.
     """
     rows = slice(None, None, max(1, near.numel() // LOOKED_AT))
-    near, left_out = near[rows], left_out[rows]
+    near = near[rows]
+    left_out = left_out[rows]
     most = ((~left_out).sum(1).amin() / 2).clamp(min=1)
     wanted = most.clamp(max=perplexity).log().to(near.dtype)
     low, high = (near.new_full((), math.log(end)) for end in (COLDEST, HOTTEST))

@@ -40,7 +40,8 @@ def mean_order_gap(
     # In the teacher's order, and among equals in the student's.
     order = student.argsort(stable=True)
     order = order[teacher[order].argsort(stable=True)]
-    scores, target = student[order].double(), teacher[order]
+    scores = student[order].double()
+    target = teacher[order]
     value, push = _hinges(scores, margin)
     apart = target.diff() > TIED * torch.finfo(target.dtype).eps * target[1:].abs()
     # What pairs of equals have added, they and nothing else, is taken away again.

@@ -1,4 +1,4 @@
-"""What relations take from logits: vertices for their edges, and which pairs to trust."""
+"""Relations of logits: vertices of edges between predictions, and which pairs to trust."""
 
 from typing import Literal
 

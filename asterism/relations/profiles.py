@@ -57,7 +57,8 @@ def _attend(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
     Sums are kept relative to the largest logit seen so far and shrunk when a larger one comes.
     """
     peak = queries.new_full((len(queries), 1), -torch.inf)
-    mass, mean = torch.zeros_like(peak), torch.zeros_like(queries)
+    mass = torch.zeros_like(peak)
+    mean = torch.zeros_like(queries)
     step = block_elements(bank, bytes_each=8, in_cache=IN_CACHE) // len(queries)
     for block in torch.split(bank, max(1, step)):
         logits = queries @ block.T

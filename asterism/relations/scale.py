@@ -1,4 +1,4 @@
-"""Scale: relations do not depend on it, so neither may what they can compute."""
+"""Common scale for vectors, so that their squares neither overflow nor vanish."""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What did the student keep? One HTML page from run folders, and the same as JSON and Markdown."""
+"""The report on run folders: one HTML page, and its numbers as JSON and Markdown."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asterism.report.account import Account, read_account
-from asterism.report.charts import figures
+from asterism.report.charts import charts_of
 from asterism.report.comparison import compare
 from asterism.report.page import page
 from asterism.report.summary import as_data, as_summary
@@ -38,7 +38,7 @@ def render(runs: Sequence[str | Path]) -> str:
         RunError: If a file of one is damaged; the message names it.
     """
     accounts = read_accounts(runs)
-    return page(accounts, compare(accounts), [figures(a) for a in accounts], stem="report")
+    return page(accounts, compare(accounts), [charts_of(a) for a in accounts], stem="report")
 
 
 def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -57,10 +57,11 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     if path.suffix != ".html":
         raise ValueError(f"the report is a page: its name must end in .html; got {path}.")
     accounts = read_accounts(runs)
-    comparison, drawn = compare(accounts), [figures(account) for account in accounts]
-    data = as_data(accounts, comparison, drawn)
+    comparison = compare(accounts)
+    charts = [charts_of(account) for account in accounts]
+    data = as_data(accounts, comparison, charts)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(as_summary(accounts, comparison), encoding="utf-8")
-    path.write_text(page(accounts, comparison, drawn, stem=path.stem), encoding="utf-8")
+    path.write_text(page(accounts, comparison, charts, stem=path.stem), encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""What a run folder tells, checked: everything that the report knows of a run."""
+"""A run folder read and checked: all that the report knows of a run."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Estimate:
         value: The value.
         low: Lower end of its interval.
         high: Upper end of its interval.
-        verdict: Of a baseline: is the student `better`, `no different` or `worse`?
+        verdict: Of a baseline: the student is `better`, `no different` or `worse`.
     """
 
     value: float | None
@@ -67,7 +67,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is told, in per cent."""
+    """The score of one class, in per cent."""
 
     name: str
     count: int
@@ -77,7 +77,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Account:
-    """What a run folder tells.
+    """The contents of a run folder.
 
     Attributes:
         path: The run folder.
@@ -120,14 +120,17 @@ def read_account(path: Path, name: str) -> Account:
         RunError: If a file is damaged; the message names it.
     """
     run = Run(path)
-    config, result = run.read_config(), run.read_result()
-    metrics, sample = run.read_metrics(), read_sample(run)
+    config = run.read_config()
+    result = run.read_result()
+    metrics = run.read_metrics()
+    sample = read_sample(run)
     try:
         headline = result.get("headline")
         records = result.get("measures")
         measures = [_measure(m) for m in (older_measures(result) if records is None else records)]
         classes = tuple(_class(c) for c in result.get("per_class") or ())
-        rows, drawn = finite(result.get("rows")), result.get("sampling") or {}
+        rows = finite(result.get("rows"))
+        drawn = result.get("sampling") or {}
         sampling = {key: finite(drawn.get(key)) for key in _SAMPLING}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.path / 'result.json'} is damaged: {error!r}.") from error
@@ -161,9 +164,9 @@ def _measure(record: Mapping[str, Any]) -> Measure:
         student=_estimate(record.get("student")),
         teacher=_estimate(record.get("teacher")),
         baselines={
-            str(name): found
+            str(name): estimate
             for name, values in (record.get("baselines") or {}).items()
-            if (found := _estimate(values)) is not None
+            if (estimate := _estimate(values)) is not None
         },
         note=None if record.get("note") is None else str(record["note"]),
     )
@@ -180,11 +183,12 @@ def _estimate(values: Mapping[str, Any] | None) -> Estimate | None:
 
 
 def _class(record: Mapping[str, Any]) -> ClassScore:
-    student, teacher = finite(record.get("student")), finite(record.get("teacher"))
+    student = finite(record.get("student"))
+    teacher = finite(record.get("teacher"))
     return ClassScore(str(record["class"]), int(record["count"]), student, teacher)
 
 
 def finite(value: Any) -> float | None:
     """Return a number, or None for what is missing or not finite."""
-    found = None if value is None else float(value)
-    return found if found is not None and math.isfinite(found) else None
+    number = None if value is None else float(value)
+    return number if number is not None and math.isfinite(number) else None

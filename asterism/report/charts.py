@@ -1,4 +1,4 @@
-"""The figures of a run: each with its numbers as a table and a sentence on how to read it."""
+"""The charts of a run: each with its numbers as a table and a sentence on how to read it."""
 
 import math
 from dataclasses import dataclass
@@ -10,18 +10,19 @@ from asterism.report.account import Account, ClassScore, finite
 from asterism.report.sample import Sample
 from asterism.words import number, readable
 
-# Most classes that a figure draws; its table has all of them.
+# Most classes that a chart draws; its table has all of them.
 CLASSES_DRAWN = 15
 # Most points of a curve, most lines of its table.
-POINTS, LINES = 300, 25
+POINTS = 300
+LINES = 25
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure, or its numbers for who cannot see it.
+class Chart:
+    """A chart, and its numbers for those who cannot see it.
 
     Attributes:
-        kind: Which chart is drawn: `curves`, `distances`, `overlap`, `classes`.
+        kind: `curves`, `distances`, `overlap` or `classes`.
         title: What it shows.
         reading: How to read it.
         head: Heads of the table's columns.
@@ -37,15 +38,15 @@ class Figure:
     data: dict[str, Any]
 
 
-def figures(account: Account) -> list[Figure]:
-    """Return the figures for which a run has the numbers."""
-    found = [_curves(account)]
+def charts_of(account: Account) -> list[Chart]:
+    """Return the charts for which a run has the numbers."""
+    charts = [_curves(account)]
     if account.sample is not None:
-        found += [_distances(account.sample), _overlap(account.sample)]
-    return [figure for figure in (*found, _classes(account)) if figure is not None]
+        charts += [_distances(account.sample), _overlap(account.sample)]
+    return [chart for chart in (*charts, _classes(account)) if chart is not None]
 
 
-def _curves(account: Account) -> Figure | None:
+def _curves(account: Account) -> Chart | None:
     curves: dict[str, list[tuple[float, float]]] = {}
     for line in account.metrics:
         for name, value in line.items():
@@ -57,7 +58,7 @@ def _curves(account: Account) -> Figure | None:
     thinned = {name: _thin(points, POINTS) for name, points in curves.items()}
     steps = _thin(sorted({x for points in curves.values() for x, _ in points}), LINES)
     at = {name: dict(points) for name, points in curves.items()}
-    return Figure(
+    return Chart(
         "curves",
         "Training, term by term",
         "Each panel has its own scale: look at the shape. A training term that falls and then "
@@ -68,7 +69,7 @@ def _curves(account: Account) -> Figure | None:
     )
 
 
-def _distances(sample: Sample) -> Figure | None:
+def _distances(sample: Sample) -> Chart | None:
     if sample.pairs is None or sample.pairs.shape[1] < 10:
         return None
     # On different scales: each network's distances are divided by their mean.
@@ -78,7 +79,7 @@ def _distances(sample: Sample) -> Figure | None:
         [float(teacher[part].mean()), *map(float, np.quantile(student[part], (0.1, 0.5, 0.9)))]
         for part in np.array_split(order, 10)
     ]
-    return Figure(
+    return Chart(
         "distances",
         "Distances: teacher and student",
         f"Each dot is one of {len(teacher):,} pairs of samples, its distance divided by the "
@@ -93,15 +94,17 @@ def _distances(sample: Sample) -> Figure | None:
     )
 
 
-def _overlap(sample: Sample) -> Figure | None:
+def _overlap(sample: Sample) -> Chart | None:
     if sample.overlap is None or len(sample) < 3:
         return None
-    n, rows = len(sample), []
+    n = len(sample)
+    rows = []
     for k, column in enumerate(100 * sample.overlap.T, start=1):
-        mean, half = float(column.mean()), 1.96 * float(column.std(ddof=1)) / n**0.5
+        mean = float(column.mean())
+        half = 1.96 * float(column.std(ddof=1)) / n**0.5
         chance = min(100 * k / (n - 1), 100.0)
         rows.append([k, mean, max(mean - half, 0.0), min(mean + half, 100.0), chance])
-    return Figure(
+    return Chart(
         "overlap",
         "Neighbours kept",
         f"Of the teacher's k nearest neighbours among {n:,} sampled rows, the share that are also "
@@ -113,7 +116,7 @@ def _overlap(sample: Sample) -> Figure | None:
     )
 
 
-def _classes(account: Account) -> Figure | None:
+def _classes(account: Account) -> Chart | None:
     if not account.classes:
         return None
     beside = any(c.teacher is not None for c in account.classes)
@@ -125,12 +128,12 @@ def _classes(account: Account) -> Figure | None:
 
     worst = sorted(account.classes, key=loss, reverse=True)
     rows = [[readable(c.name), c.count, c.student, c.teacher] for c in worst]
-    drawn, all_of = rows[:CLASSES_DRAWN], len(rows)
-    which = "All" if all_of <= CLASSES_DRAWN else f"The worst {CLASSES_DRAWN} of {all_of}"
+    drawn = rows[:CLASSES_DRAWN]
+    which = "All" if len(drawn) == len(rows) else f"The worst {CLASSES_DRAWN} of {len(rows)}"
     # As the run measures them: by its classifier, or by the nearest neighbour where it has none.
     score = "accuracy" if any(m.name == "accuracy" for m in account.measures) else "recall@1"
     order = "by what the student lost" if beside else f"by the student's {score}"
-    return Figure(
+    return Chart(
         "classes",
         "Class by class",
         f"{which} classes, worst first {order}. The bar is the student's {score}"
@@ -155,10 +158,10 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def shown(figure: Figure) -> list[list[str]]:
-    """Return the rows of a figure's table as texts."""
-    unit = "%" if figure.kind in ("overlap", "classes") else ""
+def shown(chart: Chart) -> list[list[str]]:
+    """Return the rows of a chart's table as texts."""
+    unit = "%" if chart.kind in ("overlap", "classes") else ""
     return [
         [v if isinstance(v, str) else number(v, unit if isinstance(v, float) else "") for v in row]
-        for row in figure.rows
+        for row in chart.rows
     ]

@@ -90,19 +90,19 @@ def compare(accounts: Sequence[Account]) -> Comparison:
     measures = {m.label: m for a in accounts for m in a.measures if m.student and _compares(m)}
     columns = tuple(Column(m.label, m.unit, m.better) for m in measures.values())
     settings = [_flat(json.loads(key)) for key in groups]
-    names = dict.fromkeys(name for found in settings for name in found)
+    names = dict.fromkeys(name for options in settings for name in options)
     differing = [n for n in names if len({str(f[n]) for f in settings if n in f}) > 1]
     rows = []
-    for found, runs in zip(settings, groups.values(), strict=True):
-        differs = ", ".join(f"{n} {readable(found[n], 40)}" for n in differing if n in found)
+    for options, runs in zip(settings, groups.values(), strict=True):
+        differs = ", ".join(f"{n} {readable(options[n], 40)}" for n in differing if n in options)
         seeds = tuple(readable(run.config.get("seed", MISSING), 12) for run in runs)
-        values = [[_value(m.student) for m in _found(runs, column)] for column in columns]
+        values = [[_value(m.student) for m in _measures_of(runs, column)] for column in columns]
         cells = tuple(map(_cell, values, columns))
         rows.append(Row(_common(runs), method_of(runs[0]), readable(differs, 200), seeds, cells))
     for teacher in dict.fromkeys(str(a.config.get("teacher")) for a in accounts):
         runs = [a for a in accounts if str(a.config.get("teacher")) == teacher]
-        values = [[_value(m.teacher) for m in _found(runs[:1], column)] for column in columns]
-        if any(v is not None for found in values for v in found):
+        values = [[_value(m.teacher) for m in _measures_of(runs[:1], column)] for column in columns]
+        if any(v is not None for row in values for v in row):
             cells = tuple(map(_cell, values, columns))
             rows.append(Row(readable(f"teacher {teacher}"), "", "", (), cells))
     return Comparison(columns, tuple(rows))
@@ -110,8 +110,8 @@ def compare(accounts: Sequence[Account]) -> Comparison:
 
 def brief(comparison: Comparison) -> Comparison:
     """Return the table with the measures that say most, in their order; with all if it has none."""
-    found = {column.label: i for i, column in enumerate(comparison.columns)}
-    kept = [found[label] for label in BRIEF if label in found] or list(found.values())
+    position = {column.label: i for i, column in enumerate(comparison.columns)}
+    kept = [position[label] for label in BRIEF if label in position] or list(position.values())
     return Comparison(
         tuple(comparison.columns[i] for i in kept),
         tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in comparison.rows),
@@ -122,7 +122,7 @@ def _compares(measure: Measure) -> bool:
     return measure.better != "none" and measure.k in (None, 1, 10)
 
 
-def _found(runs: Sequence[Account], column: Column) -> list[Measure]:
+def _measures_of(runs: Sequence[Account], column: Column) -> list[Measure]:
     return [m for run in runs for m in run.measures if m.label == column.label]
 
 

@@ -39,7 +39,7 @@ def map_of(sample: Sample, *, most: int) -> Map | None:
     """Return the map of at most so many rows, None if the run has none."""
     if "student" not in sample.maps:
         return None
-    maps = {who: np.nan_to_num(found.astype(np.float64)) for who, found in sample.maps.items()}
+    maps = {who: np.nan_to_num(points.astype(np.float64)) for who, points in sample.maps.items()}
     rows = [int(i) for i in np.linspace(0, len(sample) - 1, min(most, len(sample))).round()]
     kept = kept_share(sample)
     if kept is not None:

@@ -7,7 +7,8 @@ import numpy as np
 from asterism.report.sample import Sample
 
 # Neighbours shown, and the k by which queries are ranked.
-SHOWN, RANKED_BY = 8, 10
+SHOWN = 8
+RANKED_BY = 10
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def queries(sample: Sample, *, worst: int = 6, random: int = 6) -> dict[str, lis
         return {}
     score = kept_share(sample)
     if score is None and sample.labels is not None:
-        found = [_query(sample, row, None) for row in range(len(sample))]
-        score = [float(np.mean([n.same_class for n in q.student] or [False])) for q in found]
+        candidates = [_query(sample, row, None) for row in range(len(sample))]
+        score = [float(np.mean([n.same_class for n in q.student] or [False])) for q in candidates]
     shuffled = np.random.default_rng(0).permutation(len(sample)).tolist()
     kept = kept_share(sample)
     chosen: dict[str, list[Query]] = {"worst": [], "random": []}

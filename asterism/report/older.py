@@ -30,13 +30,13 @@ def older_measures(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         sides = {"student": _at(student, path), "teacher": _at(result.get("teacher"), path)}
         if sides["student"] is not None:
             factor = 100 if unit == "%" else 1
-            found = {w: None if v is None else {"value": factor * v} for w, v in sides.items()}
+            estimates = {w: None if v is None else {"value": factor * v} for w, v in sides.items()}
             record = {"group": group, "name": name, "k": k, "unit": unit, "better": better}
-            records.append({**record, **found})
+            records.append({**record, **estimates})
     return records
 
 
-def _at(found: Any, path: tuple[str, ...]) -> Any:
+def _at(node: Any, path: tuple[str, ...]) -> Any:
     for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node

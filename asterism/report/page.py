@@ -12,19 +12,19 @@ import jinja2
 from markupsafe import Markup
 
 from asterism.report.account import GROUPS, Account, Measure
-from asterism.report.charts import Figure, shown
+from asterism.report.charts import Chart, shown
 from asterism.report.comparison import Comparison, brief, heads
 from asterism.report.embedding_map import map_of
 from asterism.report.examples import Query, queries
 from asterism.report.pictures import Sheet, sheet
-from asterism.report.remarks import facts, findings, headline, measured
+from asterism.report.remarks import facts, measured, remarks_on, top_sentence
 from asterism.report.sample import Sample
 from asterism.words import MISSING, named_unit, number, readable, span
 
 HERE = Path(__file__).parent
 # What all pictures of a page may take; base64 makes a third more of it.
 MOST_PICTURE_BYTES = 4_000_000
-# Verdicts and findings are told apart by shape and word, never by colour alone.
+# Verdicts and remarks are told apart by shape and word, never by colour alone.
 MARKS = {"better": "▲", "no different": "=", "worse": "▼"}
 KINDS = {"against": ("▼", "Against."), "open": ("◆", "Note."), "for": ("▲", "For.")}
 QUERIES_READING = (
@@ -36,7 +36,7 @@ QUERIES_READING = (
 def page(
     accounts: Sequence[Account],
     comparison: Comparison,
-    drawn: Sequence[Sequence[Figure]],
+    charts: Sequence[Sequence[Chart]],
     *,
     stem: str,
 ) -> str:
@@ -45,18 +45,18 @@ def page(
     Args:
         accounts: What the run folders tell.
         comparison: Their table.
-        drawn: The figures of each run.
+        charts: The charts of each run.
         stem: Name of the files beside the page, without their ends.
     """
     sheets, sheet_of = _sheets(accounts)
     points = max(200, 20_000 // len(accounts))
     runs = [
-        _run(account, figures, sheets, number_of_sheet, points)
-        for account, figures, number_of_sheet in zip(accounts, drawn, sheet_of, strict=True)
+        _run(account, run_charts, sheets, number_of_sheet, points)
+        for account, run_charts, number_of_sheet in zip(accounts, charts, sheet_of, strict=True)
     ]
     data = [
         {
-            "figures": {figure.kind: figure.data for figure in run["figures"]},
+            "figures": {chart.kind: chart.data for chart in run["charts"]},
             "map": run["map"] and run["map"].data,
             "sheet": run["sheet"],
             "columns": None if run["sheet"] is None else sheets[run["sheet"]].columns,
@@ -65,7 +65,8 @@ def page(
         for run in runs
     ]
     shortened = brief(comparison)
-    library, script = _text("vendor/plot.js"), _text("page.js")
+    library = _text("vendor/plot.js")
+    script = _text("page.js")
     one = len(accounts) == 1
     return _template().render(
         title=f"{accounts[0].name}: can it be shipped?"
@@ -85,7 +86,7 @@ def page(
 
 
 def _run(
-    account: Account, figures: Sequence[Figure], sheets: list[Sheet], which: int | None, points: int
+    account: Account, charts: Sequence[Chart], sheets: list[Sheet], which: int | None, points: int
 ) -> dict[str, Any]:
     sample = account.sample
     chosen = {} if sample is None else queries(sample)
@@ -93,19 +94,19 @@ def _run(
     groups = [(g, list(_once(m for m in account.measures if m.group == g))) for g in GROUPS]
     return {
         "account": account,
-        "headline": headline(account),
+        "top_sentence": top_sentence(account),
         "facts": facts(account),
-        "findings": findings(account),
+        "remarks": remarks_on(account),
         "measured": measured(account),
         "groups": [(group, measures) for group, measures in groups if measures],
-        "figures": figures,
+        "charts": charts,
         "sample": sample,
         "sheet": which,
         "styles": []
         if which is None
         else [Markup(sheets[which].style(i)) for i in range(len(sample or ()))],
         "map": None if sample is None else map_of(sample, most=points),
-        "queries": [(titles[kind], found) for kind, found in chosen.items() if found],
+        "queries": [(titles[kind], examples) for kind, examples in chosen.items() if examples],
         "queries_reading": QUERIES_READING,
         "queries_head": ["query", "kept", "teacher’s neighbours", "student’s neighbours"],
         "queries_table": query_rows(sample, chosen),
@@ -137,8 +138,8 @@ def query_rows(sample: Sample | None, chosen: dict[str, list[Query]]) -> list[li
             "; ".join(name(near.row) for near in query.teacher) or MISSING,
             "; ".join(name(near.row) for near in query.student),
         ]
-        for found in chosen.values()
-        for query in found
+        for examples in chosen.values()
+        for query in examples
     ]
 
 
@@ -179,7 +180,7 @@ def _policy(*scripts: str) -> str:
     Styles may be inline: the sheets of pictures and the charts set some, and none can fetch.
     """
     hashes = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
-    allowed = " ".join(f"'sha256-{found}'" for found in hashes)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"

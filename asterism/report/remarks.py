@@ -1,4 +1,4 @@
-"""What speaks for and against a student, in sentences that follow from its measures alone."""
+"""Remarks for and against a student, in sentences that follow from its measures alone."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,17 @@ from asterism.report.comparison import BRIEF, method_of
 from asterism.words import listing, named_unit, number, readable
 
 # Measures shown in large figures, as far as a run has them; at most so many.
-FACTS, MOST_FACTS = (
+FACTS = (
     "accuracy", "recall@1", "neighbour overlap@10", "distance correlation", "parameters",
     "throughput, batch of 64", "latency, batch of 1",
-), 6  # fmt: skip
+)  # fmt: skip
+MOST_FACTS = 6
 
 MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
-class Finding:
+class Remark:
     """A sentence, and what it is: `for`, `open` or `against`."""
 
     kind: str
@@ -34,7 +35,7 @@ class Fact:
     ratio: str | None
 
 
-def headline(account: Account) -> str:
+def top_sentence(account: Account) -> str:
     """Return the sentence that the run itself wrote, or what an older run can say."""
     if account.headline:
         return readable(account.headline, 1_000)
@@ -64,17 +65,17 @@ def measured(account: Account) -> str:
     return said.strip()
 
 
-def findings(account: Account) -> list[Finding]:
+def remarks_on(account: Account) -> list[Remark]:
     """Return what a reader should know before shipping, what speaks against it first."""
-    found = [_beside(account, name) for name in account.baselines]
+    remarks = [_beside(account, name) for name in account.baselines]
     if not any(e.verdict for m in account.measures for e in m.baselines.values()):
         text = (
             "No baselines were measured, so nothing here says whether a simpler way does as well."
         )
-        found.append(Finding("open", text))
+        remarks.append(Remark("open", text))
     noted = {m.note: m for m in reversed(account.measures) if m.note and m.group in _NOTED}
-    found += [Finding("open", _noted(noted[note], note)) for note in reversed(noted)]
-    return sorted(found, key=lambda f: ("against", "for", "open").index(f.kind))
+    remarks += [Remark("open", _noted(noted[note], note)) for note in reversed(noted)]
+    return sorted(remarks, key=lambda f: ("against", "for", "open").index(f.kind))
 
 
 _NOTED = ("health", "compatibility")
@@ -88,7 +89,7 @@ BASELINES = {
 }
 
 
-def _beside(account: Account, baseline: str) -> Finding:
+def _beside(account: Account, baseline: str) -> Remark:
     """Return in which measures the student is better, no different or worse than a baseline."""
     told: dict[str, list[Measure]] = {"worse": [], "better": [], "no different": []}
     for measure in account.measures:
@@ -99,8 +100,8 @@ def _beside(account: Account, baseline: str) -> Finding:
     parts = [f"{verdict} in {_names(measures)}" for verdict, measures in told.items() if measures]
     text = f"Beside {what}: {'; '.join(parts) or 'not judged'}."
     if told["worse"]:
-        return Finding("open" if way_out else "against", text + way_out)
-    return Finding("for" if len(told["better"]) > len(told["no different"]) else "open", text)
+        return Remark("open" if way_out else "against", text + way_out)
+    return Remark("for" if len(told["better"]) > len(told["no different"]) else "open", text)
 
 
 def _names(measures: list[Measure]) -> str:

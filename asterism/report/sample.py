@@ -11,12 +11,13 @@ from asterism.words import readable
 
 Array = NDArray[np.generic]
 # Longest text and longest name that the page carries.
-TEXT, NAME = 300, 60
+TEXT = 300
+NAME = 60
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The rows that the figures show; what a run does not have is None.
+    """The rows that the charts show; what a run does not have is None.
 
     Attributes:
         names: A name for each row.
@@ -54,20 +55,20 @@ def read_sample(run: Run) -> Sample | None:
     n = len(arrays.get("name", arrays.get("row", ())))
 
     def take(name: str, kind: str, fits: Callable[[Array], bool]) -> Array | None:
-        found = arrays.get(name)
-        if found is not None and (found.dtype.kind not in kind or not fits(found)):
+        array = arrays.get(name)
+        if array is not None and (array.dtype.kind not in kind or not fits(array)):
             raise RunError(
-                f"{run.path / 'evaluation.npz'} is damaged: {name} is {found.dtype} "
-                f"{found.shape}, which does not fit {n} rows."
+                f"{run.path / 'evaluation.npz'} is damaged: {name} is {array.dtype} "
+                f"{array.shape}, which does not fit {n} rows."
             )
-        return found
+        return array
 
-    def per_row(found: Array) -> bool:
-        return len(found) == n
+    def per_row(array: Array) -> bool:
+        return len(array) == n
 
     def both(name: str, kind: str, fits: Callable[[Array], bool]) -> dict[str, Array]:
         sides = {who: take(name.format(who), kind, fits) for who in ("teacher", "student")}
-        return {who: found for who, found in sides.items() if found is not None}
+        return {who: array for who, array in sides.items() if array is not None}
 
     names = take("name", "U", per_row)
     texts = take("texts", "U", per_row)
@@ -91,8 +92,10 @@ def read_sample(run: Run) -> Sample | None:
     )
 
 
-def _positions(found: Array, n: int) -> bool:
-    return len(found) == n and (found.size == 0 or 0 <= found.min() <= found.max() < n)
+def _positions(positions: Array, n: int) -> bool:
+    return len(positions) == n and (
+        positions.size == 0 or 0 <= positions.min() <= positions.max() < n
+    )
 
 
 def _labels(target: Array | None, names: Array | None) -> list[str] | None:

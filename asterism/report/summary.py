@@ -5,34 +5,38 @@ from dataclasses import asdict
 from typing import Any
 
 from asterism.report.account import Account, Estimate, Measure
-from asterism.report.charts import Figure
+from asterism.report.charts import Chart
 from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, markdown, plain
 from asterism.report.examples import queries
-from asterism.report.remarks import findings, headline, measured
+from asterism.report.remarks import measured, remarks_on, top_sentence
 from asterism.words import MISSING, named_unit, number, span
 
 _SIGNS = {"against": "▼", "open": "◆", "for": "▲"}
 
 
 def as_data(
-    accounts: Sequence[Account], comparison: Comparison, drawn: Sequence[Sequence[Figure]]
+    accounts: Sequence[Account], comparison: Comparison, charts: Sequence[Sequence[Chart]]
 ) -> dict[str, Any]:
     """Return the report's numbers as plain values."""
     runs = []
-    for account, figures in zip(accounts, drawn, strict=True):
+    for account, run_charts in zip(accounts, charts, strict=True):
         chosen = {} if account.sample is None else queries(account.sample)
         runs.append(
             {
                 "run": str(account.path),
                 "name": account.name,
-                "headline": headline(account),
-                "findings": [asdict(finding) for finding in findings(account)],
+                "headline": top_sentence(account),
+                "findings": [asdict(remark) for remark in remarks_on(account)],
                 "split": account.split,
                 "sampling": account.sampling,
                 "measures": [asdict(measure) for measure in account.measures],
                 "per_class": [asdict(one) for one in account.classes],
-                "figures": {f.kind: {"head": f.head, "rows": f.rows} for f in figures},
-                "queries": {kind: [asdict(q) for q in found] for kind, found in chosen.items()},
+                "figures": {
+                    chart.kind: {"head": chart.head, "rows": chart.rows} for chart in run_charts
+                },
+                "queries": {
+                    kind: [asdict(q) for q in examples] for kind, examples in chosen.items()
+                },
             }
         )
     return {"comparison": plain(comparison), "runs": runs}
@@ -45,9 +49,12 @@ def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
         shortened = brief(comparison)
         parts.append("## Runs\n\n" + as_markdown(heads(shortened), lines(shortened)))
     for account in accounts:
-        said = [f"## {markdown(account.name)}", f"**{markdown(headline(account))}**"]
+        said = [f"## {markdown(account.name)}", f"**{markdown(top_sentence(account))}**"]
         said.append(
-            "".join(f"- {_SIGNS[f.kind]} {markdown(f.text)}\n" for f in findings(account)).rstrip()
+            "".join(
+                f"- {_SIGNS[remark.kind]} {markdown(remark.text)}\n"
+                for remark in remarks_on(account)
+            ).rstrip()
         )
         head = ["measure", "student", "teacher", *account.baselines]
         rows = [_row(measure, account.baselines) for measure in account.measures]
@@ -58,16 +65,16 @@ def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
 
 
 def _row(measure: Measure, baselines: Sequence[str]) -> list[str]:
-    found = [measure.student, measure.teacher, *map(measure.baselines.get, baselines)]
+    estimates = [measure.student, measure.teacher, *map(measure.baselines.get, baselines)]
     return [
         measure.label + named_unit(measure.unit),
-        *(_cell(estimate, measure.unit) for estimate in found),
+        *(_cell(estimate, measure.unit) for estimate in estimates),
     ]
 
 
-def _cell(found: Estimate | None, unit: str) -> str:
-    if found is None or found.value is None:
+def _cell(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None or estimate.value is None:
         return MISSING
-    interval = span(found.low, found.high, unit)
-    shown = number(found.value, unit) + (f" ({interval})" if interval else "")
-    return f"{shown} {found.verdict}" if found.verdict else shown
+    interval = span(estimate.low, estimate.high, unit)
+    shown = number(estimate.value, unit) + (f" ({interval})" if interval else "")
+    return f"{shown} {estimate.verdict}" if estimate.verdict else shown

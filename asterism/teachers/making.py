@@ -210,7 +210,7 @@ def fill_for(
     cache = cache_for(folder, teacher, name, data, views=views, settings=settings)
     training, device = {"training": data.source}, settings.device
     begin(cache.folder, cache.manifest, teacher, training, device)
-    # What others want of the same cache is theirs to compute.
+    # Only what this training takes: another of the same cache computes what it takes itself.
     fill(cache, teacher, training, device=device, workers=settings.workers, tell=is_first())
     return CachedTeacher(open_cache(cache.folder, cache.manifest))
 

@@ -72,7 +72,8 @@ def _by_confidence(teacher: Teacher, data: Data, rows: Tensor) -> Tensor:
     parts = [data.source.__getitems__(some.tolist()).index for some in torch.split(rows, 256)]
     rows = torch.cat(parts)
     observed = outputs_on(teaching(teacher), data.source, rows)
-    taught, target = observed.outputs, observed.target
+    taught = observed.outputs
+    target = observed.target
     if taught.logits is None or target is None or taught.logits.shape[1] != data.classes:
         raise ValueError(
             "most-confident anchors need a teacher that classifies the data's classes."

@@ -1,4 +1,4 @@
-"""Do teacher, student, methods and data fit together? Asked before an hour is spent."""
+"""Student and methods of a training, opened, and checked to fit teacher and data."""
 
 import copy
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Where a run came from: versions, machine, fingerprints; what may not change on resumption."""
+"""The provenance of a run: versions, machine, fingerprints; what may not change on resumption."""
 
 import hashlib
 import platform

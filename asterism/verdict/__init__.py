@@ -1,4 +1,4 @@
-"""What is measured at the end of a run, of the student, its teacher and some baselines."""
+"""The evaluation at the end of a run: of the student, its teacher and some baselines."""
 
 from collections.abc import Mapping
 from typing import Any

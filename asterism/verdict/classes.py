@@ -44,11 +44,13 @@ class Classes:
             x.classification.top1 if x.classification else None for x in done
         ]
         if None in estimates and target is not None:
-            estimates, target = [x.retrieval.recall[1] for x in done], target[rows]
+            estimates = [x.retrieval.recall[1] for x in done]
+            target = target[rows]
         known = [x for x in estimates if x is not None]
         if target is None or not known or len(known) < len(done):
             return
-        self.estimates, self.target = known, target
+        self.estimates = known
+        self.target = target
         for number in torch.unique(target).tolist():
             members = target == number
             shares = [100 * float(x.scores[members].mean()) for x in known]
@@ -62,7 +64,8 @@ class Classes:
                 }
             )
         worst = min(self.table, key=lambda row: row["student"] - (row["teacher"] or 0))
-        self.worst_name, self._worst = worst["class"], worst["number"]
+        self.worst_name = worst["class"]
+        self._worst = worst["number"]
 
     def worst(self, values: Mapping[str, Values]) -> dict[str, str]:
         """Add the worst class to the values of student and teacher, and return its note."""

@@ -1,4 +1,4 @@
-"""Can the student search the index that the teacher made?"""
+"""Recall of the teacher's index when the student searches it: unmapped, rotated, mapped."""
 
 from torch import Tensor
 
@@ -26,14 +26,16 @@ def compatibility_values(
         The values, and by name what must be said about them in words.
     """
     learnt = student.learnt.embedding, teacher.learnt.embedding
-    own, index = student.outputs.embedding, teacher.outputs.embedding
+    own = student.outputs.embedding
+    index = teacher.outputs.embedding
     queries: dict[str, Tensor] = {}
     if own.shape[1] == index.shape[1]:
         queries["as it is"] = own
     if len(learnt[0]):
         queries["rotated"] = procrustes(*learnt)(own)
         queries["linear map"] = ridge(*learnt)(own)
-    values, notes = Values(), dict[str, str]()
+    values = Values()
+    notes = dict[str, str]()
     for way in WAYS:
         item, alike = f"own item, {way}", f"same class, {way}"
         if way not in queries:
@@ -46,10 +48,11 @@ def compatibility_values(
             )
             notes[item] = f"Not measured: {why}."
             continue
-        found = compatibility(queries[way], index, teacher.target, ks=KS, rows=rows)
-        values |= {(item, k): x for k, x in found.item_recall.items()}
-        values |= {(alike, k): x for k, x in (found.class_recall or {}).items()}
-        top, chance = found.item_recall[1], 1 / max(1, len(index))
+        measured = compatibility(queries[way], index, teacher.target, ks=KS, rows=rows)
+        values |= {(item, k): x for k, x in measured.item_recall.items()}
+        values |= {(alike, k): x for k, x in (measured.class_recall or {}).items()}
+        top = measured.item_recall[1]
+        chance = 1 / max(1, len(index))
         if top is not None and top < NEAR_CHANCE * chance:
             notes[item] = f"As good as chance ({100 * chance:.2g} %). " + (
                 "Relations fix how samples lie to each other, not where: a student of "

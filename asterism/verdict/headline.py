@@ -1,4 +1,4 @@
-"""One sentence: what was kept, what was lost, at what saving."""
+"""The headline of a run: one sentence on what the student kept, what it lost, what it saves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -64,12 +64,14 @@ def _alone(of: Any, missing: str | None) -> str:
 
 def _saving(of: Any) -> str:
     parts = []
-    ours, theirs = of("student", "parameters"), of("teacher", "parameters")
-    if ours is not None and theirs:
-        parts.append(f"{_share(ours / theirs)} of its parameters")
-    ours, theirs = of("student", "throughput", 64), of("teacher", "throughput", 64)
-    if ours and theirs:
-        parts.append(f"{ours / theirs:.1f} times its speed in batches of 64")
+    student = of("student", "parameters")
+    teacher = of("teacher", "parameters")
+    if student is not None and teacher:
+        parts.append(f"{_share(student / teacher)} of its parameters")
+    student = of("student", "throughput", 64)
+    teacher = of("teacher", "throughput", 64)
+    if student and teacher:
+        parts.append(f"{student / teacher:.1f} times its speed in batches of 64")
     return f" with {' and '.join(parts)}" if parts else ""
 
 

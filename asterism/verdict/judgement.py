@@ -1,4 +1,4 @@
-"""From what the models make of the data to all that `result.json` says of them."""
+"""All that `result.json` says of the models, from their outputs on the data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -51,7 +51,8 @@ def judge(
     Returns:
         Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
     """
-    n, models = len(student.index), {"student": student, **baselines}
+    n = len(student.index)
+    models = {"student": student, **baselines}
     if teacher is not None:
         models["teacher"] = teacher
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))

@@ -1,4 +1,4 @@
-"""What a model makes of the data of a run."""
+"""Outputs of a model on the data of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -51,16 +51,16 @@ def sampled_rows(source: Source, student: Observed, teacher: Observed | None) ->
             "pair_distance_student": _relative(distances(own, pairs)),
         }
     taught = teacher.outputs.embedding[rows]
-    found = neighbourhoods(own, taught, k=NEIGHBOURS)
-    depth = found.student.shape[1]
+    neighbours = neighbourhoods(own, taught, k=NEIGHBOURS)
+    depth = neighbours.student.shape[1]
     none = torch.empty(len(rows), 0)  # of a single row, which has no neighbours
-    shared = [none, *(found.overlap(k)[:, None] for k in range(1, depth + 1))]
+    shared = [none, *(neighbours.overlap(k)[:, None] for k in range(1, depth + 1))]
     target = _map(taught)
     return {
         **arrays,
         "teacher_embedding": _compact(taught),
-        "student_neighbours": found.student.int().numpy(),
-        "teacher_neighbours": found.teacher.int().numpy(),
+        "student_neighbours": neighbours.student.int().numpy(),
+        "teacher_neighbours": neighbours.teacher.int().numpy(),
         "overlap": torch.cat(shared, 1).half().numpy(),
         # Turned, not sheared: side by side the maps should differ only where the embeddings do.
         "student_map": procrustes(flat, target)(flat).float().numpy(),

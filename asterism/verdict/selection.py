@@ -1,4 +1,4 @@
-"""What selects the best epoch of a training."""
+"""The measure by which the best epoch of a training is selected."""
 
 from dataclasses import dataclass
 

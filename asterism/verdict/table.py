@@ -1,4 +1,4 @@
-"""What is measured, in which unit and which way is better; the records of `result.json`.
+"""The measures by name, with group, unit and direction; the records of `result.json`.
 
 docs/measures.md has the schema.
 """

@@ -1,4 +1,4 @@
-"""How well a model does the task of the labels."""
+"""Measures of a model on the labels: classification, retrieval, k-NN, linear probe."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -66,13 +66,15 @@ def task(observed: Observed, classes: int | None, rows: Tensor) -> Task | None:
     """
     if observed.target is None:
         return None
-    outputs, target = observed.outputs, observed.target
+    outputs = observed.outputs
+    target = observed.target
     classified = sure = knn = probe = None
     if outputs.logits is not None and classes == outputs.logits.shape[1]:
         classified = classification(outputs.logits, target)
         sure = calibration_error(outputs.logits, target)
     if observed.learnt_target is not None:
         splits = observed.learnt.embedding, observed.learnt_target, outputs.embedding, target
-        knn, probe = knn_accuracy(*splits), linear_probe(*splits)
-    found = retrieval(outputs.embedding, target, ks=KS, rows=rows)
-    return Task(classified, sure, found, knn, probe)
+        knn = knn_accuracy(*splits)
+        probe = linear_probe(*splits)
+    retrieved = retrieval(outputs.embedding, target, ks=KS, rows=rows)
+    return Task(classified, sure, retrieved, knn, probe)

@@ -99,8 +99,8 @@ class Prepared(Wrapper):
 
 def card_of(model: nn.Module) -> dict[str, Any] | None:
     """Return what a run card must keep of another library's model besides its name."""
-    found = (getattr(module, "card", None) for module in model.modules())
-    return next((card for card in found if isinstance(card, dict)), None)
+    cards = (getattr(module, "card", None) for module in model.modules())
+    return next((card for card in cards if isinstance(card, dict)), None)
 
 
 def load_library(name: str, extra: str) -> Any:

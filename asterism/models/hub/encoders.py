@@ -28,17 +28,18 @@ class ImageEncoder(nn.Module):
             resized: Whether the images are not of the size that the model was made for.
         """
         super().__init__()
-        self.module, self.pooling = module, pooling
+        self.module = module
+        self.pooling = pooling
         self.options = stretched(module, resized)
         self.classifier: nn.Module | None = None
 
     def forward(self, images: Tensor) -> Outputs:
         """Return embedding and logits of prepared images."""
-        found = self.module(pixel_values=images, **self.options)
-        last: Tensor = found.last_hidden_state
+        output = self.module(pixel_values=images, **self.options)
+        last: Tensor = output.last_hidden_state
         pooling = self.pooling or ("pooler" if last.ndim == 4 else "cls")
         if pooling == "pooler":
-            embedding = found.pooler_output.flatten(1)
+            embedding = output.pooler_output.flatten(1)
         elif pooling == "mean":
             embedding = last.mean((2, 3) if last.ndim == 4 else 1)
         elif last.ndim == 4:
@@ -72,8 +73,10 @@ class TextEncoder(nn.Module):
             normalise: Whether embeddings get unit length.
         """
         super().__init__()
-        self.module, self.tokeniser = module, tokeniser
-        self.pooling, self.normalise = pooling, normalise
+        self.module = module
+        self.tokeniser = tokeniser
+        self.pooling = pooling
+        self.normalise = normalise
         self.classifier: nn.Module | None = None
 
     def forward(self, texts: list[str]) -> Outputs:
@@ -91,19 +94,19 @@ class TextEncoder(nn.Module):
         return self._embed(*self.tokeniser.padded(texts, device))
 
     def _embed(self, numbers: Tensor, mask: Tensor) -> Outputs:
-        found = self.module(
+        output = self.module(
             input_ids=numbers, attention_mask=mask.long(), output_hidden_states=True
         )
         # A model with a classifier gives its last layer among the hidden states only.
-        last = found.get("last_hidden_state", found.hidden_states[-1])
+        last = output.get("last_hidden_state", output.hidden_states[-1])
         if self.pooling == "pooler":
-            embedding: Tensor = found.pooler_output
+            embedding: Tensor = output.pooler_output
         else:
             embedding = last[:, 0] if self.pooling == "cls" else mean_over(last, mask)
         if self.normalise:
             embedding = nn.functional.normalize(embedding)
         return Outputs(
-            embedding, self.classifier(embedding) if self.classifier else found.get("logits")
+            embedding, self.classifier(embedding) if self.classifier else output.get("logits")
         )
 
 
@@ -126,15 +129,16 @@ class Tower(nn.Module):
 
     def __init__(self, module: Any, part: str) -> None:
         super().__init__()
-        self.module, self.part = module, part
+        self.module = module
+        self.part = part
         self.config = module.config
 
     def forward(self, **inputs: Any) -> Any:
         """Return the library's own output, whose `pooler_output` is in the common space."""
         inputs.pop("output_hidden_states", None)
         run = self.module.get_image_features if self.part == "image" else None
-        found = (run or self.module.get_text_features)(**inputs)
-        return found
+        output = (run or self.module.get_text_features)(**inputs)
+        return output
 
 
 def stretched(module: nn.Module, resized: bool) -> dict[str, Any]:

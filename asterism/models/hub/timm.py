@@ -51,7 +51,8 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> Prepared:
         near = timm.list_models(f"*{name.partition('.')[0]}*")[:3]
         hint = f" (did you mean {', '.join(near)}?)" if near else ""
         raise ValueError(f"timm has no model {name!r}{hint}.")
-    pretrained, size = bool(arguments.pop("pretrained", True)), arguments.pop("image_size", None)
+    pretrained = bool(arguments.pop("pretrained", True))
+    size = arguments.pop("image_size", None)
     classes = arguments.pop("classes", spec.classes)
     options: dict[str, Any] = {"pretrained": pretrained}
     if not spec.own_classifier or classes != spec.classes:

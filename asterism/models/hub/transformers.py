@@ -74,7 +74,8 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
     if pooling != "pooler" and pooler is not None and any(True for _ in pooler.parameters()):
         setattr(model, "pooler", None)  # noqa: B010 (unused, and many checkpoints lack its weights)
     if hasattr(model, f"get_{spec.takes.name}_features"):
-        model, pooling = Tower(model, spec.takes.name), "pooler"
+        model = Tower(model, spec.takes.name)
+        pooling = "pooler"
     new_classes = None if keeps else classes
     if spec.takes is TEXT:
         return _text(library, name, arguments, spec, model, config, pooling, new_classes)
@@ -92,8 +93,8 @@ def _image(
     classifies: bool,
 ) -> Prepared:
     """Return an image model with its own size and statistics; `classes` of a new classifier."""
-    found = _preprocessing(name) if spec.config is None else spec.config["preprocessing"]
-    own = _size(config, found)
+    preprocessing = _preprocessing(name) if spec.config is None else spec.config["preprocessing"]
+    own = _size(config, preprocessing)
     size = int(arguments.pop("image_size", own or 224))
     no_arguments_left(f"hf/{name}", arguments)
     resized = own is not None and size != own
@@ -103,8 +104,10 @@ def _image(
         inner = ImageEncoder(model, pooling=pooling, resized=resized)
         if classes:
             add_classifier(inner, torch.zeros(1, 3, size, size), classes)
-    prepared = Prepared(inner, size=size, mean=found["image_mean"], std=found["image_std"])
-    prepared.card = {"model": json.loads(config.to_json_string()), "preprocessing": found}
+    prepared = Prepared(
+        inner, size=size, mean=preprocessing["image_mean"], std=preprocessing["image_std"]
+    )
+    prepared.card = {"model": json.loads(config.to_json_string()), "preprocessing": preprocessing}
     return prepared
 
 
@@ -173,7 +176,7 @@ def _model(
     with _reported(library, name):
         if not pretrained:
             return auto.from_config(config), classifies
-        model, found = auto.from_pretrained(
+        model, loading_info = auto.from_pretrained(
             name,
             config=config,
             use_safetensors=True,
@@ -181,7 +184,7 @@ def _model(
             dtype=torch.float32,
             output_loading_info=True,
         )
-    missing = [k for k in found["missing_keys"] if pooling == "pooler" or "pooler" not in k]
+    missing = [k for k in loading_info["missing_keys"] if pooling == "pooler" or "pooler" not in k]
     if missing:
         raise ValueError(f"hf/{name} has no weights for {sorted(missing)[0]}.")
     return model, classifies
@@ -202,18 +205,18 @@ def _preprocessing(name: str) -> dict[str, Any]:
 
 def _size(config: Any, preprocessing: dict[str, Any]) -> int | None:
     """Return the size that the weights were made for, or else that of the preprocessing."""
-    for found in (
+    for size in (
         getattr(config, "image_size", None),
         getattr(getattr(config, "vision_config", None), "image_size", None),
         preprocessing.get("crop_size"),
         preprocessing.get("size"),
     ):
-        if isinstance(found, dict):
-            found = found.get("height", found.get("shortest_edge"))
-        if isinstance(found, list | tuple):
-            found = found[0]
-        if isinstance(found, int):
-            return found
+        if isinstance(size, dict):
+            size = size.get("height", size.get("shortest_edge"))
+        if isinstance(size, list | tuple):
+            size = size[0]
+        if isinstance(size, int):
+            return size
     return None
 
 
@@ -236,7 +239,8 @@ def _tokenizer(library: Any, name: str, config: Any, spec: Spec) -> tuple[str, i
 def _reported(library: Any, name: str) -> Iterator[None]:
     """Say what goes wrong in one sentence, and keep bars and advice off the screen."""
     logging = library.utils.logging
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    before = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
