@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from urllib.parse import quote, unquote
 
 
@@ -47,6 +47,12 @@ _PROTOCOL = re.compile(
 _FILES = ("weights", "tokenizer")
 
 
+@overload
+def located(name: str) -> str: ...
+@overload
+def located(name: Path) -> Path: ...
+@overload
+def located(name: str | Path) -> str | Path: ...
 def located(name: str | Path) -> str | Path:
     """Return a name of a user's with `~` written out: the one door for paths.
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from asterism.modality import Modality
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
-from asterism.names import is_own_code, joined_name, split_name
+from asterism.names import is_own_code, joined_name, located, split_name
 from asterism.run import Run, RunError
 from asterism.types import Outputs, Samples, Shape, join_outputs, on_device
 
@@ -84,6 +84,7 @@ def load(
         RunError: If the folder is damaged, or a factory is needed.
     """
     folder = Run(run)
+    factory = located(factory) if isinstance(factory, str) else factory
     card = folder.read_card()
     try:
         spec = spec_of_card(card)

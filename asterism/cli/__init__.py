@@ -2,11 +2,11 @@
 
 import importlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 
 from asterism.cli.mistakes import UsageError, choices
+from asterism.words import tell
 
 VERBS = {
     "distill": "Distil a teacher into a student.",
@@ -46,15 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = given[0]
     if verb not in VERBS:
         return _refuse(f"unknown verb {verb!r}: {choices(verb, VERBS)}")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # methods of the user's own, by import path
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
         code: int | None = command.run(given[1:])
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
     except KeyboardInterrupt as stopped:
-        print(f"asterism: interrupted. {stopped}", file=sys.stderr)
+        tell(f"asterism: interrupted. {stopped}")
         return 130
     return code or 0
 
@@ -68,5 +66,5 @@ def _words(error: Exception) -> str:
 
 
 def _refuse(message: str) -> int:
-    print(f"asterism: {message}", file=sys.stderr)
+    tell(f"asterism: {message}")
     return 2

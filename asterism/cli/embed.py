@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from asterism.cli.parser import parse_cache
-from asterism.words import number
+from asterism.words import number, printable
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -16,8 +16,10 @@ def run(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
     print(
-        f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
-        f"`asterism distill --teacher {request.out} …` needs no teacher."
+        printable(
+            f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
+            f"`asterism distill --teacher {request.out} …` needs no teacher."
+        )
     )
     if request.verify_cache:
         print("Everything in it is as it was written, and as the teacher returns it now.")

@@ -1,8 +1,13 @@
 """The parser that all verbs share."""
 
 import difflib
+import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, NoReturn, get_type_hints
 
 from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
@@ -10,7 +15,9 @@ from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
 from asterism.cli.mistakes import UsageError, choices
+from asterism.documents import read_yaml
 from asterism.methods.base import Method
+from asterism.names import located
 from asterism.options import Role, Verb, help_of, options_of
 from asterism.request import CacheRequest, Request, typed_name
 from asterism.settings import Settings
@@ -81,6 +88,22 @@ class Parser(ArgumentParser):
         return f"{text} (`{self.prog} --help` shows all options.)"
 
 
+class ConfigFile(ActionConfigFile):
+    """A YAML file with options."""
+
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Read it as all files of people's are read, and go on as if it had been typed."""
+        try:
+            given = read_yaml(Path(located(values)))
+        except FileNotFoundError as error:
+            raise UsageError(f"--config {values}: there is no such file.") from error
+        except ValueError as error:
+            raise UsageError(f"--config {values} is no YAML of options: {error}.") from error
+        self.apply_config(parser, cfg, self.dest, json.dumps(given))
+
+
 def method_lines() -> list[str]:
     """Return each method's name, options and paper."""
     lines = []
@@ -125,7 +148,7 @@ def parse_request(
         ValueError: If a value cannot be meant.
     """
     parser = Parser(prog=f"asterism {verb}")
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
+    parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
     parser.add_argument("--provenance", type=dict, help=SUPPRESS)  # config.yaml of a run has it
     if formats:
         parser.add_argument(
@@ -148,7 +171,7 @@ def parse_request(
 def parse_cache(arguments: Sequence[str]) -> CacheRequest:
     """Return the cache that a user asked for; raises as `parse_request`."""
     parser = Parser(prog="asterism embed")
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
+    parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
     _add_options(parser, CacheRequest)
     typed = _parsed(parser, arguments)
     missing = [f"--{name}" for name in ("teacher", "data", "out") if not typed.get(name)]
@@ -190,17 +213,39 @@ def _add_options(
 
 def _parsed(parser: ArgumentParser, arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of all options by name."""
-    if isinstance(arguments, Mapping):
-        checked = parser.parse_object(dict(arguments))
-    else:
-        typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
-        checked = parser.parse_args(typed)
-    try:
-        parsed = parser.instantiate(checked)
-    except ValueError as error:
-        parser.error(str(error))
+    with _own_methods():
+        if isinstance(arguments, Mapping):
+            checked = parser.parse_object(dict(arguments))
+        else:
+            typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
+            checked = parser.parse_args(typed)
+        try:
+            parsed = parser.instantiate(checked)
+        except ValueError as error:
+            parser.error(str(error))
     options = {k: v for k, v in vars(parsed).items() if k not in ("config", "provenance")}
     return {k: v for k, v in options.items() if not isinstance(v, Namespace)}
+
+
+@contextmanager
+def _own_methods() -> Iterator[None]:
+    """Let methods of the user's own be imported from where he stands, as `python -m` does.
+
+    Only while options are read: what a library looks for later, one that is not installed, is not
+    taken from whatever folder this happens to be. A module that has been found may go on.
+    """
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    before = {*sys.modules}
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        files = (getattr(sys.modules[name], "__file__", None) for name in {*sys.modules} - before)
+        if not any(file and Path(file).is_relative_to(here) for file in files):
+            sys.path.remove(here)
 
 
 def _underscored(argument: str) -> str:

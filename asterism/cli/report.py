@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from asterism.cli.parser import Parser
 from asterism.report import write_report
+from asterism.words import printable
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -23,4 +24,5 @@ def run(arguments: Sequence[str]) -> None:
     where = Path(options.runs[0]) if len(options.runs) == 1 else Path()
     page = write_report(options.runs, options.out or where / "report.html")
     size = page.stat().st_size / 1e6
-    print(f"{page} ({size:.1f} MB), and its numbers in {page.stem}.json and {page.stem}.md")
+    beside = f"{page.stem}.json and {page.stem}.md"
+    print(printable(f"{page} ({size:.1f} MB), and its numbers in {beside}"))

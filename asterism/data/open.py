@@ -10,7 +10,7 @@ from asterism.data.folder import FolderSource
 from asterism.data.source import Source
 from asterism.data.table import READERS, open_table
 from asterism.data.text import read_lines
-from asterism.names import split_name
+from asterism.names import located, split_name
 
 KINDS = (
     "`digits`, a folder of pictures, an .npz file with x (and y), an .npy file of arrays, a .csv, "
@@ -39,7 +39,7 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
         return open_dataset(data)
     if data == "digits":
         return digits()[0]
-    base, named = split_name(str(data))
+    base, named = split_name(str(located(data)))
     path = Path(base)
     if path.is_dir() and hub.is_saved(path):
         return hub.open_saved(path, named, image_size=image_size, class_names=names)

@@ -6,10 +6,10 @@ from typing import Any
 
 from asterism.report.account import Account, Estimate, Measure
 from asterism.report.charts import Chart
-from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, markdown, plain
+from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, plain
 from asterism.report.examples import queries
 from asterism.report.remarks import measured, remarks_on, top_sentence
-from asterism.words import MISSING, named_unit, number, span
+from asterism.words import MISSING, markdown, named_unit, number, span
 
 _SIGNS = {"against": "▼", "open": "◆", "for": "▲"}
 

@@ -1,7 +1,6 @@
 """One training, from a request to a finished run folder."""
 
 import copy
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,13 +21,14 @@ from asterism.request import Request
 from asterism.result import Result
 from asterism.run import Run
 from asterism.settings import Settings
-from asterism.student import Student, load
+from asterism.student import Student, load, run_of
 from asterism.teachers import LiveTeacher, fill_for
 from asterism.training.anchors import choose_anchors
 from asterism.training.models import open_baseline
 from asterism.training.opening import open_training
 from asterism.training.provenance import provenance, refuse_changes
 from asterism.verdict import assess, selection
+from asterism.words import tell
 
 
 def by_time() -> Path:
@@ -75,6 +75,7 @@ def _result_of(request: Request) -> Result:
 
 def _carried_out(request: Request) -> Result:
     run = Run(request.out or "")
+    _refuse_own_input(request, run)
     training = open_training(request)
     request = training.request
     baselines = {"untrained": copy.deepcopy(training.student)}
@@ -82,7 +83,8 @@ def _carried_out(request: Request) -> Result:
         baselines["without teacher"] = open_baseline(request.baseline, request.student)
     with run.writing(resume=request.resume, overwrite=request.overwrite, first=is_first()):
         config = request.plain()
-        origin = provenance(training.data, training.teacher)
+        count = training.settings.processes
+        origin = provenance(training.data, training.teacher, config, processes=count)
         if request.resume:
             refuse_changes(run, config, origin)
             if run.finished():
@@ -99,6 +101,17 @@ def _carried_out(request: Request) -> Result:
             write_report([run.path], run.path / "report.html")
         found = from_first(found)
     return Result(run.path, _student(training, fitted.student), found)
+
+
+def _refuse_own_input(request: Request, run: Run) -> None:
+    """Raise a ValueError if replacing the run folder would delete what this training reads."""
+    read = {name: run_of(getattr(request, name)) for name in ("teacher", "student", "baseline")}
+    for name, folder in read.items():
+        if request.overwrite and folder is not None and folder.resolve() == run.path.resolve():
+            raise ValueError(
+                f"--overwrite would delete {run.path}, which is the {name}, too: name another "
+                "--out."
+            )
 
 
 def _student(training: Training, network: nn.Module) -> Student:
@@ -130,7 +143,7 @@ def _ready(training: Training) -> Training:
 def _as_it_is(run: Run, training: Training) -> Result:
     """Return the result of a run that has been finished already."""
     if is_first():
-        print(f"{run.path} is finished; this is its result.", file=sys.stderr)
+        tell(f"{run.path} is finished; this is its result.")
     load_weights(training.student, run.path / "student.safetensors", training.card["model"])
     return Result(run.path, _student(training, training.student), run.read_result())
 
@@ -152,7 +165,7 @@ def _finish(
     run.write_evaluation(arrays)
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
     for name in broken:
-        print(f"left out, unreadable: {name}", file=sys.stderr)
+        tell(f"left out, unreadable: {name}")
     result = {
         **measured,
         "validation": fitted.score,

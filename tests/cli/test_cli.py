@@ -70,7 +70,7 @@ def test_a_runs_config_runs_again(teacher, tmp_path):
         ("--schedule foo", "--schedule takes one of one-cycle, cosine"),
         ("--labels maybe", "--labels takes true or false; got maybe"),
         ("--batchsize 3", "--batchsize is no option here (did you mean --batch-size?)"),
-        ("--config nix.yaml", "File does not exist"),
+        ("--config nix.yaml", "--config nix.yaml: there is no such file"),
         ("--student resnet21", "unknown model 'resnet21'"),
         ("--teacher runs/nix", "unknown model 'runs/nix'"),
         ("--teacher resnet20", "the teacher resnet20 has no weights"),
