@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from asterism.types import Outputs, Samples
 
+# How bright red, green and blue are (ITU-R BT.601), as Pillow makes pictures grey.
+GREY = (0.299, 0.587, 0.114)
+
 
 class Wrapper(nn.Module):
     """A model around another one, whose weights keep the names that their author gave them.
@@ -22,6 +25,29 @@ class Wrapper(nn.Module):
         """Wrap a module."""
         super().__init__()
         self.module = module
+
+
+class Channels(Wrapper):
+    """Give a model its own number of channels: grey images of colours, or grey ones repeated.
+
+    Attributes:
+        channels: How many the model takes: 1 or 3.
+    """
+
+    def __init__(self, module: nn.Module, channels: int) -> None:
+        """Wrap a model."""
+        super().__init__(module)
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return embedding and logits of images of one or three channels."""
+        if self.channels == 1 and images.shape[1] == 3:
+            weights = images.new_tensor(GREY).view(1, 3, 1, 1)
+            images = (images * weights).sum(1, keepdim=True)
+        elif self.channels == 3 and images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        outputs: Outputs = self.module(images)
+        return outputs
 
 
 class Scored(NamedTuple):
