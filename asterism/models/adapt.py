@@ -27,6 +27,10 @@ class Wrapper(nn.Module):
         self.module = module
 
 
+class OutputError(ValueError):
+    """A module's output that is none of a model; the message says why, and the way out."""
+
+
 class Channels(Wrapper):
     """Give a model its own number of channels: grey images of colours, or grey ones repeated.
 
@@ -204,13 +208,13 @@ class Adapted(Wrapper):
         if isinstance(output, Outputs) or not self._is_scores(embedding):
             return embedding, logits
         if not self._is_scores(logits):
-            raise ValueError(
-                f"a model returns a pair as (embedding, logits), and this one the other way round: "
-                f"{described(output)}, of {self.classes} classes. Return "
+            raise OutputError(
+                "a model must return a pair as (embedding, logits); this one has it the other way "
+                f"round: {described(output)}, of {self.classes} classes. Return "
                 "asterism.Outputs(embedding, logits)."
             )
         if all(any(run.left is x for run in passes) for x in (embedding, logits)):
-            raise ValueError(
+            raise OutputError(
                 f"a model must say which scores are its main ones; this one returned those of two "
                 f"classifiers, {described(output)}: return asterism.Outputs(embedding, logits)."
             )
@@ -237,8 +241,8 @@ def described(output: Any) -> str:
     return f"a {type(output).__name__}"
 
 
-def _unreadable(output: Any) -> ValueError:
-    return ValueError(
+def _unreadable(output: Any) -> OutputError:
+    return OutputError(
         "a model must return a tensor, a pair (embedding, logits) or asterism.Outputs; this one "
         f"returned {described(output)}."
     )
@@ -279,7 +283,7 @@ def _main(output: Any, passes: Sequence[Scored], form: Form) -> Any:
         longer = len(several) > 2 and any(several[1] is x for x in main)
         return several[:2] if longer else output
     if len(main) != 1:
-        raise ValueError(
+        raise OutputError(
             f"a model must give in train mode what it gives in eval mode, which is one tensor "
             f"{form.width} wide; this one returned {described(output)}, and nothing says which of "
             "them it is: return asterism.Outputs(embedding, logits) in both."

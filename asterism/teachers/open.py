@@ -78,11 +78,13 @@ def _in_channels(network: nn.Module, source: Source, name: Any) -> nn.Module:
             return network
     elif _takes(network, shape) or not _takes(network, (other, *shape[1:])):
         return network
-    how = "grey" if other == 1 else "with their channel repeated"
+    takes, data, how = ("images in colour", "grey", "with their one channel repeated")
+    if other == 1:
+        takes, data, how = ("grey images", "in colour", "grey")
     if is_first():
         print(
-            f"asterism: the teacher {as_text(name)} takes images of {other} channels, and those of "
-            f"the data have {shape[0]}: it is given them {how}.",
+            f"asterism: the teacher {as_text(name)} takes {takes}, and the data are {data}: it is "
+            f"given them {how}.",
             file=sys.stderr,
         )
     return Channels(network, other)

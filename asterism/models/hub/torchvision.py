@@ -46,7 +46,7 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> Prepared:
         except Exception as error:  # of the network, or old names of parameters
             raise not_fetched(f"torchvision/{name}", error, WAY_OUT) from error
     if getattr(model, "aux_logits", False):  # for training from nothing on a million pictures
-        model.aux_logits = False
+        setattr(model, "aux_logits", False)  # noqa: B010 (to mypy it is a module)
         for part in ("AuxLogits", "aux1", "aux2"):
             setattr(model, part, None)
     layers = [(k, m) for k, m in model.named_modules() if isinstance(m, nn.Linear)]
