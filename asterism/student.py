@@ -115,7 +115,7 @@ def load(
     if factory is None and name in BUILT_IN and spec.shape is not None:
         _believe(spec, name, arguments, folder)
     model = build(name if factory is None else factory, spec, arguments)
-    load_weights(model, weights, name)
+    load_weights(model, weights, name, spec if factory is not None else None)
     student = Student(model, spec.takes, spec.shape, classes)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()

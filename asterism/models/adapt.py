@@ -68,7 +68,7 @@ class Form(NamedTuple):
     Attributes:
         alone: Whether it is one tensor, and so neither a pair nor `Outputs`.
         width: Columns of the scores; of the embedding, where there are no scores.
-        layer: The layer from which the scores come, if it is a linear one.
+        layer: The linear layer whose output the scores are, if they are one's.
     """
 
     alone: bool
@@ -125,13 +125,18 @@ class Adapted(Wrapper):
         passes: list[Scored] = []
         named: list[Any] = []
         with self._watching(passes, named):
-            output = self.module(samples.clone() if isinstance(samples, Tensor) else samples)
+            output = self.module(samples.clone() if isinstance(samples, Tensor) else list(samples))
         embedding, logits = self._read(output, passes)
         embedding = named[-1] if named else embedding
         if not isinstance(embedding, Tensor) or embedding.ndim < 2:
             raise _unreadable(embedding)
         if logits is not None and logits.ndim != 2:
             raise _unreadable(output)
+        if not all(x is None or x.is_floating_point() for x in (embedding, logits)):
+            raise OutputError(
+                "a model must return floating-point numbers; this one returned "
+                f"{described(output)} of {embedding.dtype if logits is None else logits.dtype}."
+            )
         if embedding.ndim == 4:
             embedding = embedding.mean((2, 3))  # a feature map: average pool
         return Outputs(torch.flatten(embedding, 1), logits)
@@ -174,8 +179,8 @@ class Adapted(Wrapper):
             embedding, logits = self._pair(output, passes)
         if not self.training:
             wide = embedding if logits is None else logits
-            source = _source(logits, passes, None)
-            form = Form(alone, wide.shape[-1], source and source.layer)
+            layer = next((run.layer for run in passes if run.left is logits), None)
+            form = Form(alone, wide.shape[-1], layer)
             if form != self.form:  # a compiled module takes each assignment for a change
                 self.form = form
         return embedding, logits

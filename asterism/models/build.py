@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from asterism.modality import ARRAY, IMAGE, TEXT
 from asterism.models import resnet, small, text, vgg, wide_resnet
 from asterism.models.adapt import Adapted, Wrapper
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
-from asterism.models.modes import in_mode, keeping_buffers
+from asterism.models.modes import evaluating, in_mode, keeping_buffers
 from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
 from asterism.models.tokens import read_tokeniser, tokeniser_of
@@ -95,7 +96,8 @@ def build(
         )
     if weights is not None:
         place = Path(weights)
-        load_weights(model, place / "student.safetensors" if place.is_dir() else place, base)
+        file = place / "student.safetensors" if place.is_dir() else place
+        load_weights(model, file, base, spec)
     return model
 
 
@@ -114,10 +116,16 @@ def input_size(model: Any) -> int | None:
     return hub_size(base, arguments) if is_hub_name(base) else None
 
 
-def load_weights(model: nn.Module, file: Path, name: str) -> None:
+def load_weights(model: nn.Module, file: Path, name: str, spec: Spec | None = None) -> None:
     """Load a safetensors file into a model, strictly.
 
     On the meta device only the shapes are compared.
+
+    Args:
+        model: The model.
+        file: The weights.
+        name: What the model is called in messages.
+        spec: The data of a model that may make layers in its first pass.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -130,6 +138,9 @@ def load_weights(model: nn.Module, file: Path, name: str) -> None:
     except SafetensorError as error:
         raise ValueError(f"{file} is not a safetensors file: {error}.") from error
     inner = _inner(model)
+    if spec is not None and state.keys() - inner.state_dict().keys():
+        with suppress(Exception), evaluating(model):  # it may be no model of these data after all
+            model(spec.takes.example(spec.shape))
     wanted = inner.state_dict()
     # Counters that only a momentum of None would read; older checkpoints lack them.
     state = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | state

@@ -15,7 +15,7 @@ Names = Sequence[str] | None
 
 
 class Reordered(Wrapper):
-    """A classifier whose scores come in another order.
+    """A classifier whose scores come in another order, those of other classes left out.
 
     Attributes:
         classes: Names of the classes in that order.
@@ -43,14 +43,18 @@ class Reordered(Wrapper):
 
 
 def in_order(network: nn.Module, own: Names, wanted: Names) -> nn.Module:
-    """Return a network whose scores come in the order of the data's classes, if they are its own.
+    """Return a network whose scores are those of the data's classes, if it knows all of these.
+
+    Numbers that nobody has given a name are no such thing: of more of them nobody knows which.
 
     Args:
         network: The network.
         own: Names of its classes, where they are known.
         wanted: Names of the data's classes; None without labels.
     """
-    if own is None or wanted is None or tuple(own) == tuple(wanted) or set(own) != set(wanted):
+    if own is None or wanted is None or tuple(own) == tuple(wanted):
+        return network
+    if not set(wanted) <= set(own) or (len(own) > len(wanted) and _numbers(own)):
         return network
     return Reordered(network, [list(own).index(name) for name in wanted], wanted)
 

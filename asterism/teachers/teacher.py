@@ -248,16 +248,20 @@ def try_out(
         ValueError: If it cannot take the samples, or returns something else.
     """
     example = modality.example(shape)
+    rows = len(example)
     if not isinstance(example, list) and tokeniser_of(model) is not None:
         raise ValueError(f"the {role} takes texts, and the data are {modality.plural}.")
     try:
         with evaluating(model):
-            outputs = model(example)
+            outputs = model(on_device(example, device_of(model)))
     except Exception as error:  # of any kind: a user's own module may run here
         what = modality.described(shape)
         raise ValueError(f"the {role} cannot take {what}: {in_words(error)}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
         raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")
+    if any(x is not None and len(x) != rows for x in outputs):
+        got = ", ".join(str(tuple(x.shape)) for x in outputs if x is not None)
+        raise ValueError(f"the {role} must return one row for each sample; of {rows} came {got}.")
     if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
         raise ValueError(
             f"the {role} gives no scores of {classes} classes, and labels or methods need them: "

@@ -52,6 +52,7 @@ def rehearse(training: Training) -> None:
         return  # nothing can be read, and the first batch says so
     with _undisturbed():
         if training.teacher is not None and training.teacher.network is not None:
+            _refuse_shared(training.student, training.teacher.network)
             _alone("teacher", training.teacher.network, samples)
         student = _copied(training.student)
         clean = _alone("student", student, samples)
@@ -109,6 +110,15 @@ def _copied(student: nn.Module) -> nn.Module:
         raise ValueError(
             f"a student must be one that can be copied (copy.deepcopy): {in_words(error)}."
         ) from error
+
+
+def _refuse_shared(student: nn.Module, teacher: nn.Module) -> None:
+    known = {id(p) for p in teacher.parameters()}
+    if shared := [name for name, p in student.named_parameters() if id(p) in known]:
+        raise ValueError(
+            f"student and teacher must have weights of their own; they share {shared[0]}, which "
+            "would be frozen with the teacher. Give the student a copy (copy.deepcopy)."
+        )
 
 
 def _alone(role: str, network: nn.Module, samples: Samples) -> Outputs:

@@ -68,6 +68,7 @@ def test_the_main_output_is_taken_in_both_modes(form, aux):
 
 
 BAD = {
+    "numbers of classes": (lambda e, z, aux: z.argmax(1, keepdim=True), None, "floating-point"),
     "swapped": (lambda e, z, aux: (z, e), None, "the other way round"),
     "two classifiers": (lambda e, z, aux: (z, aux(e)), None, "which scores are its main ones"),
     "three": (lambda e, z, aux: (e, z, aux(e)), None, r"a tuple of a tensor \(3, 32\) and"),
@@ -98,6 +99,14 @@ def test_scores_that_come_from_no_layer_are_known_by_their_width_or_refused():
             outputs = model(torch.rand(3, 1, 8, 8))
             assert torch.equal(outputs.embedding, net.passed[0])
             assert torch.equal(outputs.logits, 2 * net.passed[1])
+
+
+def test_the_mean_of_two_classifiers_is_neither_of_them():
+    distilled = lambda e, z, aux: (z + aux(e)) / 2, lambda e, z, aux: (z, aux(e))
+    model = Adapted(Net(*distilled), classes=CLASSES)
+    model.eval()(torch.rand(3, 1, 8, 8))
+    with pytest.raises(ValueError, match="nothing says which of them"):
+        model.train()(torch.rand(3, 1, 8, 8))
 
 
 def test_what_a_module_changes_in_place_is_its_own():

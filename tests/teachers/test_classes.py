@@ -71,6 +71,9 @@ def test_scores_come_in_the_order_of_the_data():
     scores = torch.tensor([[1.0, 2.0, 3.0]])  # of cat, dog and elk
     assert in_order(Net(), ONE, TWO)(scores).logits.tolist() == [[2.0, 3.0, 1.0]]
     assert torch.equal(in_order(Net(), ONE, TWO)(scores).embedding, scores)
-    for own, wanted in ((ONE, ONE), (None, TWO), (ONE, None), (ONE, ("a", "b", "c"))):
+    assert in_order(Net(), ONE, ("elk", "cat"))(scores).logits.tolist() == [[3.0, 1.0]]
+    numbers = ("0", "1", "2")
+    others = (ONE, ("a", "b", "c")), (numbers, numbers[:2])  # of three numbers nobody knows which
+    for own, wanted in ((ONE, ONE), (None, TWO), (ONE, None), *others):
         net = Net()
         assert in_order(net, own, wanted) is net

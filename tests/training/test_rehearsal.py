@@ -46,6 +46,8 @@ class Net(nn.Module):
             self.again.bias = nn.Parameter(torch.zeros(2, 16)[1])
         if trick == "frozen":
             self.requires_grad_(False)
+        if trick == "made late":
+            self.body = None
         if trick == "lazy":
             self.body = nn.LazyLinear(16)
         if trick == "lazy while training":
@@ -73,6 +75,7 @@ class Net(nn.Module):
         return e, z
 
     def pair(self, x):
+        self.body = self.body or nn.Linear(16, 16)
         e = torch.relu(self.again(torch.relu(self.body(x.flatten(1))))) * self.plain
         return e, self.head(e)
 
@@ -87,7 +90,7 @@ class Remembering(nn.Linear):
         return {"seen": 3}
 
 
-GOOD = ["", "tied", "view", "lazy", "lazy while training", "noise"]
+GOOD = ["", "tied", "view", "lazy", "lazy while training", "made late", "noise"]
 
 
 @pytest.mark.parametrize("trick", GOOD)
@@ -127,6 +130,13 @@ def test_what_could_not_be_kept_or_trained_is_not_begun(trick, data, tmp_path):
 def test_a_teacher_must_take_a_single_sample_too(data, tmp_path):
     with pytest.raises(ValueError, match="the teacher must take a single sample"):
         recipe.distill(Net("squeeze"), "mlp", data, out=tmp_path / "run", **QUICK)
+
+
+def test_student_and_teacher_share_no_weights(data, tmp_path):
+    student, teacher = Net(), Net()
+    student.body = teacher.body
+    with pytest.raises(ValueError, match="they share module.body.weight"):
+        recipe.distill(teacher, student, data, out=tmp_path / "run", **QUICK)
 
 
 def test_a_rehearsal_changes_nothing(data, monkeypatch):
