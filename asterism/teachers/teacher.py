@@ -47,6 +47,7 @@ class TeacherCard:
         parameters: Numbers in its weights; None where there is no network.
         kinds: Types of its weights, sorted.
         tokeniser: The content of its `tokenizer.json`; None for another one than of texts.
+        names: What the columns of its logits mean, where that is known.
     """
 
     width: int
@@ -54,6 +55,7 @@ class TeacherCard:
     parameters: int | None = None
     kinds: tuple[str, ...] = ()
     tokeniser: str | None = None
+    names: tuple[str, ...] | None = None
 
     def example(self) -> Outputs:
         """Return outputs of two samples of these widths."""
@@ -206,13 +208,23 @@ def card_of(network: nn.Module, outputs: Outputs) -> TeacherCard:
     embedding, logits = outputs
     parameters = list(network.parameters())
     tokeniser = tokeniser_of(network)
+    classes = 0 if logits is None else logits.shape[1]
+    names = class_names_of(network)
     return TeacherCard(
         width=embedding.shape[1],
-        classes=0 if logits is None else logits.shape[1],
+        classes=classes,
         parameters=sum(p.numel() for p in parameters),
         kinds=tuple(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
         tokeniser=tokeniser.json if tokeniser else None,
+        names=names if names and len(names) == classes else None,
     )
+
+
+def class_names_of(network: nn.Module) -> tuple[str, ...] | None:
+    """Return the names of its classes that a network, or a part of it, comes with."""
+    known = (getattr(module, "classes", None) for module in network.modules())
+    tuples = (names for names in known if isinstance(names, tuple) and names)
+    return next((names for names in tuples if all(isinstance(x, str) for x in names)), None)
 
 
 def device_of(model: nn.Module) -> torch.device:
