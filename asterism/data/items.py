@@ -86,7 +86,7 @@ def all_items(dataset: Any) -> tuple[list[Any], dict[int, str]]:
             items.append(dataset[row])
         except Exception as error:
             items.append(None)
-            unusable[row] = f"{type(error).__name__}: {readable(error)}"
+            unusable[row] = f"unreadable: {type(error).__name__}: {readable(error)}"
     return items, unusable
 
 

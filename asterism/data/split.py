@@ -17,6 +17,7 @@ from asterism.data.checks import (
 from asterism.data.classes import with_training_numbers
 from asterism.data.open import open_source
 from asterism.data.source import Source
+from asterism.modality import IMAGE
 from asterism.modality.modality import Statistics
 
 
@@ -51,6 +52,12 @@ class Data:
         if not len(samples):  # of many broken pictures, all that were looked at
             samples = first_readable(self.source, self.train, "training").views[0]
         return self.source.modality.statistics(samples)
+
+    @property
+    def image_size(self) -> int | None:
+        """Return height and width to which pictures are brought; None for what keeps its size."""
+        shape = self.source.shape
+        return shape[1] if self.source.found_size and shape else None
 
     def refuse_useless(self, *, use_labels: bool, broken: bool) -> None:
         """Look at labels and at a picture of each part, before an hour is spent.
@@ -147,7 +154,7 @@ def open_data(
     source = open_source(data, image_size=image_size)
     refuse_gaps(source)
     # The other parts are brought to the size of the training pictures, whatever theirs is.
-    size = source.shape[1] if source.found_size and source.shape else image_size
+    size = source.shape[1] if source.modality is IMAGE and source.shape else image_size
     if isinstance(data, str) and data == "digits" and test is None:
         test_source: Source | None = digits()[1]
     else:
