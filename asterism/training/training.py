@@ -32,6 +32,9 @@ from asterism.training.provenance import provenance, refuse_changes
 from asterism.training.rehearsal import factory_of, write_student
 from asterism.verdict import Unmeasured, assess, selection
 
+# So many samples that are left out are named at the end; all are in result.json.
+MOST_NAMED = 20
+
 
 def by_time() -> Path:
     """Return the run folder of a run that was given no name."""
@@ -74,8 +77,6 @@ def _result_of(request: Request) -> Result:
 def _carried_out(request: Request) -> Result:
     run = Run(request.out or "")
     training = open_training(request)
-    if training.left_out and is_first():
-        print(f"asterism: {training.left_out}", file=sys.stderr)
     request = training.request
     baselines = {"untrained": copy.deepcopy(training.student)}
     if request.baseline is not None:
@@ -89,6 +90,7 @@ def _carried_out(request: Request) -> Result:
                 return _as_it_is(run, training)
         if is_first():
             run.write_config(config, origin)
+            _tell(training)
             if request.check and not request.resume:
                 warn(training)
         training = _ready(training)
@@ -156,8 +158,10 @@ def _finish(
     student = fitted.student.to(settings.device)
     measured, arrays = assess(student, training.teacher, data, baselines=baselines)
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
-    for name in broken:
+    for name in broken[:MOST_NAMED]:
         print(f"left out, unreadable: {name}", file=sys.stderr)
+    if len(broken) > MOST_NAMED:
+        print(f"and {len(broken) - MOST_NAMED} more, in result.json", file=sys.stderr)
     result = {
         **measured,
         "validation": fitted.score,
@@ -166,7 +170,7 @@ def _finish(
         "seconds": round(fitted.seconds, 1),
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
-        "left_out": training.left_out,
+        "data": _accounted(training, fitted),
         "unmeasured": {**unmeasured, **measured["unmeasured"]},
     }
     if fitted.balance is not None:
@@ -175,6 +179,26 @@ def _finish(
     run.write_result(result)
     _written(run, "evaluation.npz", lambda: run.write_evaluation(arrays))
     return result
+
+
+def _tell(training: Training) -> None:
+    """Say what was found in the data, before anything is spent on it."""
+    if training.account is not None:
+        for line in training.account.lines():
+            print(f"asterism: {line}", file=sys.stderr)
+
+
+def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
+    """Return the account of the data with what could not be read, as plain values."""
+    if training.account is None:
+        return None
+    sources = training.data.sources()
+    others = {name for source in sources.values() for name in source.broken}
+    unreadable = {name: set(source.broken) for name, source in sources.items()}
+    unreadable["data"] |= set(fitted.broken) - others
+    told = {source.told(row) for source in sources.values() for row in source.unusable}
+    counts = {name: len(names - told) for name, names in unreadable.items()}
+    return training.account.with_unreadable(counts).plain()
 
 
 def _written(run: Run, name: str, write: Callable[[], object]) -> None:
