@@ -17,6 +17,8 @@ from asterism.settings import Settings
 from asterism.types import Samples, Shape, to_float
 from asterism.views import Views
 
+LEVELS = {"a black image": 0, "a grey image": 128, "a white image": 255}
+
 
 class Image(Modality):
     """Images of one size; models take them as float in [0, 1]."""
@@ -26,6 +28,10 @@ class Image(Modality):
     columns = ("image", "img", "path", "file", "file_name")
     optimizer = "sgd"
     pixels = True
+    reading = (
+        "turned upright by EXIF, transparent parts laid on white, scaled bilinearly with "
+        "antialiasing (Pillow) until it covers the size, its middle part, divided by 255"
+    )
     preparation = (
         "check its weights, its normalisation (pictures arrive in [0, 1]) and its input size"
     )
@@ -33,6 +39,12 @@ class Image(Modality):
     def example(self, shape: Shape) -> Samples:
         """Return two black images."""
         return torch.zeros(2, *(shape or ()))
+
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return a black, a grey and a white image, and one of noise."""
+        even = [(name, torch.full((1, *(shape or ())), v / 255)) for name, v in LEVELS.items()]
+        noise = torch.rand(1, *(shape or ()), generator=torch.Generator().manual_seed(0))
+        return [*even, ("a noisy image", noise.mul(255).round() / 255)]
 
     def statistics(self, samples: Samples) -> Statistics:
         """Return mean and standard deviation of each channel, of images in [0, 1]."""
