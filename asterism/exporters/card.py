@@ -12,7 +12,14 @@ from asterism.run import Run, RunError
 from asterism.words import number, readable
 
 # Measures of the run that a card shows, where they are there.
-SHOWN = ("accuracy", "recall", "k-NN accuracy", "agreement", "neighbour overlap", "own item")
+SHOWN = (
+    "accuracy",
+    "recall",
+    "k-NN accuracy",
+    "agreement",
+    "neighbour overlap",
+    "own item, stored map",
+)
 # Settings that say how a student was trained.
 TOLD = ("epochs", "batch_size", "lr", "optimizer", "task_weight", "seed", "image_size")
 LIBRARIES = {
@@ -67,7 +74,7 @@ def _front(exporter: Exporter, subject: Subject, config: dict[str, Any]) -> dict
 
 def _what(subject: Subject, config: dict[str, Any], result: dict[str, Any]) -> str:
     teacher = config.get("teacher")
-    made = f"distilled from {_name(teacher)}" if teacher else "trained from labels"
+    made = f"distilled from `{_name(teacher)}`" if teacher else "trained from labels"
     modality, shape = subject.student.modality, subject.student.shape
     headline = f" {readable(result['headline'], 1000)}" if result.get("headline") else ""
     classes = ""
@@ -114,7 +121,8 @@ def _kept(result: dict[str, Any]) -> str:
     """Return a table of the run's measures with their intervals."""
     rows = []
     for measure in result.get("measures", []):
-        if str(measure["name"]).partition(",")[0] not in SHOWN:
+        shown = str(measure["name"]) in SHOWN and measure["student"].get("value") is not None
+        if not shown:
             continue
         k = f"@{measure['k']}" if measure["k"] else ""
         cells = [_figure(measure["student"], measure["unit"])]
@@ -155,7 +163,11 @@ def _made(config: dict[str, Any]) -> str:
             if name in (config.get("provenance") or {})
         ),
     }
-    lines = [f"- {name.replace('_', ' ')}: {value}" for name, value in told.items() if value]
+    lines = [
+        f"- {name.replace('_', ' ')}: {value}"
+        for name, value in told.items()
+        if value not in (None, "")
+    ]
     return "## How it was made\n\n" + "\n".join(lines) + "\n"
 
 

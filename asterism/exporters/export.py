@@ -117,7 +117,7 @@ def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
             raise
         # A run may have come from another machine, and is exported there without its data.
         return None, f"made-up rows, since the run's data cannot be opened: {error}"
-    return opened, f"rows of the {opened.evaluation()[2]} data"
+    return opened, "rows of the run's data" if data is None else "rows of the data that were named"
 
 
 def _written(

@@ -34,6 +34,9 @@ def written(folder: Path) -> Iterator[Path]:
         yield inside
         if folder.exists():
             folder.rename(temporary / "replaced")
+        for each in inside.rglob("*"):  # some libraries write for this user alone
+            each.chmod(0o755 if each.is_dir() else 0o644)
+        inside.chmod(0o755)
         inside.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -37,6 +37,8 @@ class Onnx(Exporter):
         with _quiet():
             model = _converted(subject)
         metadata = {key: json.dumps(value) for key, value in described(subject).items()}
+        for node in (model, model.graph, *model.graph.node, *model.graph.value_info):
+            node.ClearField("metadata_props")  # the converter's notes name files of this machine
         onnx.helper.set_model_props(model, metadata)
         onnx.checker.check_model(model)
         onnx.save(model, folder / FILE)

@@ -91,7 +91,7 @@ def program(subject: Subject) -> torch.export.ExportedProgram:
     free: dict[int, Any] = dict.fromkeys(range(axes), torch.export.Dim.DYNAMIC)
     try:
         with torch.no_grad():
-            return torch.export.export(
+            made = torch.export.export(
                 subject.graph(), tuple(example.values()), dynamic_shapes=((free,) * len(example),)
             )
     except Exception as error:  # torch raises a dozen kinds
@@ -100,3 +100,8 @@ def program(subject: Subject) -> torch.export.ExportedProgram:
             f"torch.export cannot trace the student: {reason}. A network is traced without "
             "knowing how many samples there are, or what is in them; --to state holds any."
         ) from error
+    for module in made.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)  # it names files of this machine
+    return made

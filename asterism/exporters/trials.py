@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from asterism.data import Data, Loader, Order
+from asterism.data import Data, Loader, Order, Source
 from asterism.modality import Modality
 from asterism.types import Samples, Shape, as_input
 
@@ -35,10 +36,12 @@ def trials(modality: Modality, shape: Shape, real: Samples | None) -> list[Trial
         shape: Size of a sample; None for texts.
         real: Rows of the run's data; None if they are not there, and made-up ones serve.
     """
-    origin = "real rows" if real is not None else "made-up rows"
+    origin = "real" if real is not None else "made-up"
     given: Any = real if real is not None else made_up(modality, shape)
     sizes = sorted({min(size, len(given)) for size in SIZES})
-    rows = [Trial(f"{size} {origin}", given[:size]) for size in sizes]
+    rows = [
+        Trial(f"{size} {origin} {'row' if size == 1 else 'rows'}", given[:size]) for size in sizes
+    ]
     return rows + [Trial(name, samples) for name, samples in modality.edges(shape)]
 
 
@@ -50,12 +53,15 @@ def made_up(modality: Modality, shape: Shape) -> Samples:
 
 
 def real_rows(data: Data, count: int) -> Samples:
-    """Return up to so many readable rows of the evaluation data, as models take them."""
+    """Return up to so many readable rows, as models take them: of evaluation, then of training."""
     source, rows, _ = data.evaluation()
-    parts = [
-        as_input(batch.views[0])
-        for batch in Loader(source, Order(rows[:count], 64, seed=None))
-        if len(batch.index)
-    ]
-    tensors = [part for part in parts if isinstance(part, torch.Tensor)]
+    parts: list[Any] = _read(source, rows[:count])
+    missing = count - sum(len(part) for part in parts)
+    parts += _read(data.source, data.train[:missing]) if missing else []
+    tensors = [part for part in parts if isinstance(part, Tensor)]
     return torch.cat(tensors) if tensors else [text for part in parts for text in part]
+
+
+def _read(source: Source, rows: Tensor) -> list[Any]:
+    batches = Loader(source, Order(rows, 64, seed=None))
+    return [as_input(batch.views[0]) for batch in batches if len(batch.index)]
