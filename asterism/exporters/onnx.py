@@ -125,6 +125,12 @@ def _converted(subject: Subject) -> Any:
             f"torch.onnx cannot convert the student: {reason} --to pt2 or state may hold it."
         ) from error
     assert made is not None
+    outputs = list(made.model.graph.outputs)
+    names = [value.name for value in outputs]
+    for node in made.model.graph:  # torch calls what nn.Embedding returns "embedding", too
+        for value in node.outputs:
+            if value.name in names and not any(value is output for output in outputs):
+                value.name = f"inner_{value.name}"
     return made.model_proto
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from asterism.exporters.exporter import Exporter
 from asterism.exporters.subject import Encode, Subject
-from asterism.exporters.transformers import encoder_of, fast_tokenizer, save_encoder
+from asterism.exporters.transformers import encoder_of, fast_tokenizer, quiet, save_encoder
 from asterism.models.hub import load_library
 from asterism.models.hub.encoders import TextEncoder, Tower
 from asterism.models.text import StaticText
@@ -49,12 +49,14 @@ class SentenceTransformers(Exporter):
         if subject.student.aligner is not None:
             modules.append(_dense(places, subject.student.aligner))
         model = library.SentenceTransformer(modules=modules, device="cpu")
-        model.save_pretrained(str(folder), create_model_card=False)
+        with quiet():
+            model.save_pretrained(str(folder), create_model_card=False)
 
     def read(self, subject: Subject, folder: Path) -> Encode:
         """Return what the library's `encode` gives."""
         library = load_library("sentence_transformers", self.extra)
-        model = library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        with quiet():
+            model = library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
         def encode(samples: Samples) -> Outputs:
             return Outputs(model.encode(samples, convert_to_tensor=True, show_progress_bar=False))
@@ -87,7 +89,8 @@ def _encoder_modules(places: Any, subject: Subject, scratch: Path) -> list[nn.Mo
     save_encoder(encoder.module, scratch)
     tokenizer = fast_tokenizer(subject, encoder)
     tokenizer.save_pretrained(scratch)
-    transformer = places.Transformer(str(scratch), max_seq_length=tokenizer.model_max_length)
+    with quiet():
+        transformer = places.Transformer(str(scratch), max_seq_length=tokenizer.model_max_length)
     for file in scratch.iterdir():
         file.unlink()
     scratch.rmdir()

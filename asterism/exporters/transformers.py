@@ -1,6 +1,8 @@
 """`transformers`: an encoder that `AutoModel.from_pretrained` loads, with what goes before it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,8 @@ class Transformers(Exporter):
     def read(self, subject: Subject, folder: Path) -> Encode:
         """Return the pooled outputs of the encoder, loaded again."""
         library = load_library("transformers", self.extra)
-        model = library.AutoModel.from_pretrained(folder, local_files_only=True).eval()
+        with quiet():
+            model = library.AutoModel.from_pretrained(folder, local_files_only=True).eval()
         encoder = encoder_of(subject)
         assert encoder is not None
         if isinstance(encoder, ImageEncoder):
@@ -87,6 +90,8 @@ class Transformers(Exporter):
             unit = unit if encoder.normalise else ""
         else:
             prepared = _prepared(subject)
+            options = encoder.options if encoder is not None else {}
+            stretched = "".join(f', "{name}": {value}' for name, value in options.items())
             head += (
                 f"images = torch.as_tensor(samples)\nif images.shape[2] != {prepared.size}:\n"
                 f"    images = torch.nn.functional.interpolate(images, [{prepared.size}] * 2,\n"
@@ -94,7 +99,7 @@ class Transformers(Exporter):
                 f"mean, std = torch.tensor({prepared.normalise.mean.flatten().tolist()}), "
                 f"torch.tensor({prepared.normalise.std.flatten().tolist()})\n"
                 "images = (images - mean[:, None, None]) / std[:, None, None]\n"
-                'given = {"pixel_values": images}\n'
+                f'given = {{"pixel_values": images{stretched}}}\n'
             )
             mean = "embedding = output.last_hidden_state.flatten(2).mean(1)\n"
             unit = ""
@@ -119,7 +124,23 @@ def save_encoder(module: nn.Module, folder: Path) -> None:
     """Write a model of the library by itself, as safetensors."""
     model: Any = module
     model.config._name_or_path = ""  # a folder of this machine is nobody's business
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library's bars and advice off the screen."""
+    logging = load_library("transformers.utils.logging", Transformers.extra)
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def fast_tokenizer(subject: Subject, encoder: TextEncoder) -> Any:
