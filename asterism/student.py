@@ -1,6 +1,6 @@
 """The trained student of a run folder, ready to use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,23 @@ class Student(nn.Module):
         model: The network itself.
         modality: What it takes.
         shape: Size of a sample in training; None for texts.
+        classes: Names of the classes in the order of its scores; None where none are known.
         aligner: The map of the embedding into the teacher's space, or None.
     """
 
-    def __init__(self, model: nn.Module, modality: Modality, shape: Shape) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        modality: Modality,
+        shape: Shape,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         """Wrap the network."""
         super().__init__()
         self.model = model
         self.modality = modality
         self.shape = shape
+        self.classes = None if classes is None else tuple(classes)
         self.aligner: nn.Linear | None = None
 
     def forward(self, samples: Samples) -> Outputs:
@@ -86,7 +94,7 @@ def load(
     folder = Run(run)
     card = folder.read_card()
     try:
-        spec = spec_of_card(card)
+        spec, classes = spec_of_card(card), class_names(card)
         name, arguments = named(str(card["model"]))
         if name.startswith("hf/") and not isinstance(spec.config, dict):
             raise ValueError("it lacks the configuration")
@@ -108,10 +116,24 @@ def load(
     if factory is None and name in BUILT_IN and spec.shape is not None:
         _believe(spec, name, arguments, folder)
     model = build(name if factory is None else factory, spec, arguments)
-    load_weights(model, weights, name)
-    student = Student(model, spec.takes, spec.shape)
+    load_weights(model, weights, name, spec if factory is not None else None)
+    student = Student(model, spec.takes, spec.shape, classes)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()
+
+
+def class_names(card: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the classes that a run card keeps; None where it keeps none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    names = card.get("class_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or len(names) != card["classes"]:
+        raise ValueError(f"class_names must be {card['classes']} names")
+    return tuple(map(str, names))
 
 
 def run_of(name: Any) -> Path | None:

@@ -42,6 +42,7 @@ class Training:
         cached: The teacher's outputs on the training data, where they are kept beside it.
         anchors: The anchor samples of methods that ask for them, or None.
         score: What validation measures; None until the training begins.
+        left_out: In words what of the default method was left out; None for nothing.
     """
 
     request: Request
@@ -55,6 +56,7 @@ class Training:
     cached: Taught | None = None
     anchors: Anchors | None = None
     score: Score | None = None
+    left_out: str | None = None
 
     @property
     def settings(self) -> Settings:

@@ -47,6 +47,7 @@ class TeacherCard:
         parameters: Numbers in its weights; None where there is no network.
         kinds: Types of its weights, sorted.
         tokeniser: The content of its `tokenizer.json`; None for another one than of texts.
+        names: What the columns of its logits mean, where that is known.
     """
 
     width: int
@@ -54,6 +55,7 @@ class TeacherCard:
     parameters: int | None = None
     kinds: tuple[str, ...] = ()
     tokeniser: str | None = None
+    names: tuple[str, ...] | None = None
 
     def example(self) -> Outputs:
         """Return outputs of two samples of these widths."""
@@ -206,13 +208,23 @@ def card_of(network: nn.Module, outputs: Outputs) -> TeacherCard:
     embedding, logits = outputs
     parameters = list(network.parameters())
     tokeniser = tokeniser_of(network)
+    classes = 0 if logits is None else logits.shape[1]
+    names = class_names_of(network)
     return TeacherCard(
         width=embedding.shape[1],
-        classes=0 if logits is None else logits.shape[1],
+        classes=classes,
         parameters=sum(p.numel() for p in parameters),
         kinds=tuple(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
         tokeniser=tokeniser.json if tokeniser else None,
+        names=names if names and len(names) == classes else None,
     )
+
+
+def class_names_of(network: nn.Module) -> tuple[str, ...] | None:
+    """Return the names of its classes that a network, or a part of it, comes with."""
+    known = (getattr(module, "classes", None) for module in network.modules())
+    tuples = (names for names in known if isinstance(names, tuple) and names)
+    return next((names for names in tuples if all(isinstance(x, str) for x in names)), None)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -236,16 +248,20 @@ def try_out(
         ValueError: If it cannot take the samples, or returns something else.
     """
     example = modality.example(shape)
+    rows = len(example)
     if not isinstance(example, list) and tokeniser_of(model) is not None:
         raise ValueError(f"the {role} takes texts, and the data are {modality.plural}.")
     try:
         with evaluating(model):
-            outputs = model(example)
+            outputs = model(on_device(example, device_of(model)))
     except Exception as error:  # of any kind: a user's own module may run here
         what = modality.described(shape)
         raise ValueError(f"the {role} cannot take {what}: {in_words(error)}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
         raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")
+    if any(x is not None and len(x) != rows for x in outputs):
+        got = ", ".join(str(tuple(x.shape)) for x in outputs if x is not None)
+        raise ValueError(f"the {role} must return one row for each sample; of {rows} came {got}.")
     if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
         raise ValueError(
             f"the {role} gives no scores of {classes} classes, and labels or methods need them: "

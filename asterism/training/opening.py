@@ -22,6 +22,7 @@ from asterism.training.models import (
     refuse_views,
     student_classes,
 )
+from asterism.training.rehearsal import rehearse
 from asterism.types import Outputs
 from asterism.verdict import encoder_of, outputs_on, teaching
 
@@ -51,8 +52,9 @@ def open_training(request: Request) -> Training:
     data.refuse_useless(use_labels=use_labels, broken=request.on_broken == "stop")
     teacher: Teacher | None = None
     methods: list[Method] = []
+    left_out: str | None = None
     if request.teacher is not None:
-        teacher, methods = _open_teacher(request, data, use_labels=use_labels)
+        teacher, methods, left_out = _open_teacher(request, data, use_labels=use_labels)
         data = teacher.without_absent(data)
         teacher.to(device)
     elif not use_labels:
@@ -67,7 +69,7 @@ def open_training(request: Request) -> Training:
         names = [type(method).__name__ for method in methods]
         settings, views = teacher.settle(settings, views, names)
     student, card = _open_student(request, data, teacher, methods, use_labels=use_labels)
-    return Training(
+    training = Training(
         request=replace(request, settings=settings, method=list(methods)),
         data=data,
         student=student,
@@ -76,7 +78,10 @@ def open_training(request: Request) -> Training:
         methods=tuple(methods),
         views=views,
         use_labels=use_labels,
+        left_out=left_out,
     )
+    rehearse(training)
+    return training
 
 
 def _open_data(request: Request) -> Data:
@@ -92,11 +97,14 @@ def _open_data(request: Request) -> Data:
 
 def _open_teacher(
     request: Request, data: Data, *, use_labels: bool
-) -> tuple[Teacher, list[Method]]:
-    """Return the teacher and the methods, which fit to each other and to the data."""
+) -> tuple[Teacher, list[Method], str | None]:
+    """Return the teacher and the methods, which fit to each other and to the data.
+
+    Behind them stands in words what of the default method was left out.
+    """
     settings = request.settings
     teacher = open_teacher(request.teacher, data)
-    methods = choose_methods(request.method, data, teacher.card, use_labels=use_labels)
+    methods, left_out = choose_methods(request.method, data, teacher.card, use_labels=use_labels)
     refuse_views(methods, settings, data, teacher)
     refuse_ramps(methods, settings)
     if not use_labels:
@@ -107,7 +115,7 @@ def _open_teacher(
                 f"{teacher.place} has a teacher's outputs already: leave --teacher-cache out."
             )
         refuse_unrepeatable(data.source)
-    return teacher, methods
+    return teacher, methods, left_out
 
 
 def _open_student(
@@ -126,7 +134,8 @@ def _open_student(
     mean, std = data.statistics()
     network = None if teacher is None else teacher.network
     spec = Spec(classes, source.shape, mean, std, teacher=network, modality=source.modality)
-    student, card = open_student(request.student, spec)
+    names = source.names if use_labels or taught is None else taught.names
+    student, card = open_student(request.student, spec, names if classes else None)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)
     width = tried.embedding.shape[1]
     sizes: dict[str, Any] = {"student_dim": width, "teacher_dim": taught.width if taught else 0}
