@@ -25,6 +25,10 @@ FILES = (
     "student.safetensors", "tokenizer.json",
 )  # fmt: skip
 
+# Folder of what `asterism export` wrote, and what its files of a student are called.
+EXPORTS = "export"
+EXPORTED = {"student.json": "config.json", "student.safetensors": "model.safetensors"}
+
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and what to do."""
@@ -38,6 +42,7 @@ class Run:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
+        self.exports = self.path / EXPORTS
 
     @contextmanager
     def writing(
@@ -101,7 +106,7 @@ class Run:
         names = {p.name for p in self.path.iterdir()} - {".lock"}
         if not names or (resume and "config.yaml" in names):
             return
-        foreign = names - {*FILES, "checkpoints", "logs"}
+        foreign = names - {*FILES, "checkpoints", "logs", EXPORTS}
         if foreign or "config.yaml" not in names:
             raise RunError(
                 f"{self.path} holds {sorted(foreign or names)[0]}, which is no part of a run: "
@@ -113,7 +118,7 @@ class Run:
                 f"{self.path} holds {state}: go on with --resume, replace it with --overwrite, or "
                 "name another folder."
             )
-        for folder in (self.checkpoints, self.logs):
+        for folder in (self.checkpoints, self.logs, self.exports):
             shutil.rmtree(folder, ignore_errors=True)
         for name in names & set(FILES):
             (self.path / name).unlink()
@@ -212,7 +217,13 @@ class Run:
 
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""
-        return self._read_json("student.json")
+        return self._read_json(self.student_file("student.json"))
+
+    def student_file(self, name: str) -> str:
+        """Return a file of the student by its name here; an exported student has others."""
+        exported = EXPORTED[name]
+        alone = not (self.path / name).exists() and (self.path / exported).exists()
+        return exported if alone else name
 
     def _read(self, name: str) -> bytes:
         try:

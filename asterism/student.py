@@ -80,7 +80,7 @@ def load(
     """Return the trained student of a run as a module in eval mode.
 
     Args:
-        run: The run folder.
+        run: The run folder, or what `asterism export RUN --to state` wrote.
         factory: For a student built by a user's own code: the factory, or the name of one,
             path/to/file.py:factory. It gets the arguments that it got in training. Nothing that is
             named inside a run folder is ever imported.
@@ -99,7 +99,8 @@ def load(
         if name.startswith("hf/") and not isinstance(spec.config, dict):
             raise ValueError("it lacks the configuration")
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
+        damaged = folder.path / folder.student_file("student.json")
+        raise RunError(f"{damaged} is damaged: {error!r}.") from error
     if factory is None and is_own_code(name):
         raise RunError(
             f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
@@ -111,7 +112,7 @@ def load(
     arguments = unweighted(name, arguments)  # what it began with is of no importance any more
     if card.get("embedding") is not None:
         arguments["embedding"] = card["embedding"]
-    weights = folder.path / "student.safetensors"
+    weights = folder.path / folder.student_file("student.safetensors")
     if factory is None and name in BUILT_IN and spec.shape is not None:
         _believe(spec, name, arguments, folder)
     model = build(name if factory is None else factory, spec, arguments)
@@ -169,8 +170,9 @@ def _believe(spec: Spec, name: str, arguments: dict[str, Any], folder: Run) -> N
         with torch.device("meta"):
             model = build(name, spec, arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise RunError(f"{folder.path / 'student.json'} is damaged: {error}") from error
-    load_weights(model, folder.path / "student.safetensors", name)
+        damaged = folder.path / folder.student_file("student.json")
+        raise RunError(f"{damaged} is damaged: {error}") from error
+    load_weights(model, folder.path / folder.student_file("student.safetensors"), name)
 
 
 def _aligner(folder: Run) -> nn.Linear:

@@ -17,6 +17,7 @@ VERBS = {
     "report": "Write a page on what the students of runs kept.",
     "compare": "Print runs beside each other.",
     "align": "Fit the map from a run's student into its teacher's space.",
+    "export": "Write a run's student in other libraries' formats.",
     "bench": "Run a grid of methods, models and seeds, and print its table.",
     "list": "List models, methods and data.",
     "demo": "Distil a small network on handwritten digits, in about a minute.",

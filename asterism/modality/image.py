@@ -22,6 +22,7 @@ from asterism.views import Views
 NOT_DECODED = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "PCD", "WMF"}
 # The tag of TIFF files of 12 bits, say, that are kept in 16.
 MAX_SAMPLE_VALUE = 281
+LEVELS = {"a black image": 0, "a grey image": 128, "a white image": 255}
 
 
 class Image(Modality):
@@ -32,6 +33,10 @@ class Image(Modality):
     columns = ("image", "img", "path", "file", "file_name")
     optimizer = "sgd"
     pixels = True
+    reading = (
+        "turned upright by EXIF, transparent parts laid on white, scaled bilinearly with "
+        "antialiasing (Pillow) until it covers the size, its middle part, divided by 255"
+    )
     preparation = (
         "check its weights, its normalisation (pictures arrive in [0, 1]) and its input size"
     )
@@ -39,6 +44,12 @@ class Image(Modality):
     def example(self, shape: Shape) -> Samples:
         """Return two black images."""
         return torch.zeros(2, *(shape or ()))
+
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return a black, a grey and a white image, and one of noise."""
+        even = [(name, torch.full((1, *(shape or ())), v / 255)) for name, v in LEVELS.items()]
+        noise = torch.rand(1, *(shape or ()), generator=torch.Generator().manual_seed(0))
+        return [*even, ("a noisy image", noise.mul(255).round() / 255)]
 
     def statistics(self, samples: Samples) -> Statistics:
         """Return mean and standard deviation of each channel, of images in [0, 1]."""

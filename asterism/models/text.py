@@ -69,6 +69,17 @@ class StaticText(nn.Module):
                 numbers, self.weights.exp()[:, None], begins, mode="sum"
             )  # zero only for a text without tokens, whose sum is zero too
             embedding = embedding / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return self._outputs(embedding)
+
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        weight = mask.to(self.tokens.weight.dtype)
+        if self.weights is not None:
+            weight = weight * self.weights[numbers].exp()
+        total = weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+        return self._outputs((self.tokens(numbers) * weight[:, :, None]).sum(1) / total)
+
+    def _outputs(self, embedding: Tensor) -> Outputs:
         return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
 
 
@@ -143,7 +154,11 @@ class TransformerText(nn.Module):
         return by_length(texts, self._encode)
 
     def _encode(self, texts: list[str]) -> Outputs:
-        numbers, mask = self.tokeniser.padded(texts, self.tokens.weight.device)
+        return self.encode(*self.tokeniser.padded(texts, self.tokens.weight.device))
+
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        mask = attended(mask)
         x = self.tokens(numbers) + self.places.weight[: numbers.shape[1]]
         for block in self.blocks:
             x = block(x, mask)
@@ -166,6 +181,15 @@ def mean_over(tokens: Tensor, mask: Tensor) -> Tensor:
     """
     weight = mask[:, :, None].to(tokens.dtype)
     return (tokens * weight).sum(1) / weight.sum(1)
+
+
+def attended(mask: Tensor) -> Tensor:
+    """Return a mask with the first token of a text that has none, as `Tokeniser.padded` gives it.
+
+    Attention and means need something.
+    """
+    first = torch.arange(mask.shape[1], device=mask.device) == 0
+    return mask | (first & ~mask.any(1, keepdim=True))
 
 
 def _given(tokenizer: str | None) -> str:

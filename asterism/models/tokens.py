@@ -52,6 +52,11 @@ class Tokeniser:
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the numbers of the tokens of each text."""
         _refuse_no_texts(texts)
+        if _traced():
+            raise ValueError(
+                "torch.export would keep the tokens of this example for ever: export the model's "
+                "encode(numbers, mask), or use `asterism export`."
+            )
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=self.special)
         return [one.ids for one in encoded]
 
@@ -90,6 +95,12 @@ def by_length(texts: list[str], encode: Callable[[list[str]], Outputs]) -> Outpu
     embedding, logits = join_outputs([encode([texts[i] for i in some]) for some in groups])
     back = torch.tensor(order).argsort().to(embedding.device)
     return Outputs(embedding[back], None if logits is None else logits[back])
+
+
+def _traced() -> bool:
+    # torch 2.6 cannot tell whether it exports.
+    exporting = getattr(torch.compiler, "is_exporting", None)
+    return exporting is not None and bool(exporting())
 
 
 def _refuse_no_texts(texts: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asterism.models.text import mean_over
+from asterism.models.text import attended, mean_over
 from asterism.models.tokens import Tokeniser, by_length
 from asterism.types import Outputs
 
@@ -87,13 +87,15 @@ class TextEncoder(nn.Module):
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
         numbers = numbers.to(next(self.module.parameters()).device)
-        return self._embed(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
+        return self.encode(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
 
     def _encode(self, texts: list[str]) -> Outputs:
         device = next(self.module.parameters()).device
-        return self._embed(*self.tokeniser.padded(texts, device))
+        return self.encode(*self.tokeniser.padded(texts, device))
 
-    def _embed(self, numbers: Tensor, mask: Tensor) -> Outputs:
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        mask = attended(mask)
         output = self.module(
             input_ids=numbers, attention_mask=mask.long(), output_hidden_states=True
         )
