@@ -75,6 +75,12 @@ class Run:
         finally:
             lock.release()
 
+    @property
+    def page(self) -> Path | None:
+        """Return the page on this run; None if there is none."""
+        page = self.path / "report.html"
+        return page if page.is_file() else None
+
     def in_use(self) -> bool:
         """Return whether a process holds the folder right now."""
         file = self.path / ".lock"

@@ -1,6 +1,6 @@
 """The trained student of a run folder, ready to use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,36 +26,59 @@ class Student(nn.Module):
         modality: What it takes.
         shape: Size of a sample in training; None for texts.
         aligner: The map of the embedding into the teacher's space, or None.
+        checks: Whether samples unlike those of the training are refused.
     """
 
-    def __init__(self, model: nn.Module, modality: Modality, shape: Shape) -> None:
+    def __init__(
+        self, model: nn.Module, modality: Modality, shape: Shape, *, checks: bool = True
+    ) -> None:
         """Wrap the network."""
         super().__init__()
         self.model = model
         self.modality = modality
         self.shape = shape
         self.aligner: nn.Linear | None = None
+        self.checks = checks
+
+    def unchecked(self) -> "Student":
+        """Return the same student for a training, whose data were looked at before it began."""
+        student = Student(self.model, self.modality, self.shape, checks=False)
+        student.aligner = self.aligner
+        return student.train(self.training)
 
     def forward(self, samples: Samples) -> Outputs:
         """Return embedding and logits.
 
         Args:
             samples: Float images `(n, channels, height, width)` in [0, 1], float arrays `(n, …)`,
-                or a list of texts.
+                or a list of texts; of the size of the training data.
+
+        Raises:
+            ValueError: If they are of another kind, type, size or range than in training.
         """
+        if self.checks and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+            parameter = next(self.model.parameters(), torch.empty(0))
+            self.modality.check(samples, self.shape, parameter.dtype)
         outputs: Outputs = self.model(samples)
         if self.aligner is not None:
             outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
 
     @torch.no_grad()
-    def embed(self, given: Sequence[Any]) -> Outputs:
+    def embed(self, given: Iterable[Any] | str | Path) -> Outputs:
         """Return embedding and logits of what a user has, read as the training data were.
 
         Args:
             given: Paths of pictures for a student of images, texts for one of texts, arrays or
-                `.npy` files for one of arrays.
+                `.npy` files for one of arrays; a path or a text alone is one sample.
+
+        Raises:
+            ValueError: If something among it is none; the message names it.
+            OSError: If a file cannot be read.
         """
+        if isinstance(given, Mapping | bytes):
+            raise ValueError(f"embed takes a list of samples; got {type(given).__name__}.")
+        given = [given] if isinstance(given, str | Path) else list(given)
         parts = [given[i : i + AT_ONCE] for i in range(0, len(given), AT_ONCE)]
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         return join_outputs(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asterism.data.source import MOST_CLASSES
 from asterism.modality import ARRAY, IMAGE, TEXT, Modality
+from asterism.names import meant, refuse_arguments
 
 # Names that are looked for when none is given, in this order; texts before pictures.
 SAMPLES: dict[str, Modality] = {each.name: each for each in (TEXT, IMAGE, ARRAY)}
@@ -44,10 +45,10 @@ def choose(columns: Sequence[str], named: dict[str, str], place: str) -> Chosen:
     """
     listed = f"{place} has the columns {', '.join(columns)}"
     for role, column in named.items():
-        if role not in USUAL:
-            raise ValueError(f"{place} takes no argument {role!r}: choose from {', '.join(USUAL)}.")
+        refuse_arguments(place, [role], USUAL)
         if column not in columns:
-            raise ValueError(f"{listed}; there is no {role} column {column!r}.")
+            near = meant(column, columns)
+            raise ValueError(f"{listed}; there is no {role} column {column!r}{near}.")
     asked = [name for name in SAMPLES if name in named]
     if len(asked) > 1:
         raise ValueError(f"{place}: name one column of samples, not {' and '.join(asked)}.")

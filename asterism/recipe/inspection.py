@@ -109,5 +109,5 @@ def evaluate(
         ValueError: If its models or data cannot be opened any more.
     """
     opened = reopen(run, data=data, factory=factory, teacher=teacher)
-    measured, _ = assess(opened.student, opened.teacher, opened.data)
+    measured, _ = assess(opened.student.model, opened.teacher, opened.data)
     return Result(Path(run), opened.student, {**measured, "broken": opened.data.broken()})

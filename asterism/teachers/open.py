@@ -54,6 +54,7 @@ def _open(name: Any, data: Data) -> Teacher:
 
 def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:
     source = data.source
+    network = network.unchecked() if isinstance(network, Student) else network
     return LiveTeacher(network, source.modality, source.shape, as_text(name))
 
 

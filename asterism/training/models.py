@@ -41,7 +41,8 @@ def open_student(name: "Model", spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
             f"the student of {earlier[1]} has {card['classes'] or 'no'} classes, and this run "
             f"needs {spec.classes}: begin with a new one."
         )
-    return earlier[0].model, card
+    # It may go on at another size than it was first trained at.
+    return earlier[0].model, {**card, "image_shape": spec.card()["image_shape"]}
 
 
 def open_baseline(run: str | Path, student: "Model") -> nn.Module:

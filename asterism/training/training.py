@@ -70,7 +70,7 @@ def _result_of(request: Request) -> Result:
     factory: Any = None
     if not named or ".py:" in own_code:
         factory = request.student
-    return Result(run.path, load(run.path, factory=factory), run.read_result())
+    return Result(run.path, load(run.path, factory=factory), run.read_result(), run.page)
 
 
 def _carried_out(request: Request) -> Result:
@@ -98,7 +98,7 @@ def _carried_out(request: Request) -> Result:
         if is_first() and request.report and training.teacher is not None:
             write_report([run.path], run.path / "report.html")
         found = from_first(found)
-    return Result(run.path, _student(training, fitted.student), found)
+    return Result(run.path, _student(training, fitted.student), found, run.page)
 
 
 def _student(training: Training, network: nn.Module) -> Student:
@@ -132,7 +132,7 @@ def _as_it_is(run: Run, training: Training) -> Result:
     if is_first():
         print(f"{run.path} is finished; this is its result.", file=sys.stderr)
     load_weights(training.student, run.path / "student.safetensors", training.card["model"])
-    return Result(run.path, _student(training, training.student), run.read_result())
+    return Result(run.path, _student(training, training.student), run.read_result(), run.page)
 
 
 def _finish(
