@@ -61,8 +61,16 @@ def is_own_code(name: str) -> bool:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that was probably meant, whatever its case; None if none is near."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, 1)
-    return by_lower[near[0]] if near else None
+    typed = name.lower()
+
+    def likeness(candidate: str) -> tuple[float, int]:
+        # Of equally near ones that which begins alike: resnet2O is resnet20, not resnet32.
+        ratio = difflib.SequenceMatcher(None, candidate, typed).ratio()
+        pairs = enumerate(zip(candidate, typed, strict=False))
+        return ratio, next((i for i, (a, b) in pairs if a != b), len(candidate))
+
+    near = difflib.get_close_matches(typed, by_lower, 5)
+    return by_lower[max(near, key=likeness)] if near else None
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from asterism.arrays import read_archive
+from asterism.names import nothing_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,22 @@ FILES = (
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was stopped (Ctrl-C) after it had begun to write.
+
+    Attributes:
+        run: The folder with which it goes on.
+        before: Whether that run has not begun yet, as its baseline is trained first.
+    """
+
+    def __init__(self, run: Path, *, before: bool = False) -> None:
+        """Name the folder."""
+        how = "the same call and " if before else "resume=True and "
+        super().__init__(f"go on with {how}out={str(run)!r}.")
+        self.run = run
+        self.before = before
 
 
 class Run:
@@ -71,7 +88,7 @@ class Run:
             self._make_room(resume=resume, overwrite=overwrite)
             yield
         except KeyboardInterrupt as stopped:
-            raise KeyboardInterrupt(f"Go on with --out {self.path} --resume.") from stopped
+            raise Interrupted(self.path) from stopped
         finally:
             lock.release()
 
@@ -224,6 +241,8 @@ class Run:
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError as error:
+            if not self.path.exists():
+                raise FileNotFoundError(f"{nothing_at(self.path)}: name a run folder.") from error
             what = "is no run folder" if not self._is_run() else "is an unfinished run"
             raise FileNotFoundError(f"{self.path} {what}: it has no {name}.") from error
 

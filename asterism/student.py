@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from asterism.modality import Modality
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
@@ -56,7 +57,7 @@ class Student(nn.Module):
         Raises:
             ValueError: If they are of another kind, type, size or range than in training.
         """
-        if self.checks and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        if self.checks and not (torch.compiler.is_compiling() or is_tracing()):  # type: ignore[no-untyped-call]
             parameter = next(self.model.parameters(), torch.empty(0))
             self.modality.check(samples, self.shape, parameter.dtype)
         outputs: Outputs = self.model(samples)

@@ -85,7 +85,10 @@ def test_weights_that_do_not_fit_are_named(run):
 
 IMAGES = torch.rand(2, 3, 9, 9)
 UNFIT_IMAGES = {
-    "uint8": ((IMAGES * 255).byte(), r"got torch\.uint8: write samples\.to\(torch\.float32\) / 255"),
+    "uint8": (
+        (IMAGES * 255).byte(),
+        r"got torch\.uint8: write samples\.to\(torch\.float32\) / 255",
+    ),
     "float64": (IMAGES.double(), r"got torch\.float64: write samples\.to\(torch\.float32\)\."),
     "255": (IMAGES * 255, r"in \[0, 1\], and normalises them itself; got values from .* to 25"),
     "normalised": (IMAGES - 0.5, r"in \[0, 1\].* got values from -0"),
@@ -155,7 +158,9 @@ def test_pictures_are_files(run, tmp_path):
         student.embed([tmp_path / "cta.png"])
     with pytest.raises(ValueError, match="is a folder: name the pictures in it"):
         student.embed(tmp_path)
-    with pytest.raises(ValueError, match=r"embeds paths of pictures; got Tensor: .*student\(images"):
+    with pytest.raises(
+        ValueError, match=r"embeds paths of pictures; got Tensor: .*student\(images"
+    ):
         student.embed(IMAGES)
 
 

@@ -48,8 +48,8 @@ class Method(nn.Module):
             if not isinstance(given, Outputs):
                 raise TypeError(
                     f"{name} takes Outputs(embedding, logits) of the student and of the teacher, "
-                    f"as tensors alone do not say which they are; got {type(given).__name__}: write "
-                    f"asterism.Outputs(embedding), or Outputs(embedding, logits)."
+                    f"as a tensor alone does not say what it is; got {type(given).__name__}: write "
+                    "asterism.Outputs(embedding), or Outputs(embedding, logits)."
                 )
         if not isinstance(batch, Batch | None):
             raise TypeError(

@@ -242,8 +242,8 @@ def _refuse_kind(place: str, value: Any, declared: Any) -> None:
     fits = isinstance(value, kind) and (declared is bool or not isinstance(value, bool))
     if not fits:
         raise ValueError(f"{place} takes {words}; got {value!r}.")
-    if declared is int and value < 0:
-        raise ValueError(f"{place} must be at least 0; got {value}.")
+    if declared is int and value < 1:
+        raise ValueError(f"{place} must be at least 1; got {value}.")
 
 
 def _from_factory(

@@ -20,7 +20,7 @@ from asterism.models import load_weights, tokeniser_of, weights_of
 from asterism.report import write_report
 from asterism.request import Request
 from asterism.result import Result
-from asterism.run import Run
+from asterism.run import Interrupted, Run
 from asterism.settings import Settings
 from asterism.student import Student, load
 from asterism.teachers import LiveTeacher, fill_for
@@ -51,7 +51,10 @@ def carry_out(request: Request) -> Result:
         )
     request = replace(request, out=request.out or by_time())
     if starts_processes(settings):
-        started(settings, train_here, request)
+        try:
+            started(settings, train_here, request)
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(Path(request.out or "")) from stopped
         return _result_of(request)
     with processes(settings):
         return _carried_out(request)
