@@ -2,11 +2,15 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+
+# An absolute path within a name, and its last part.
+_ABSOLUTE = re.compile(r"(?<![\w.~%])(?:~|[A-Za-z]:)?[/\\](?:[^/\\?&=:]+[/\\])*([^/\\?&=]+)")
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
@@ -46,6 +50,16 @@ def as_text(value: Any) -> str:
         return str(value)
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"python:{kind.__module__}.{kind.__qualname__}"
+
+
+def portable(name: str) -> str:
+    """Return a name without this machine's folders: of an absolute path its last part.
+
+    Examples:
+        >>> portable("/home/me/net.py:make?weights=/data/a.safetensors"), portable("hf//m/bert")
+        ('net.py:make?weights=a.safetensors', 'hf/bert')
+    """
+    return _ABSOLUTE.sub(r"\1", name)
 
 
 def is_own(part: object) -> bool:

@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
         code: int | None = command.run(given[1:])
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
     except KeyboardInterrupt as stopped:
