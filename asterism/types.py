@@ -46,6 +46,11 @@ class Batch:
     anchors: tuple[Outputs, Outputs] | None = None
     broken: tuple[str, ...] = ()
 
+    @property
+    def size(self) -> int | None:
+        """Return the number of samples; None if neither rows nor classes are known."""
+        return len(self.index) or (None if self.target is None else len(self.target))
+
     def pin_memory(self) -> "Batch":
         """Return it in memory from which a GPU can fetch while it works (called by loaders)."""
         views = tuple(x.pin_memory() if isinstance(x, Tensor) else x for x in self.views)
