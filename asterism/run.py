@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from asterism.arrays import read_archive
 from asterism.documents import as_yaml, parse_json, read_file, read_json, read_yaml
-from asterism.names import located
+from asterism.names import located, nothing_at
 from asterism.words import tell
 
 if TYPE_CHECKING:
@@ -36,6 +36,22 @@ EXPORTED = {"student.json": "config.json", "student.safetensors": "model.safeten
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was stopped (Ctrl-C) after it had begun to write.
+
+    Attributes:
+        run: The folder with which it goes on.
+        before: Whether that run has not begun yet, as its baseline is trained first.
+    """
+
+    def __init__(self, run: Path, *, before: bool = False) -> None:
+        """Name the folder."""
+        how = "the same call and " if before else "resume=True and "
+        super().__init__(f"go on with {how}out={str(run)!r}.")
+        self.run = run
+        self.before = before
 
 
 class Run:
@@ -80,9 +96,15 @@ class Run:
             self._make_room(resume=resume, overwrite=overwrite)
             yield
         except KeyboardInterrupt as stopped:
-            raise KeyboardInterrupt(f"Go on with --out {self.path} --resume.") from stopped
+            raise Interrupted(self.path) from stopped
         finally:
             lock.release()
+
+    @property
+    def page(self) -> Path | None:
+        """Return the page on this run; None if there is none."""
+        page = self.path / "report.html"
+        return page if page.is_file() else None
 
     def in_use(self) -> bool:
         """Return whether a process holds the folder right now."""
@@ -246,6 +268,8 @@ class Run:
         try:
             return read(file)
         except (FileNotFoundError, NotADirectoryError) as error:
+            if not self.path.exists():
+                raise FileNotFoundError(f"{nothing_at(self.path)}: name a run folder.") from error
             what = "is no run folder" if not self._is_run() else "is an unfinished run"
             raise FileNotFoundError(f"{self.path} {what}: it has no {name}.") from error
         except ValueError as error:

@@ -19,7 +19,7 @@ def readable(text: Any, limit: int = 60) -> str:
 
 
 def printable(text: Any) -> str:
-    """Return a text of unknown origin as a terminal may have it: what it would obey is spelt out.
+    r"""Return a text of unknown origin as a terminal may have it: what it would obey is spelt out.
 
     Examples:
         >>> print(printable("\x1b[31mred\x1b[0m.png"), printable("a\nb"))

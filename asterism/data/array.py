@@ -12,6 +12,7 @@ from torch import Tensor
 from asterism.arrays import read_archive, read_array
 from asterism.data.source import Source
 from asterism.modality import ARRAY, IMAGE
+from asterism.names import refuse_arguments
 from asterism.types import Batch
 from asterism.words import readable
 
@@ -106,9 +107,9 @@ def open_archive(path: Path, named: Mapping[str, str]) -> ArraySource:
     Raises:
         ValueError: If it cannot be read, or holds something else.
     """
-    if set(named) - {"kind"} or named.get("kind", "array") != "array":
-        given = next(f"{name}={value}" for name, value in named.items())
-        raise ValueError(f"{path} takes no argument {given!r}: only kind=array.")
+    refuse_arguments(str(path), named, ["kind"])
+    if named.get("kind", "array") != "array":
+        raise ValueError(f"{path}?kind= takes array alone; got {named['kind']}.")
     arrays = read_archive(path)
     if "x" not in arrays:
         raise ValueError(

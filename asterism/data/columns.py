@@ -6,6 +6,7 @@ from typing import Any
 
 from asterism.data.values import name_of
 from asterism.modality import ARRAY, IMAGE, TEXT, Modality
+from asterism.names import meant, refuse_arguments
 from asterism.words import listing, readable
 
 # Names that are looked for when none is given, in this order; texts before pictures.
@@ -70,10 +71,10 @@ def choose(columns: Sequence[str], named: Mapping[str, str], place: str) -> Chos
     listed = f"{place} has the columns {', '.join(map(readable, columns))}"
     named = {role: name_of(column) for role, column in named.items()}
     for role, column in named.items():
-        if role not in USUAL:
-            raise ValueError(f"{place} takes no argument {role!r}: choose from {', '.join(USUAL)}.")
+        refuse_arguments(place, [role], USUAL)
         if column not in columns:
-            raise ValueError(f"{listed}; there is no {role} column {column!r}.")
+            near = meant(column, columns)
+            raise ValueError(f"{listed}; there is no {role} column {column!r}{near}.")
     asked = [name for name in SAMPLES if name in named]
     if len(asked) > 1:
         raise ValueError(f"{place}: name one column of samples, not {' and '.join(asked)}.")

@@ -10,8 +10,10 @@ from asterism.data.folder import FolderSource
 from asterism.data.source import Source
 from asterism.data.table import READERS, open_table
 from asterism.data.text import read_lines
-from asterism.names import split_name
+from asterism.names import is_path, meant, nothing_at, refuse_arguments, split_name
 
+# Data that are named otherwise than by their place.
+NAMED = ("digits",)
 KINDS = (
     "`digits`, a folder of pictures, an .npz file with x (and y), an .npy file of arrays, a .csv, "
     ".tsv, .jsonl or .parquet table, a .txt file of one text per line, or a data set of Hugging "
@@ -48,12 +50,13 @@ def open_source(data: Any, *, image_size: int | None = None) -> Source:
         return hub.open_named(base.removeprefix("hf/"), named, image_size=image_size)
     if path.suffix == ".npz" and path.is_file():
         return open_archive(path, named)
-    if named:
-        raise ValueError(f"{base} takes no arguments; got {next(iter(named))}.")
+    if base in NAMED or path.exists():
+        refuse_arguments(base, named, [])
     if path.is_dir():
         return FolderSource(path, image_size=image_size)
     if not path.exists():
-        raise FileNotFoundError(f"no data at {path}: name {KINDS}.")
+        hint = nothing_at(path) if is_path(base) else f"unknown data {base!r}{meant(base, NAMED)}"
+        raise FileNotFoundError(f"{hint}: name {KINDS}.")
     if path.suffix.lower() == ".txt":
         return read_lines(path)
     if path.suffix == ".npy":

@@ -14,6 +14,7 @@ from PIL import ImageOps
 from torch import Tensor
 
 from asterism.modality.modality import THUMBNAIL, Modality, Pictures, Statistics
+from asterism.names import nothing_at
 from asterism.settings import Settings
 from asterism.types import Samples, Shape, to_float
 from asterism.views import Views
@@ -77,13 +78,44 @@ class Image(Modality):
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return picture files as float images in [0, 1]."""
         assert shape is not None
-        images = [decode(Path(path), shape) for path in given]
+        images = [decode(_file(path), shape) for path in given]
         return to_float(torch.stack(images) if images else torch.empty(0, *shape))
+
+    def reshaped(self, samples: Tensor, shape: Shape) -> str:
+        """Return how a tensor becomes one of images of this size."""
+        if shape is not None and samples.ndim == 4:
+            channels, height, width = shape
+            if samples.shape[1:] == (height, width, channels):
+                return ": channels come first, samples.permute(0, 3, 1, 2)"
+            if samples.shape[1] == channels:
+                resized = f"torch.nn.functional.interpolate(samples, ({height}, {width}), …)"
+                return f": resize them, {resized}, or give files to student.embed(…)"
+        return super().reshaped(samples, shape)
 
     def contents(self, samples: Samples) -> Iterator[bytes]:
         """Yield the bytes of each image."""
         for image in torch.as_tensor(samples):
             yield image.contiguous().numpy().tobytes()
+
+
+def _file(given: Any) -> Path:
+    """Return the path of a picture file.
+
+    Raises:
+        ValueError: If it is something else.
+        FileNotFoundError: If there is no such file.
+    """
+    if not isinstance(given, str | Path):
+        raise ValueError(
+            f"the student embeds paths of pictures; got {type(given).__name__}: a tensor of images "
+            "in [0, 1] is given to the student itself, student(images)."
+        )
+    path = Path(given)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name the pictures in it, sorted(folder.iterdir()).")
+    if not path.exists():
+        raise FileNotFoundError(f"{nothing_at(path)}.")
+    return path
 
 
 def decode(file: Path | IO[bytes], shape: tuple[int, ...]) -> Tensor:

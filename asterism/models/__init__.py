@@ -1,6 +1,8 @@
 """Models: modules that take images in [0, 1], arrays or texts, and return `Outputs`."""
 
 from asterism.models.build import BUILT_IN as BUILT_IN
+from asterism.models.build import MODELS_OF as MODELS_OF
+from asterism.models.build import arguments_of as arguments_of
 from asterism.models.build import build as build
 from asterism.models.build import input_size as input_size
 from asterism.models.build import load_weights as load_weights
@@ -20,7 +22,9 @@ from asterism.models.tokens import tokeniser_of as tokeniser_of
 
 __all__ = [
     "BUILT_IN",
+    "MODELS_OF",
     "Spec",
+    "arguments_of",
     "build",
     "card_of",
     "evaluating",

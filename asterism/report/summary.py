@@ -23,7 +23,6 @@ def as_data(
         chosen = {} if account.sample is None else queries(account.sample)
         runs.append(
             {
-                "run": str(account.path),
                 "name": account.name,
                 "headline": top_sentence(account),
                 "findings": [asdict(remark) for remark in remarks_on(account)],

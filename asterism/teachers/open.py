@@ -59,6 +59,7 @@ def _open(name: Any, data: Data) -> Teacher:
 
 def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:
     source = data.source
+    network = network.unchecked() if isinstance(network, Student) else network
     network = _in_channels(network, source, name)
     network = in_order(network, class_names_of(network), source.names)
     return LiveTeacher(network, source.modality, source.shape, as_text(name))

@@ -21,7 +21,7 @@ from asterism.models import in_words, load_weights
 from asterism.report import write_report
 from asterism.request import Request
 from asterism.result import Result
-from asterism.run import Run
+from asterism.run import Interrupted, Run
 from asterism.settings import Settings
 from asterism.student import Student, class_names, load
 from asterism.teachers import LiveTeacher, fill_for
@@ -56,7 +56,10 @@ def carry_out(request: Request) -> Result:
         )
     request = replace(request, out=request.out or by_time())
     if starts_processes(settings):
-        started(settings, train_here, request)
+        try:
+            started(settings, train_here, request)
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(Path(request.out or "")) from stopped
         return _result_of(request)
     with processes(settings):
         return _carried_out(request)
@@ -71,7 +74,7 @@ def _result_of(request: Request) -> Result:
     """Return what processes of their own have written."""
     run = Run(request.out or "")
     student = load(run.path, factory=factory_of(request.student))
-    return Result(run.path, student, run.read_result())
+    return Result(run.path, student, run.read_result(), run.page)
 
 
 def _carried_out(request: Request) -> Result:
@@ -101,7 +104,7 @@ def _carried_out(request: Request) -> Result:
             page = run.path / "report.html"
             _written(run, page.name, lambda: write_report([run.path], page))
         found = from_first(found)
-    return Result(run.path, _student(training, fitted.student), found)
+    return Result(run.path, _student(training, fitted.student), found, run.page)
 
 
 def _student(training: Training, network: nn.Module) -> Student:
@@ -136,7 +139,7 @@ def _as_it_is(run: Run, training: Training) -> Result:
     if is_first():
         print(f"{run.path} is finished; this is its result.", file=sys.stderr)
     load_weights(training.student, run.path / "student.safetensors", training.card["model"])
-    return Result(run.path, _student(training, training.student), run.read_result())
+    return Result(run.path, _student(training, training.student), run.read_result(), run.page)
 
 
 def _finish(
