@@ -15,10 +15,13 @@ from asterism.models.own import in_words as in_words
 from asterism.models.spec import Spec as Spec
 from asterism.models.spec import spec_of_card as spec_of_card
 from asterism.models.tokens import tokeniser_of as tokeniser_of
+from asterism.models.vocabulary import Vocabulary as Vocabulary
+from asterism.models.vocabulary import vocabulary_of as vocabulary_of
 
 __all__ = [
     "BUILT_IN",
     "Spec",
+    "Vocabulary",
     "build",
     "card_of",
     "evaluating",
@@ -30,6 +33,7 @@ __all__ = [
     "spec_of_card",
     "tokeniser_of",
     "unweighted",
+    "vocabulary_of",
     "weights_fingerprint",
     "weights_of",
 ]

@@ -19,7 +19,7 @@ from asterism.models.adapt import Adapted, Wrapper
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
 from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
-from asterism.models.tokens import read_tokeniser, tokeniser_of
+from asterism.models.tokens import read_tokeniser
 from asterism.names import split_name
 
 IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
@@ -186,8 +186,6 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
     known = spec.arguments()
     if "tokenizer" in arguments:
         arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
-    elif spec.takes is TEXT and spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
-        known["tokenizer"] = taken.json
     asked = inspect.signature(factory).parameters
     try:
         return factory(**({k: v for k, v in known.items() if k in asked} | arguments))

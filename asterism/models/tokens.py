@@ -55,13 +55,23 @@ class Tokeniser:
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=self.special)
         return [one.ids for one in encoded]
 
-    def marks(self) -> tuple[list[int], list[int]]:
-        """Return the numbers of the tokens that stand before and after each text."""
+    def marked(self, numbers: Tensor, prompt: str = "") -> Tensor:
+        """Return what the model is given of texts, `(n, t)`, whose own tokens have these numbers.
+
+        Args:
+            numbers: Shape `(n, t)`, without marks of begin and end.
+            prompt: What stands before each text.
+        """
         inside = self.tokenizer.encode("a", add_special_tokens=False).ids
-        whole = self.tokenizer.encode("a", add_special_tokens=True).ids
+        whole = self.tokenizer.encode("a", add_special_tokens=self.special).ids
         places = range(len(whole) - len(inside) + 1)
         at = next(i for i in places if whole[i : i + len(inside)] == inside)
-        return whole[:at], whole[at + len(inside) :]
+        after = whole[at + len(inside) :]
+        if prompt:  # in whose company a token may have another number: counted from behind
+            whole = self.tokenizer.encode(f"{prompt}a", add_special_tokens=self.special).ids
+            at = len(whole) - len(inside) - len(after)
+        begin, end = (torch.tensor(m).long().expand(len(numbers), -1) for m in (whole[:at], after))
+        return torch.cat([begin, numbers.cpu(), end], 1)
 
     def padded(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return numbers and a mask of what is no padding, both `(n, length of the longest)`.

@@ -55,7 +55,8 @@ def describe(name: Any, teacher: LiveTeacher) -> dict[str, Any]:
     buffers = hashlib.sha256()
     for key, value in sorted(network.named_buffers()):
         buffers.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
-    parts = [str(network), buffers.hexdigest(), teacher.card.tokeniser or ""]
+    vocabulary = teacher.vocabulary
+    parts = [str(network), buffers.hexdigest(), (vocabulary and vocabulary.tokeniser) or ""]
     parts += [str(m.embedding) for m in network.modules() if isinstance(m, Adapted)]
     prepared = [m for m in network.modules() if isinstance(m, Prepared)]
     return {

@@ -124,8 +124,9 @@ def _open_student(
     _seed(request.settings.seed)
     source = data.source
     mean, std = data.statistics()
-    network = None if teacher is None else teacher.network
-    spec = Spec(classes, source.shape, mean, std, teacher=network, modality=source.modality)
+    spec = Spec(classes, source.shape, mean, std, modality=source.modality)
+    if teacher is not None:
+        spec = replace(spec, vocabulary=teacher.vocabulary, teacher=teacher.network)
     student, card = open_student(request.student, spec)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)
     width = tried.embedding.shape[1]

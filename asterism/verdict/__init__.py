@@ -53,6 +53,8 @@ def assess(
     if taught is not None and teacher is not None:
         if teacher.network is not None:
             costs["teacher"] = _cost(teacher.network, data)
+        elif teacher.card.cost is not None:
+            costs["teacher"] = teacher.card.cost
         others |= reductions(taught, own.outputs.embedding.shape[1])
     result = judge(own, taught, others, names=source.names, costs=costs, missing=missing)
     arrays = sampled_rows(source, own, taught)

@@ -83,10 +83,9 @@ class TextEncoder(nn.Module):
         """Return embedding and logits of texts."""
         return by_length(texts, self._encode)
 
-    @torch.no_grad()
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
-        numbers = numbers.to(next(self.module.parameters()).device)
+        numbers = self.tokeniser.marked(numbers).to(next(self.module.parameters()).device)
         return self._embed(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
 
     def _encode(self, texts: list[str]) -> Outputs:

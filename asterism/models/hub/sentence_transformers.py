@@ -43,10 +43,10 @@ class SentenceModel(nn.Module):
         """Return the embeddings of texts."""
         return by_length(texts, self._encode)
 
-    @torch.no_grad()
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
-        numbers = numbers.to(next(self.module.parameters()).device)
+        assert self.tokeniser is not None
+        numbers = self.tokeniser.marked(numbers).to(next(self.module.parameters()).device)
         features = {"input_ids": numbers, "attention_mask": torch.ones_like(numbers)}
         embedding: Tensor = self.module(features)["sentence_embedding"]
         return embedding
