@@ -181,8 +181,9 @@ def test_parquet(tmp_path):
     table = arrow.table({"id": ["0", "2", "1"], "vector": list(rows)})
     parquet.write_table(table, tmp_path / "c.parquet")
     stored = open_stored(tmp_path / "c.parquet", {"embedding": "vector"})
-    found = stored.on(open_source(["x", "y", "z"])).of(torch.tensor([1]))
-    assert found.embedding.tolist() == [[4.0, 5.0]]
+    index = torch.tensor([1])
+    outputs = stored.on(open_source(["x", "y", "z"])).clean(index, ["y"])
+    assert outputs.embedding.tolist() == [[4.0, 5.0]]
 
 
 def test_a_deeply_nested_line_is_a_broken_row(tmp_path):

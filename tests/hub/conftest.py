@@ -59,9 +59,9 @@ collect_ignore_glob = ["test_*.py"] if MISSING else []
 @pytest.fixture(autouse=True)
 def without_a_stop_watch(monkeypatch):
     """Timing large networks takes minutes, and test_cost.py does it."""
-    import asterism.verdict as assess  # not before the operators are declared
+    import asterism.verdict as verdict  # not before the operators are declared
 
-    monkeypatch.setattr(assess, "cost", partial(assess.cost, batch_sizes=(1,), repeats=1))
+    monkeypatch.setattr(verdict, "cost", partial(verdict.cost, batch_sizes=(1,), repeats=1))
 
 
 def pytest_report_header() -> str | None:

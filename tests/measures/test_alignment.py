@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/alignment.py and asterism/evaluate/reduction.py."""
+"""Tests for asterism/measures/alignment.py and asterism/measures/reduction.py."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/classification.py."""
+"""Tests for asterism/measures/classification.py."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/cost.py."""
+"""Tests for asterism/measures/cost.py."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/embedding.py."""
+"""Tests for asterism/measures/embedding.py."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/estimate.py."""
+"""Tests for asterism/measures/estimate.py."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/fidelity.py."""
+"""Tests for asterism/measures/fidelity.py."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/neighbours.py."""
+"""Tests for asterism/measures/neighbours.py."""
 
 import subprocess
 import sys

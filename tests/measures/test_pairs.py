@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/pairs.py."""
+"""Tests for asterism/measures/pairs.py."""
 
 import itertools
 import math

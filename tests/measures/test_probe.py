@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/probe.py."""
+"""Tests for asterism/measures/probe.py."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/retrieval.py."""
+"""Tests for asterism/measures/retrieval.py."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Tests for asterism/evaluate/spectrum.py."""
+"""Tests for asterism/measures/spectrum.py."""
 
 import itertools
 import math
