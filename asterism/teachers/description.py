@@ -19,8 +19,7 @@ from torch import Tensor
 
 from asterism.measures import Cost, cost
 from asterism.models import Vocabulary, in_words
-from asterism.teachers.cache import Cache, open_shard, write_shard
-from asterism.teachers.progress import free_bytes
+from asterism.teachers.cache import Cache, free_bytes, open_shard, write_shard
 from asterism.teachers.teacher import LiveTeacher, TeacherCard
 from asterism.types import Samples
 from asterism.words import number
@@ -99,8 +98,9 @@ def read_card(cache: Cache) -> TeacherCard:
     file = cache.folder / CARD
     if not file.is_file():
         return TeacherCard(width, classes)
+    content = _read(file)
     try:
-        kept = json.loads(_read(file))
+        kept = json.loads(content)
         names = None if kept["names"] is None else tuple(str(name) for name in kept["names"])
         kinds = tuple(str(kind) for kind in kept["kinds"])
         parameters = int(kept["parameters"])
@@ -108,9 +108,7 @@ def read_card(cache: Cache) -> TeacherCard:
         if names is not None and len(names) != classes:
             raise ValueError(f"it names {len(names)} classes of {classes}")
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{file} is damaged: {error}. Delete it, and the same `asterism embed` writes it again."
-        ) from error
+        raise _damaged(file, error) from error
     return TeacherCard(width, classes, parameters, kinds, names, measured)
 
 
@@ -169,8 +167,16 @@ def _machine() -> str:
 
 def _read(file: Path) -> str:
     if file.stat().st_size > MOST[file.name]:
-        raise ValueError(f"{file} is too long.")
-    return file.read_text(encoding="utf-8")
+        raise _damaged(file, "it is too long")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, why: object) -> ValueError:
+    way_out = "Delete it, and the same `asterism embed` writes it again."
+    return ValueError(f"{file} is damaged: {why}. {way_out}")
 
 
 def _write(file: Path, content: str) -> None:

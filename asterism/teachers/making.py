@@ -16,7 +16,7 @@ from asterism.models.adapt import Adapted
 from asterism.models.hub import Prepared
 from asterism.names import as_text
 from asterism.settings import Settings
-from asterism.teachers.cache import Cache, open_cache
+from asterism.teachers.cache import Cache, free_bytes, open_cache
 from asterism.teachers.cached import CachedTeacher
 from asterism.teachers.filler import Filler
 from asterism.teachers.folder import begin
@@ -24,7 +24,6 @@ from asterism.teachers.manifest import Manifest
 from asterism.teachers.progress import (
     Progress,
     bytes_to_write,
-    free_bytes,
     remaining,
     samples_per_second,
 )

@@ -12,8 +12,8 @@ import asterism
 from asterism import RKD, recipe
 from asterism.data import Data, TextSource
 from asterism.models import Spec, build
-from asterism.teachers import open_teacher
 from asterism.teachers import description as description_module
+from asterism.teachers import open_teacher
 
 TEXTS = [f"the {a} sat on a {b}" for a in WORDS[8:] for b in WORDS[10:20]]
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01, "report": False, "overwrite": True}
@@ -33,7 +33,7 @@ def teacher(tokenizer, tmp_path_factory):
     rows = [f"{text}\t{'ab'[i % 2]}" for i, text in enumerate(TEXTS)]
     data.write_text("\n".join(["text\tlabel", *rows]) + "\n")
     name = f"text-transformer?width=24&layers=1&tokenizer={folder}"
-    recipe.train(name, str(data), out=folder / "run", **{**QUICK, "report": True})
+    recipe.train(name, str(data), out=folder / "run", **{k: v for k, v in QUICK.items() if k != "report"})
     return folder / "run"
 
 
@@ -63,15 +63,15 @@ def data():
 def test_a_student_begins_beside_a_cache_as_beside_the_teacher(student, teacher, cache, data):
     begun = []
     for name in (teacher, cache):
-        torch.manual_seed(0)
         spec = Spec(None, None, vocabulary=open_teacher(name, data).vocabulary)
+        torch.manual_seed(0)
         begun.append(build(student, spec).state_dict())
     assert all(torch.equal(value, begun[1][key]) for key, value in begun[0].items())
 
 
 @pytest.mark.parametrize("student", ["text-static?width=8", "text-transformer?width=8&start=alone"])
 def test_both_ways_give_the_same_student(student, teacher, cache, tmp_path):
-    """The network of a `--teacher-cache` or live, and a cache of one that is gone."""
+    """A network with `--teacher-cache`, and a cache of one that is gone."""
     ways = {"live": (teacher, tmp_path / "kept"), "cached": (cache, None)}
     made = [
         recipe.distill(
@@ -81,10 +81,6 @@ def test_both_ways_give_the_same_student(student, teacher, cache, tmp_path):
     ]
     one, two = (result.student.state_dict() for result in made)
     assert all(torch.equal(value, two[key]) for key, value in one.items())
-    live = recipe.distill(
-        teacher, student, TEXTS, method=RKD(), out=tmp_path / "each step", **QUICK
-    )
-    torch.testing.assert_close(live.student.state_dict(), two, rtol=1e-3, atol=1e-4)
 
 
 def test_the_saving_is_known_from_a_cache(teacher, cache, tmp_path):
@@ -150,7 +146,7 @@ def test_a_cache_of_an_earlier_version_opens(copy, teacher, tokenizer, data, tmp
         ("teacher.json", lambda b: b[:-9], "teacher.json is damaged"),
         ("teacher.json", lambda b: b"[" * 10**5, "teacher.json is damaged"),
         ("teacher.json", lambda b: json.dumps({**json.loads(b), "names": ["a"]}).encode(),
-         "it names 1 classes of 0"),
+         "it names 1 classes of 2"),
         ("teacher.json", lambda b: b.replace(b'"bytes": ', b'"bytes": -'), "a count is none"),
         ("teacher.json", lambda b: b" " * (2**24 + 1), "is too long"),
     ],
