@@ -33,7 +33,9 @@ def teacher(tokenizer, tmp_path_factory):
     rows = [f"{text}\t{'ab'[i % 2]}" for i, text in enumerate(TEXTS)]
     data.write_text("\n".join(["text\tlabel", *rows]) + "\n")
     name = f"text-transformer?width=24&layers=1&tokenizer={folder}"
-    recipe.train(name, str(data), out=folder / "run", **{k: v for k, v in QUICK.items() if k != "report"})
+    recipe.train(
+        name, str(data), out=folder / "run", **{k: v for k, v in QUICK.items() if k != "report"}
+    )
     return folder / "run"
 
 
