@@ -28,8 +28,8 @@ IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
 BUILT_IN = IMAGE_MODELS | text.MODELS
 # What each modality's samples can be given to.
 MODELS_OF = {IMAGE: IMAGE_MODELS, TEXT: text.MODELS, ARRAY: {"mlp": IMAGE_MODELS["mlp"]}}
-# Arguments that are names of files or modules, even where they look like numbers.
-NAMES = ("weights", "tokenizer", "embedding")
+# Arguments that are names or texts, even where they look like something else.
+NAMES = ("weights", "tokenizer", "embedding", "prompt", "prompt_name")
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from asterism.modality import IMAGE, MODALITIES, TEXT, Modality
-from asterism.models.vocabulary import Vocabulary
+from asterism.models.vocabulary import Vocabulary, vocabulary_of
 from asterism.types import Shape
 
 
@@ -21,7 +21,8 @@ class Spec:
         mean: Mean of each channel, for images in [0, 1]; of each feature or of all of arrays.
         std: Standard deviation, likewise.
         tokenizer: For texts: the content of a `tokenizer.json`; by default the teacher's.
-        vocabulary: For texts: the teacher's tokens, and possibly vectors to begin with.
+        vocabulary: For texts: the teacher's tokens, and possibly vectors to begin with; by default
+            what the network knows of them.
         teacher: For texts: the teacher's network, if there is one, for a factory that asks for it.
         own_classifier: Keep the classifier that a model of another library comes with, whatever
             the data's classes are, as a teacher does.
@@ -55,7 +56,7 @@ class Spec:
         """Return what a factory may ask for; statistics of images for each channel."""
         offered: dict[str, Any] = {"classes": self.classes, "shape": self.shape}
         if self.takes is TEXT:
-            known = self.vocabulary
+            known = self.vocabulary or vocabulary_of(self.teacher)
             tokenizer = known.tokeniser if known and self.tokenizer is None else self.tokenizer
             offered |= {"tokenizer": tokenizer, "vocabulary": known}
             return {**offered, "teacher": self.teacher}

@@ -110,7 +110,9 @@ def _refuse_no_texts(texts: Sequence[str]) -> None:
         raise ValueError(f"a model of texts takes a list of strings; got {type(texts).__name__}.")
     for i, text in enumerate(texts):
         if not text.isascii() and HALF.search(text):
-            raise ValueError(f"a model of texts takes whole characters; text {i} holds half of one.")
+            raise ValueError(
+                f"a model of texts takes whole characters; text {i} holds half of one."
+            )
 
 
 def tokeniser_of(model: nn.Module | None) -> Tokeniser | None:
