@@ -88,7 +88,7 @@ def load(
     try:
         spec = spec_of_card(card)
         name, arguments = named(str(card["model"]))
-        if name.startswith("hf/") and not isinstance(spec.config, dict):
+        if name.startswith(("hf/", "model2vec/")) and not isinstance(spec.config, dict):
             raise ValueError("it lacks the configuration")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error

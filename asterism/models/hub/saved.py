@@ -64,7 +64,7 @@ def read_saved(find: Find) -> Saved:
 
 
 def _read(find: Find) -> Saved:
-    modules = _json(find, "modules.json", list)
+    modules = read_json(find, "modules.json", list)
     if not modules:
         return Saved()
     use: dict[str, Any] = {"normalise": False}
@@ -72,7 +72,7 @@ def _read(find: Find) -> Saved:
     for module in modules:
         kind = str(module["type"]).rpartition(".")[2]
         if kind == "Pooling":
-            settings = _json(find, f"{module['path']}/config.json", dict)
+            settings = read_json(find, f"{module['path']}/config.json", dict)
             modes = _modes(settings)
             use["pooling"] = modes[0] if len(modes) == 1 and modes[0] in POOLINGS else None
             other += [f"pooling by {' and '.join(modes)}"] * (use["pooling"] is None)
@@ -83,10 +83,10 @@ def _read(find: Find) -> Saved:
             use["normalise"] = True
         elif kind not in PLAIN:
             other.append(f"a layer {kind}")
-    read = _json(find, "sentence_bert_config.json", dict)
+    read = read_json(find, "sentence_bert_config.json", dict)
     other += ["texts in lower case"] * (read.get("do_lower_case") is True)
     length = read.get("max_seq_length")
-    general = _json(find, "config_sentence_transformers.json", dict)
+    general = read_json(find, "config_sentence_transformers.json", dict)
     return Saved(
         **use,
         prompts={str(k): str(v) for k, v in (general.get("prompts") or {}).items()},
@@ -204,7 +204,7 @@ def _modes(settings: dict[str, Any]) -> list[str]:
     return [str(mode) for mode in ([modes] if isinstance(modes, str) else modes)] or ["mean"]
 
 
-def _json(find: Find, name: str, kind: type) -> Any:
+def read_json(find: Find, name: str, kind: type) -> Any:
     """Return the content of a file, of a model that may be a stranger's; empty if there is none."""
     inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
     file = find(name) if inside else None
