@@ -120,7 +120,7 @@ def load(
     try:
         spec, classes = spec_of_card(card), class_names(card)
         name, arguments = named(str(card["model"]))
-        if name.startswith("hf/") and not isinstance(spec.config, dict):
+        if name.startswith(("hf/", "model2vec/")) and not isinstance(spec.config, dict):
             raise ValueError("it lacks the configuration")
     except (KeyError, TypeError, ValueError) as error:
         damaged = folder.path / folder.student_file("student.json")

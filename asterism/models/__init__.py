@@ -19,11 +19,14 @@ from asterism.models.own import in_words as in_words
 from asterism.models.spec import Spec as Spec
 from asterism.models.spec import spec_of_card as spec_of_card
 from asterism.models.tokens import tokeniser_of as tokeniser_of
+from asterism.models.vocabulary import Vocabulary as Vocabulary
+from asterism.models.vocabulary import vocabulary_of as vocabulary_of
 
 __all__ = [
     "BUILT_IN",
     "MODELS_OF",
     "Spec",
+    "Vocabulary",
     "arguments_of",
     "build",
     "card_of",
@@ -38,6 +41,7 @@ __all__ = [
     "spec_of_card",
     "tokeniser_of",
     "unweighted",
+    "vocabulary_of",
     "weights_fingerprint",
     "weights_of",
 ]

@@ -22,7 +22,7 @@ from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub
 from asterism.models.modes import evaluating, in_mode, keeping_buffers
 from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
-from asterism.models.tokens import read_tokeniser, tokeniser_of
+from asterism.models.tokens import read_tokeniser
 from asterism.names import (
     is_path,
     joined_name,
@@ -39,8 +39,8 @@ IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
 BUILT_IN = IMAGE_MODELS | text.MODELS
 # What each modality's samples can be given to.
 MODELS_OF = {IMAGE: IMAGE_MODELS, TEXT: text.MODELS, ARRAY: {"mlp": IMAGE_MODELS["mlp"]}}
-# Arguments that are names of files or modules, even where they look like numbers.
-NAMES = ("weights", "tokenizer", "embedding")
+# Arguments that are names or texts, even where they look like something else.
+NAMES = ("weights", "tokenizer", "embedding", "prompt", "prompt_name")
 # What factories get from the data (`Spec.arguments`), which a user has no need to say.
 FROM_DATA = frozenset("classes shape image_shape mean std teacher vocabulary".split())
 # The kinds of arguments that built-in models have, and how they are called.
@@ -255,8 +255,6 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
     known = spec.arguments()
     if "tokenizer" in arguments:
         arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
-    elif spec.takes is TEXT and spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
-        known["tokenizer"] = taken.json
     asked = inspect.signature(factory).parameters
     if unknown := arguments.keys() - asked.keys():
         refuse_arguments(base, unknown, [*arguments_of(base), "weights"])

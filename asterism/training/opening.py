@@ -135,8 +135,9 @@ def _open_student(
     _seed(request.settings.seed)
     source = data.source
     mean, std = data.statistics()
-    network = None if teacher is None else teacher.network
-    spec = Spec(classes, source.shape, mean, std, teacher=network, modality=source.modality)
+    spec = Spec(classes, source.shape, mean, std, modality=source.modality)
+    if teacher is not None:
+        spec = replace(spec, vocabulary=teacher.vocabulary, teacher=teacher.network)
     names = source.names if use_labels or taught is None else taught.names
     student, card = open_student(request.student, spec, names if classes else None)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)

@@ -70,6 +70,8 @@ def assess(
         if teacher.network is not None:
             measure = partial(_cost, teacher.network, data)
             costs["teacher"] = unmeasured.tried_of("teacher", "cost", measure)
+        elif teacher.card.cost is not None:
+            costs["teacher"] = teacher.card.cost
         width = own.outputs.embedding.shape[1]
         others |= unmeasured.tried("reductions", partial(reductions, taught, width)) or {}
         if source.names is not None and strangers(teacher.card, data):
