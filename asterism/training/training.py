@@ -173,7 +173,7 @@ def _finish(
         "seconds": round(fitted.seconds, 1),
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
-        "data": _accounted(training, fitted),
+        "data": unmeasured.tried("account", lambda: _accounted(training, fitted)),
         "unmeasured": {**unmeasured, **measured["unmeasured"]},
     }
     if fitted.balance is not None:
