@@ -240,6 +240,8 @@ class Run:
     def _read(self, name: str) -> bytes:
         try:
             return (self.path / name).read_bytes()
+        except NotADirectoryError as error:
+            raise RunError(f"{self.path} is a file: name a run folder.") from error
         except FileNotFoundError as error:
             if not self.path.exists():
                 raise FileNotFoundError(f"{nothing_at(self.path)}: name a run folder.") from error
