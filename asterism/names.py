@@ -1,4 +1,4 @@
-"""Names: with arguments, `NAME?key=value&key=value`, of objects, and those probably meant."""
+"""Names: with arguments, `NAME?key=value&key=value`, of places, of objects, and those meant."""
 
 import difflib
 import os
@@ -42,6 +42,90 @@ def joined_name(base: str, arguments: dict[str, str]) -> str:
     """Return the name that `split_name` takes apart into these."""
     query = "&".join(f"{quote(key)}={quote(value)}" for key, value in arguments.items())
     return f"{base}?{query}" if query else base
+
+
+# What a name begins with that means a place elsewhere.
+_PROTOCOL = re.compile(
+    r"(?:[\w.-]+@)?([A-Za-z][A-Za-z0-9+.-]+):(?=/)"
+    r"|(s3|gs|gcs|az|abfss?|hdfs|https?|ftp|sftp|ssh|hf|file):"
+)
+# Arguments of models that are names of files.
+_FILES = ("weights", "tokenizer")
+
+
+def located(name: str | Path) -> str | Path:
+    """Return a name of a user's with `~` written out: the one door for paths.
+
+    Models, data and folders are named alike, and what they are is found out later; a name that can
+    be none on this machine is refused here.
+
+    Raises:
+        ValueError: If it names another machine, a variable of a shell or a home that there is not.
+
+    Examples:
+        >>> located("runs/first"), located("resnet20?width=8"), located("hf/org/name")
+        ('runs/first', 'resnet20?width=8', 'hf/org/name')
+    """
+    base, question, query = str(name).partition("?")
+    parts = query.split("&") if question else []
+    for i, (key, sign, value) in enumerate(part.partition("=") for part in parts):
+        if key in _FILES or value.startswith("~/"):
+            parts[i] = key + sign + _at_home(value)
+    whole = _at_home(base) + question + "&".join(parts)
+    return Path(whole) if isinstance(name, Path) else whole
+
+
+def _at_home(text: str) -> str:
+    """Return a path with the home folder written out, if it is one on this machine."""
+    if "\0" in text:
+        raise ValueError(f"{text!r} holds a character that no path has.")
+    if (match := _PROTOCOL.match(text)) and (match[1] or not os.path.lexists(text)):
+        _refuse_elsewhere(text, match[1] or match[2])
+    if re.search(r"\$\{?[A-Za-z_]", text) and not os.path.lexists(text):
+        raise ValueError(
+            f"{text} holds a variable, which only a shell writes out: write the path itself."
+        )
+    if not text.startswith("~") or os.path.lexists(text):
+        return text
+    placed = os.path.expanduser(text)
+    if placed.startswith("~"):
+        raise ValueError(
+            f"{text} begins with a home folder that there is not: write the path itself, or "
+            f"./{text} for a name that begins with ~."
+        )
+    return placed
+
+
+def _refuse_elsewhere(text: str, protocol: str) -> None:
+    way_out = {
+        "hf": "write hf/NAME for what Hugging Face has",
+        "file": "write the path itself",
+    }.get(protocol.lower(), "copy it to this machine, or mount it, and name the path here")
+    raise ValueError(
+        f"{text} is a place on {protocol}:, and only folders and files of this machine are read "
+        f"and written: {way_out}."
+    )
+
+
+def resolved(name: str) -> str:
+    """Return a name that means the same from any folder: its paths, as far as they are there."""
+    base, given = split_name(name)
+    if os.path.exists(base):
+        base = os.path.abspath(base)
+    for key in _FILES:
+        if os.path.exists(given.get(key, "")):
+            given[key] = os.path.abspath(given[key])
+    return joined_name(base, given)
+
+
+def file_name(text: str) -> str:
+    """Return a name as that of a file or a folder: letters, digits and dashes.
+
+    Examples:
+        >>> file_name("RKD + KD, 2×"), file_name("../x[/b]")
+        ('rkd-kd-2', 'x-b')
+    """
+    return re.sub(r"\W+", "-", text.lower()).strip("-")
 
 
 def as_text(value: Any) -> str:

@@ -27,6 +27,7 @@ GROUPS = {
     },
     "ship": {
         "align": "Fit the map from a run's student into its teacher's space.",
+        "export": "Write a run's student in other libraries' formats.",
     },
     "look up": {
         "list": "List models, methods and data, or show one: asterism list resnet20.",

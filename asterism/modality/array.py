@@ -26,6 +26,12 @@ class Array(Modality):
         """Return two arrays of zeros."""
         return torch.zeros(2, *(shape or ()))
 
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return an array of zeros, and one of values of either sign."""
+        size = (1, *(shape or ()))
+        values = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        return [("an array of zeros", torch.zeros(size)), ("an array of noise", values)]
+
     def statistics(self, samples: Samples) -> Statistics:
         """Return mean and deviation: of each feature of `(n, d)`, of all values of larger shapes.
 

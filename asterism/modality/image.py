@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,12 @@ from asterism.settings import Settings
 from asterism.types import Samples, Shape, to_float
 from asterism.views import Views
 
+# Formats for which Pillow starts another program (EPS), or has no decoder of its own.
+NOT_DECODED = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "PCD", "WMF"}
+# The tag of TIFF files of 12 bits, say, that are kept in 16.
+MAX_SAMPLE_VALUE = 281
+LEVELS = {"a black image": 0, "a grey image": 128, "a white image": 255}
+
 
 class Image(Modality):
     """Images of one size; models take them as float in [0, 1]."""
@@ -27,6 +34,10 @@ class Image(Modality):
     columns = ("image", "img", "path", "file", "file_name")
     optimizer = "sgd"
     pixels = True
+    reading = (
+        "turned upright by EXIF, transparent parts laid on white, scaled bilinearly with "
+        "antialiasing (Pillow) until it covers the size, its middle part, divided by 255"
+    )
     preparation = (
         "check its weights, its normalisation (pictures arrive in [0, 1]) and its input size"
     )
@@ -34,6 +45,12 @@ class Image(Modality):
     def example(self, shape: Shape) -> Samples:
         """Return two black images."""
         return torch.zeros(2, *(shape or ()))
+
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return a black, a grey and a white image, and one of noise."""
+        even = [(name, torch.full((1, *(shape or ())), v / 255)) for name, v in LEVELS.items()]
+        noise = torch.rand(1, *(shape or ()), generator=torch.Generator().manual_seed(0))
+        return [*even, ("a noisy image", noise.mul(255).round() / 255)]
 
     def statistics(self, samples: Samples) -> Statistics:
         """Return mean and standard deviation of each channel, of images in [0, 1]."""
@@ -107,13 +124,9 @@ def decode(file: Path | IO[bytes], shape: tuple[int, ...]) -> Tensor:
     Whatever is transparent is laid on white.
     """
     channels, height, width = shape
-    with warnings.catch_warnings():
-        # A picture above Pillow's limit would take gigabytes to decode: it counts as broken.
-        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-        opened = Pillow.open(file)
-    with opened:
-        opened.draft("RGB", (2 * width, 2 * height))  # JPEG decodes smaller sizes much faster
-        picture = _eight_bits(ImageOps.exif_transpose(opened))
+    with opened(file) as header:
+        header.draft("RGB", (2 * width, 2 * height))  # JPEG decodes smaller sizes much faster
+        picture = _eight_bits(ImageOps.exif_transpose(header), header)
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             white = Pillow.new("RGBA", picture.size, "white")
@@ -124,11 +137,62 @@ def decode(file: Path | IO[bytes], shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
-def _eight_bits(picture: Pillow.Image) -> Pillow.Image:
-    """Return a grey picture of 16 bits with 8 (Pillow would cut values off at 255)."""
+def opened(file: Path | IO[bytes]) -> Pillow.Image:
+    """Return a picture of which only the header has been read, to be closed.
+
+    Raises:
+        ValueError: If it is no regular file.
+        OSError: If it is no picture.
+        PIL.Image.DecompressionBombWarning: If it would take gigabytes to decode.
+    """
+    if isinstance(file, Path) and file.exists() and not file.is_file():
+        raise ValueError("no regular file")  # a pipe would be waited for
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+        return Pillow.open(file, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that Pillow decodes by itself."""
+    Pillow.init()
+    return tuple(name for name in Pillow.OPEN if name not in NOT_DECODED)
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Return the endings of files that can be decoded, in lower case."""
+    known = Pillow.registered_extensions().items()
+    return frozenset(suffix for suffix, name in known if name in _formats())
+
+
+def _eight_bits(picture: Pillow.Image, header: Pillow.Image) -> Pillow.Image:
+    """Return a grey picture of more than 8 bits with 8, by the range that its type declares.
+
+    (Pillow would cut values off at 255.)
+    """
+    if picture.mode == "F":
+        values = np.asarray(picture)
+        if not (values.min() >= 0 and values.max() <= 1):  # false for NaN, too
+            raise ValueError(
+                f"floats from {values.min():.3g} to {values.max():.3g}: pictures of floats must "
+                "lie in [0, 1]"
+            )
+        return Pillow.fromarray((255 * values).round().astype(np.uint8))
     if not picture.mode.startswith("I"):
         return picture
-    return Pillow.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+    if picture.mode == "I" and header.format not in ("PNG", "PPM"):  # theirs are of 16
+        raise ValueError("whole numbers of 32 bits, whose range is not known: store 8 or 16")
+    most = min(65535, _largest(header))
+    scaled = np.asarray(picture).clip(0, most).astype(np.int64) * 255 // most
+    return Pillow.fromarray(scaled.astype(np.uint8))
+
+
+def _largest(header: Pillow.Image) -> int:
+    """Return the largest value that a TIFF file declares, or that 16 bits can hold."""
+    declared = getattr(header, "tag_v2", {}).get(MAX_SAMPLE_VALUE)
+    value = declared[0] if isinstance(declared, tuple) and declared else declared
+    return value if isinstance(value, int) and value > 0 else 65535
 
 
 def _small(images: Tensor) -> "np.ndarray[Any, Any]":

@@ -36,6 +36,7 @@ class Modality(ABC):
             looked for.
         optimizer: The optimiser that its models are trained with by default.
         pixels: Whether values are pixels, which models expect in [0, 1].
+        reading: How what a user has becomes a sample, for who does it without asterism.
         preparation: What to check first of a network that knows nothing of the labels.
     """
 
@@ -44,6 +45,7 @@ class Modality(ABC):
     columns: ClassVar[tuple[str, ...]]
     optimizer: ClassVar[Optimizer]
     pixels: ClassVar[bool] = False
+    reading: ClassVar[str] = ""
     preparation: ClassVar[str]
 
     def described(self, shape: Shape) -> str:
@@ -53,6 +55,10 @@ class Modality(ABC):
     @abstractmethod
     def example(self, shape: Shape) -> Samples:
         """Return two samples to try a model with."""
+
+    @abstractmethod
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return batches that go wrong first, with what they are: exports are tried with them."""
 
     def statistics(self, samples: Samples) -> Statistics:
         """Return mean and deviation of samples, as models normalise with; two empty tuples if none.

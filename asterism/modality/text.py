@@ -31,6 +31,16 @@ class Text(Modality):
         """Return two texts."""
         return ["a text", "another"]
 
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return an empty text, a very long one, one of unknown characters, and them together."""
+        odd = {
+            "an empty text": "",
+            "a very long text": "the word of the day is a word " * 300,
+            "unknown characters": "\u4dff \U0001f71a \u0f17 na\u00efve CAF\u00c9\t\n?!",
+        }
+        alone: list[tuple[str, Samples]] = [(name, [text]) for name, text in odd.items()]
+        return [*alone, ("an empty, a long and a short text", ["", odd["a very long text"], "a"])]
+
     def pictures(self, parts: Sequence[Samples]) -> Pictures:
         """Return the texts themselves."""
         return {"texts": cut([str(text) for part in parts for text in part])}
