@@ -111,6 +111,8 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
         refuse_out_of_bounds(self)
+        if self.resume and self.overwrite:
+            raise ValueError("resume goes on with a run, overwrite replaces it: leave one out.")
 
     @property
     def verb(self) -> Verb:

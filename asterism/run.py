@@ -267,7 +267,9 @@ class Run:
         file = self.path / name
         try:
             return read(file)
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except NotADirectoryError as error:
+            raise RunError(f"{self.path} is a file: name a run folder.") from error
+        except FileNotFoundError as error:
             if not self.path.exists():
                 raise FileNotFoundError(f"{nothing_at(self.path)}: name a run folder.") from error
             what = "is no run folder" if not self._is_run() else "is an unfinished run"

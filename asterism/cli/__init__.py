@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from asterism.cli.mistakes import UsageError
 from asterism.names import meant
+from asterism.words import readable
 
 # Verbs by what a user wants.
 GROUPS = {
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     verb = given[0]
+    if verb.startswith("-"):
+        return _refuse(f"a verb comes first, asterism VERB {verb}: {', '.join(VERBS)}.")
     if verb not in VERBS:
         return _refuse(f"unknown verb {verb!r}{_meant(verb)}: choose from {', '.join(VERBS)}.")
     if os.getcwd() not in sys.path:
@@ -93,6 +96,8 @@ def _meant(verb: str) -> str:
 
 def _words(error: Exception) -> str:
     """Return an error's message; of one from a worker process without that one's traceback."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{readable(error.filename, 200)}: {error.strerror.lower()}."
     text = str(error)
     if "Original Traceback" not in text:
         return text

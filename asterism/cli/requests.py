@@ -45,8 +45,11 @@ def parse_request(
         ValueError: If a value cannot be meant.
     """
     parser = _parser(verb, formats)
-    typed = _parsed(parser, arguments)
     named = _typed_names(arguments)
+    of_method = any(name.startswith("method.") and name != "method.help" for name in named)
+    if of_method and not {"method", "config"} & {*named}:
+        raise UsageError("name the method before its options, as --method RKD --method.… …")
+    typed = _parsed(parser, arguments)
     if typed.get("resume") and typed["out"] and "config" not in named:
         # What the run was begun with stands for what is not typed again.
         typed = _parsed(parser, arguments, begun_with(verb, typed["out"], named))
@@ -102,7 +105,7 @@ def _typed_names(arguments: Sequence[str] | Mapping[str, Any]) -> list[str]:
     """Return the options that a user typed; none of those that a file or a grid gives."""
     if isinstance(arguments, Mapping):
         return []
-    dashes = [re.split(r"[=.+]", a[2:])[0] for a in arguments if a.startswith("--")]
+    dashes = [re.split(r"[=+]", a[2:])[0] for a in arguments if a.startswith("--")]
     return [name.replace("-", "_") for name in dashes]
 
 

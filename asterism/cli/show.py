@@ -69,5 +69,3 @@ def show(result: Result) -> None:
         console.print(result.evaluation["headline"], highlight=False)
     if result.page is not None:
         console.print(f"What it kept, on a page: {result.page}", markup=False)
-    if result.evaluation.get("broken"):
-        console.print(f"{len(result.evaluation['broken'])} unreadable samples were left out.")

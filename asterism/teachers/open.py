@@ -46,6 +46,10 @@ def _open(name: Any, data: Data) -> Teacher:
     if is_cache(name):
         return open_cached(Path(str(name)))
     if earlier := student_of_run(name):
+        takes = earlier[0].modality
+        if takes is not data.source.modality:
+            plural = data.source.modality.plural
+            raise ValueError(f"{name} takes {takes.plural}, and the data are {plural}.")
         return _live(earlier[0], data, name)
     base, given = split_name(str(name)) if isinstance(name, str | Path) else ("", {})
     if is_stored(Path(base)):
