@@ -58,7 +58,8 @@ class Request:
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         labels: Use labels, where the data have them, for training and for model selection.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are computed
@@ -147,7 +148,8 @@ class CacheRequest:
         out: Folder of the cache.
         validation_data: Validation data, if they are separate; their clean view is kept.
         test_data: Test data, likewise.
-        image_size: Size to which pictures are brought; by default the teacher's own, or 32.
+        image_size: Size to which pictures are brought; by default the teacher's own, or else
+            theirs, up to 224.
         views: Augmented views of each training image, beside the clean one; a text and an array
             have the clean one alone.
         augment: What the views are: crop (shifts and flips), or vrm (these, and of each a virtual

@@ -66,7 +66,8 @@ def distill(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         labels: Use labels, where the data have them, for training and for model selection.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are computed
@@ -179,7 +180,8 @@ def train(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         check: Look at data and network before the training, and warn (docs/doctor.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).

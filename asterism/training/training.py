@@ -186,9 +186,11 @@ def _finish(
 
 def _tell(training: Training) -> None:
     """Say what was found in the data, before anything is spent on it."""
-    if training.account is not None:
-        for line in training.account.lines():
-            print(f"asterism: {line}", file=sys.stderr)
+    account = training.account
+    if account is not None:
+        for line in account.lines():
+            about = "method" if line == account.method else "data"
+            print(f"{about}: {line}", file=sys.stderr)
 
 
 def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
