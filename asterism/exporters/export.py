@@ -77,12 +77,11 @@ def export(
     student = load(run, factory=factory, aligned=aligned)
     opened, compared_on = _opened(folder, data)
     rows = None if opened is None else real_rows(opened, CALIBRATION)
-    classes = opened.source.names if opened is not None and folder.read_card()["classes"] else None
     subject = Subject(
         run=folder.path,
         student=student,
         card=folder.read_card(),
-        classes=classes,
+        classes=student.classes or _names(folder, opened),
         factory=factory,
         samples=rows,
         opset=opset,
@@ -106,6 +105,12 @@ def export(
             (inside / ACCOUNT).write_text(account_of(exporter, exported))
         made.append(replace(exported, folder=place / exporter.name))
     return made
+
+
+def _names(folder: Run, opened: Data | None) -> tuple[str, ...] | None:
+    """Return the data's names of the classes, for a run whose card is older than them."""
+    names = None if opened is None else opened.source.names
+    return names if names is not None and folder.read_card()["classes"] == len(names) else None
 
 
 def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
