@@ -12,7 +12,7 @@ VERBS = {
     "distill": "Distil a teacher into a student.",
     "train": "Train a model from labels: a teacher, or a baseline.",
     "doctor": "Look at a distillation before it begins.",
-    "embed": "Run a teacher once over data and keep its outputs.",
+    "embed": "Write a student's vectors of data, or keep a teacher's outputs.",
     "evaluate": "Measure the student of a run again.",
     "report": "Write a page on what the students of runs kept.",
     "compare": "Print runs beside each other.",
