@@ -70,6 +70,8 @@ def export(
             folder is used, or a difference is beyond the tolerance.
     """
     exporters = chosen([to] if isinstance(to, str) else list(to), int8=int8, uint8=uint8)
+    if not tolerance > 0:
+        raise ValueError(f"--tolerance must be above 0; got {tolerance:g}.")
     folder = Run(run)
     place = folder.exports if out is None else Path(out)
     for exporter in exporters:

@@ -145,6 +145,12 @@ def test_int8_says_what_it_costs(runs, tmp_path, capsys):
     assert size < 0.3 * 4 * 8 * asterism.load(runs["static"]).model.tokeniser.size + 10_000
 
 
+def test_an_opset_that_it_cannot_be_written_in_is_refused(runs, tmp_path):
+    with pytest.raises(ValueError, match="operators are those of opset .* in opset 7: leave"):
+        asterism.export(runs["static"], "onnx", out=tmp_path, opset=7)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_metadata_say_how_to_use_it():
     folder, _ = MADE["convnet", "onnx"]
     session = onnxruntime.InferenceSession(folder / "model.onnx")
