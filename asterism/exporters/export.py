@@ -134,7 +134,8 @@ def _written(
     exporter.write(subject, inside)
     made = differences(exporter, subject, exporter.read(subject, inside), given)
     refuse_beyond(tolerance, exporter, made)
-    notes = [f"{each.trial}: {each.limit}" for each in made if each.limit is not None]
+    limited = [each for each in made if each.limit is not None and each.largest > tolerance]
+    notes = [f"on {each.trial}: {each.limit}" for each in limited]
     if subject.has_logits and not exporter.has_logits:
         notes.append("class scores are left out: the format holds an embedding alone")
     return Exported(
