@@ -15,7 +15,7 @@ GROUPS = {
     "make": {
         "distill": "Distil a teacher into a student.",
         "train": "Train a model from labels: a teacher, or a baseline.",
-        "embed": "Run a teacher once over data and keep its outputs.",
+        "embed": "Write a student's vectors of data, or keep a teacher's outputs.",
         "demo": "Distil a small network on handwritten digits, in about a minute.",
     },
     "judge": {

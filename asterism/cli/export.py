@@ -57,9 +57,10 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _told(exported: Exported) -> list[str]:
+    floats = " as floats" if exported.int8 is not None else ""
     lines = [
         f"{exported.folder}: {number(exported.size, 'bytes')}; at most "
-        f"{exported.largest_difference:.1e} from the student, on {exported.compared_on}."
+        f"{exported.largest_difference:.1e} from the student{floats}, on {exported.compared_on}."
     ]
     lines += [f"  {note}." for note in exported.notes]
     if (cost := exported.int8) is not None:

@@ -17,6 +17,7 @@ from asterism.types import Outputs, Samples
 NO_UNKNOWN = (
     "Model2Vec leaves tokens out that its tokeniser does not know, and the student counts them"
 )
+CUT = "Model2Vec cuts a long text by its characters before it counts tokens"
 
 
 class Model2Vec(Exporter):
@@ -26,7 +27,13 @@ class Model2Vec(Exporter):
     libraries = ("model2vec",)
     extra = "model2vec"
     has_logits = False
-    limits: ClassVar[Mapping[str, str]] = MappingProxyType({"unknown characters": NO_UNKNOWN})
+    limits: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "unknown characters": NO_UNKNOWN,
+            "a very long text": CUT,
+            "an empty, a long and a short text": CUT,
+        }
+    )
 
     def refusal(self, subject: Subject) -> str | None:
         """Return why: only plain means of token vectors."""

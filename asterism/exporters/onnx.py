@@ -131,18 +131,26 @@ def _converted(subject: Subject) -> Any:
         for value in node.outputs:
             if value.name in names and not any(value is output for output in outputs):
                 value.name = f"inner_{value.name}"
+    written = made.model.opset_imports[""]
+    if subject.opset not in (None, written):  # where the conversion fails, torch only logs it
+        raise ValueError(
+            f"this student's operators are those of opset {written}, and cannot be written in "
+            f"opset {subject.opset}: leave --opset out, or name a newer one."
+        )
     return made.model_proto
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the advice of torch's exporter, meant for its own developers, off the screen."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
