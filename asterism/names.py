@@ -1,10 +1,16 @@
-"""Names: with arguments, `NAME?key=value&key=value`, of places on the disk, and of objects."""
+"""Names: with arguments, `NAME?key=value&key=value`, of places, of objects, and those meant."""
 
+import difflib
 import os
 import re
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 from urllib.parse import quote, unquote
+
+# An absolute path within a name, and its last part.
+_ABSOLUTE = re.compile(r"(?<![\w.~%])(?:~|[A-Za-z]:)?[/\\](?:[^/\\?&=:]+[/\\])*([^/\\?&=]+)")
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
@@ -136,6 +142,16 @@ def as_text(value: Any) -> str:
     return f"python:{kind.__module__}.{kind.__qualname__}"
 
 
+def portable(name: str) -> str:
+    """Return a name without this machine's folders: of an absolute path its last part.
+
+    Examples:
+        >>> portable("/home/me/net.py:make?weights=/data/a.safetensors"), portable("hf//m/bert")
+        ('net.py:make?weights=a.safetensors', 'hf/bert')
+    """
+    return _ABSOLUTE.sub(r"\1", name)
+
+
 def is_own(part: object) -> bool:
     """Return whether an object's class is the user's own, not asterism's."""
     return type(part).__module__.partition(".")[0] != "asterism"
@@ -144,3 +160,78 @@ def is_own(part: object) -> bool:
 def is_own_code(name: str) -> bool:
     """Return whether a name is that of a user's own code, a file's factory or a Python object."""
     return ".py:" in name.partition("?")[0] or name.startswith("python:")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant, whatever its case; None if none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    typed = name.lower()
+
+    def likeness(candidate: str) -> tuple[float, int]:
+        # Of equally near ones that which begins alike: resnet2O is resnet20, not resnet32.
+        ratio = difflib.SequenceMatcher(None, candidate, typed).ratio()
+        pairs = enumerate(zip(candidate, typed, strict=False))
+        return ratio, next((i for i, (a, b) in pairs if a != b), len(candidate))
+
+    near = difflib.get_close_matches(typed, by_lower, 5)
+    return by_lower[max(near, key=likeness)] if near else None
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean …?)` with the nearest of the known names, or nothing if none is near.
+
+    Examples:
+        >>> meant("resnet2O", ["resnet20", "mlp"]), meant("x", ["resnet20"])
+        (' (did you mean resnet20?)', '')
+    """
+    near = nearest(name, known)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """Return the names to choose from, and the one that was probably meant."""
+    known = list(known)
+    return f"choose from {', '.join(known)}{meant(name, known)}."
+
+
+def refuse_arguments(base: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a ValueError for the first argument of `NAME?key=value` that the name does not take.
+
+    Args:
+        base: The name.
+        given: The arguments that it was given.
+        known: Those that it takes.
+    """
+    known = list(known)
+    for key in given:
+        if key not in known:
+            raise ValueError(
+                f"{base} takes no argument {key!r}{meant(key, known)}: it takes "
+                f"{', '.join(known) or 'none'}."
+            )
+
+
+def is_path(text: str) -> bool:
+    """Return whether a text can only be meant as a path: of a file, a folder or a `file.py:f`.
+
+    Examples:
+        >>> [is_path(x) for x in ("runs/a", "~/a", "a.npz", "m.py:f", "resnet20", "wrn-16-2")]
+        [True, True, True, True, False, False]
+    """
+    file = text.partition("?")[0].partition(":")[0]
+    return file.startswith(("~", ".")) or "/" in file or os.sep in file or bool(Path(file).suffix)
+
+
+def nothing_at(path: str | Path) -> str:
+    """Return in words that there is nothing at a path, and what beside it was probably meant."""
+    path = Path(path)
+    if path.parent != path and not path.parent.exists():
+        return nothing_at(path.parent)
+    try:
+        with os.scandir(path.parent) as entries:
+            beside = [entry.name for entry in islice(entries, 1_000)]
+    except OSError:
+        beside = []
+    near = nearest(path.name, beside)
+    hint = f" (did you mean {path.with_name(near)}?)" if near else ""
+    return f"there is nothing at {path}{hint}"

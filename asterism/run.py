@@ -22,7 +22,7 @@ from asterism.documents import (
     read_yaml,
     replacing,
 )
-from asterism.names import located
+from asterism.names import located, nothing_at
 from asterism.words import tell
 
 if TYPE_CHECKING:
@@ -36,9 +36,29 @@ FILES = (
     "student.safetensors", "tokenizer.json",
 )  # fmt: skip
 
+# Folder of what `asterism export` wrote, and what its files of a student are called.
+EXPORTS = "export"
+EXPORTED = {"student.json": "config.json", "student.safetensors": "model.safetensors"}
+
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was stopped (Ctrl-C) after it had begun to write.
+
+    Attributes:
+        run: The folder with which it goes on.
+        before: Whether that run has not begun yet, as its baseline is trained first.
+    """
+
+    def __init__(self, run: Path, *, before: bool = False) -> None:
+        """Name the folder."""
+        how = "the same call and " if before else "resume=True and "
+        super().__init__(f"go on with {how}out={str(run)!r}.")
+        self.run = run
+        self.before = before
 
 
 class Run:
@@ -49,6 +69,7 @@ class Run:
         self.path = Path(located(path))
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
+        self.exports = self.path / EXPORTS
 
     @contextmanager
     def writing(
@@ -82,9 +103,15 @@ class Run:
             self._make_room(resume=resume, overwrite=overwrite)
             yield
         except KeyboardInterrupt as stopped:
-            raise KeyboardInterrupt(f"Go on with --out {self.path} --resume.") from stopped
+            raise Interrupted(self.path) from stopped
         finally:
             lock.release()
+
+    @property
+    def page(self) -> Path | None:
+        """Return the page on this run; None if there is none."""
+        page = self.path / "report.html"
+        return page if page.is_file() else None
 
     def in_use(self) -> bool:
         """Return whether a process holds the folder right now."""
@@ -110,7 +137,7 @@ class Run:
         names = {p.name for p in self.path.iterdir()} - {".lock"}
         if not names or (resume and "config.yaml" in names):
             return
-        foreign = names - {*FILES, "checkpoints", "logs"}
+        foreign = names - {*FILES, "checkpoints", "logs", EXPORTS}
         if foreign or "config.yaml" not in names:
             raise RunError(
                 f"{self.path} holds {sorted(foreign or names)[0]}, which is no part of a run: "
@@ -126,7 +153,7 @@ class Run:
 
     def _clear_unfinished(self) -> None:
         """Delete what a process that was killed had begun to write, or to delete."""
-        for name in (*FILES, "checkpoints", "logs"):
+        for name in (*FILES, "checkpoints", "logs", EXPORTS):
             for begun in self.path.glob(f".{name}.*"):
                 _delete(begun)
 
@@ -138,7 +165,7 @@ class Run:
         for a run, go last.
         """
         (self.path / "result.json").unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.logs):
+        for folder in (self.checkpoints, self.logs, self.exports):
             if folder.is_symlink():
                 tell(f"asterism: {folder} was a link; what it leads to is left as it is.")
             if folder.is_symlink() or folder.exists():
@@ -234,14 +261,24 @@ class Run:
 
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""
-        return self._read("student.json", read_json)
+        return self._read(self.student_file("student.json"), read_json)
+
+    def student_file(self, name: str) -> str:
+        """Return a file of the student by its name here; an exported student has others."""
+        exported = EXPORTED[name]
+        alone = not (self.path / name).exists() and (self.path / exported).exists()
+        return exported if alone else name
 
     def _read(self, name: str, read: Callable[[Path], Read]) -> Read:
         """Return what a reader finds in a file of the folder, whose contents nobody vouches for."""
         file = self.path / name
         try:
             return read(file)
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except NotADirectoryError as error:
+            raise RunError(f"{self.path} is a file: name a run folder.") from error
+        except FileNotFoundError as error:
+            if not self.path.exists():
+                raise FileNotFoundError(f"{nothing_at(self.path)}: name a run folder.") from error
             what = "is no run folder" if not self._is_run() else "is an unfinished run"
             raise FileNotFoundError(f"{self.path} {what}: it has no {name}.") from error
         except ValueError as error:

@@ -23,7 +23,8 @@ from asterism.bench import (
     write_tables,
 )
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser, parse_request
+from asterism.cli.parser import Parser
+from asterism.cli.requests import parse_request
 from asterism.cli.screen import Screen
 from asterism.names import located
 from asterism.options import DECISIVE, differing, names_with, options_of

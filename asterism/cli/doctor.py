@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from asterism.cli.parser import parse_request
+from asterism.cli.requests import parse_request
 from asterism.cli.screen import Screen
 
 if TYPE_CHECKING:

@@ -1,54 +1,122 @@
 """The parser that all verbs share."""
 
-import difflib
-import json
-import os
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal, NoReturn, get_type_hints
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
-from jsonargparse._actions import ActionConfigFile
+from jsonargparse import SUPPRESS, ArgumentParser
 
 from asterism import methods
-from asterism.cli.mistakes import UsageError, choices
-from asterism.documents import read_yaml
-from asterism.methods.base import Method
-from asterism.names import located
-from asterism.options import Role, Verb, help_of, options_of
-from asterism.request import CacheRequest, Request, typed_name
-from asterism.settings import Settings
-
-# What must be named, by verb.
-REQUIRED: dict[Verb, tuple[str, ...]] = {
-    "distill": ("teacher", "student", "data"),
-    "train": ("model", "data"),
-    "doctor": ("student", "data"),
-}
+from asterism.cli import VERBS
+from asterism.cli.help import page
+from asterism.cli.mistakes import UsageError
+from asterism.names import choices, meant, nearest
+from asterism.words import readable
 
 
 class Parser(ArgumentParser):
-    """Options with dashes, errors in one sentence."""
+    """Options with dashes, a help in groups, errors in one sentence.
+
+    Attributes:
+        rare: Options that the short help leaves out.
+        required: Options that must be given.
+        more: What the help says at its end.
+        elsewhere: Options that other verbs have, with one that has it.
+    """
+
+    rare: frozenset[str] = frozenset()
+    required: tuple[str, ...] = ()
+    more: str = ""
+    elsewhere: Mapping[str, str] = {}
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take no abbreviation: what is short today may be ambiguous tomorrow."""
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a UsageError: a ValueError would be taken for one more type that does not fit."""
         raise UsageError(self._reworded(" ".join(message.split())))
 
+    def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
+        """Parse; print the help instead where it is asked for, `--help all` all of it."""
+        typed = list(args or ())
+        asked = [i for i, each in enumerate(typed) if each in ("-h", "--help", "--help=all")]
+        if asked and self._is_verb:
+            full = typed[asked[0]] == "--help=all" or typed[asked[0] + 1 : asked[0] + 2] == ["all"]
+            print(self.shown(full=full), end="")
+            raise SystemExit(0)
+        for before, each in zip(["", *typed], typed, strict=False):
+            # Most often a variable of the shell that is not set.
+            if not each or (each.startswith("--") and each.endswith("=")):
+                raise UsageError(f"{before if not each else each[:-1]} has an empty value.")
+        return super().parse_args(self._listed(typed), *others, **options)
+
+    def _listed(self, typed: list[str]) -> list[str]:
+        """Return what was typed, lists without brackets (3,5) with them."""
+        lists = {
+            f"--{a.dest}" for a in self._actions if "tuple" in str(getattr(a, "_typehint", ""))
+        }
+        found = []
+        for before, each in zip(["", *typed], typed, strict=False):
+            name, equals, value = each.partition("=")
+            if before in lists and not each.startswith(("[", "-")):
+                each = f"[{each}]"
+            elif name in lists and equals and not value.startswith("["):
+                each = f"{name}=[{value}]"
+            found.append(each)
+        return found
+
+    @property
+    def _is_verb(self) -> bool:
+        # A method's own options are checked by a parser within the verb's.
+        return self.prog.startswith("asterism ")
+
+    def shown(self, *, full: bool) -> str:
+        """Return the help: the usual options, or all."""
+        rare = frozenset() if full else self.rare
+        verb = self.prog.removeprefix("asterism ")
+        actions = [a for a in self._actions if a.dest not in ("help", "print_config")]
+        actions = [a for a in actions if not a.dest.endswith(".help")]
+        return page(
+            self.prog, VERBS[verb], actions, rare=rare, required=self.required, more=self.more
+        )
+
     def format_help(self, *arguments: Any, **options: Any) -> str:
-        """Show options with dashes."""
+        """Show a method's options with dashes."""
         shown = super().format_help(*arguments, **options)
-        if "--method" in shown and self.prog == "asterism distill":
-            shown += f"\nmethods (`{self.prog} --method.help NAME` shows all of one):\n"
-            shown += "".join(f"  {line}\n" for line in method_lines())
         return re.sub(r"--[a-z_]+", lambda match: match[0].replace("_", "-"), shown)
+
+    def _unknown(self, typed: str) -> str:
+        """Return what is said of something typed that is no option here."""
+        name, equals, value = typed.lstrip("-\u2013\u2014").partition("=")
+        name = name.replace("-", "_")
+        known = [a.dest for a in self._actions if a.help != SUPPRESS and a.option_strings]
+        see = f"`{self.prog} --help all` shows all"
+        is_option = typed[0] in "-\u2013\u2014"
+        if typed.lower() in ("true", "false"):
+            return f"{typed!r} follows a switch, which takes no value: write it alone, or --no-…."
+        if not is_option and not (equals and nearest(name, known)):
+            return f"{typed!r} follows no option's name, as --data {typed} would: {see}."
+        if verb := self.elsewhere.get(name):
+            return f"{dashed(name)} is an option of `asterism {verb}`, not of `{self.prog}`."
+        near = nearest(name, known)
+        if near != name and "method" in known and name in _options_of_methods():
+            near = f"method.{name}"
+        shown = near and (f"--{near}" if "." in near else dashed(near))
+        hint = f" (did you mean {shown}{f' {value}' if value else ''}?)" if near else ""
+        return f"{typed.replace('_', '-')} is no option here{hint}: {see}."
 
     def _reworded(self, text: str) -> str:
         """Return jsonargparse's message as what must hold, what came, and the way out."""
-        # A method's own options are checked by a parser within the verb's.
-        within = "" if self.prog.startswith("asterism ") else "method."
+        within = "" if self._is_verb else "method."
+        if match := re.search(r"argument (--[\w.-]+)\S*: expected one argument", text):
+            return f"{match[1].replace('_', '-')} needs a value: `{self.prog} --help`."
+        if match := re.search(r"arguments are required: (.*)", text):
+            return f"{self.prog} needs {match[1].upper()}: `{self.prog} --help`."
+        if re.search(r"^Unexpected config|\"config\"|^Problems parsing config", text):
+            return f"--config takes a YAML file of lines `option: value`; {_reason(text)}."
+        if match := re.search(r"^--method.help: .* path string: (\S+)", text):
+            return f"unknown method {match[1]!r}: {choices(match[1], methods.__all__)}"
         if match := re.search(r" - (--method[. ].*?\.) - Expected a ", text):
             return match[1]
         if re.search(r"^Option 'class_path'|class_path .* 'NoneType' object has no", text):
@@ -58,12 +126,15 @@ class Parser(ArgumentParser):
             )
         if match := re.search(r"NestedArg\(key='([\w.]+)'|^Option '([\w.]+)'", text):
             if within or match[1]:
+                name = match[1] or match[2]
+                near = nearest(name, [a.dest for a in self._actions] if within else [])
+                hint = f" (did you mean --method.{near}?)" if near else ""
                 return (
-                    f"--method.{match[1] or match[2]} is no option of this method: "
-                    f"`asterism distill --method.help NAME` shows them."
+                    f"--method.{name} is no option of this method{hint}: `asterism list NAME` "
+                    "shows what a method takes."
                 )
         if match := re.search(r'Parser key "(\w+)": Expected a (.*?)\. Got value: (.*)', text):
-            return f"{dashed(within + match[1])} takes {_kind(match[2])}; got {match[3]}."
+            return _misfit(within + match[1], match[2], match[3])
         if match := re.search(r'Parser key "method".*Given value: (\S+)', text):
             cause = r"(Problem with given class_path .*?|(?<=Errors: - )(?!Exp|Imp|Not a).*?) - Exp"
             if wrong := re.search(cause, text):  # something in a file of the user's own
@@ -72,45 +143,17 @@ class Parser(ArgumentParser):
             name = match[1] if named is None else named[1]
             return f"unknown method {name!r}: {choices(name, methods.__all__)}"
         if match := re.search(
-            r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?), .*Given value: (.*)', text
+            r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?\]|.*?), <.*Given value: (.*)', text
         ):
-            return f"{dashed(match[1])} takes {_kind(match[2])}; got {match[3]}."
+            return _misfit(*match.groups())
         trying = (
             r"Union subtypes .*Errors: - (?:Not a valid .*?implicit class_path\) - )?(.*?) - Exp"
         )
         if match := re.search(trying, text):
             return match[1]  # what a method's constructor says of its arguments
-        if match := re.search(r"(?:Option '|unrecognized arguments: -*)([\w.]+)", text):
-            known = [action.dest for action in self._actions]
-            near = difflib.get_close_matches(match[1], known, 1)
-            hint = f" (did you mean {dashed(near[0])}?)" if near else ""
-            return f"{dashed(match[1])} is no option here{hint}: `{self.prog} --help` shows all."
+        if match := re.search(r"nrecognized arguments: (\S+)|Option '([^']+)'", text):
+            return self._unknown(match[1] or dashed(match[2]))
         return f"{text} (`{self.prog} --help` shows all options.)"
-
-
-class ConfigFile(ActionConfigFile):
-    """A YAML file with options."""
-
-    def __call__(
-        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
-    ) -> None:
-        """Read it as all files of people's are read, and go on as if it had been typed."""
-        try:
-            given = read_yaml(Path(located(values)))
-        except FileNotFoundError as error:
-            raise UsageError(f"--config {values}: there is no such file.") from error
-        except ValueError as error:
-            raise UsageError(f"--config {values} is no YAML of options: {error}.") from error
-        self.apply_config(parser, cfg, self.dest, json.dumps(given))
-
-
-def method_lines() -> list[str]:
-    """Return each method's name, options and paper."""
-    lines = []
-    for name in methods.__all__:
-        method = getattr(methods, name)
-        lines += [f"{name:<5} {method.paper}", f"{'':5} {', '.join(method().config())}"]
-    return lines
 
 
 KINDS = {
@@ -118,7 +161,7 @@ KINDS = {
     "float": "a number",
     "int": "a whole number",
     "str": "a name or a path",
-    "tuple": "a list",
+    "tuple": "whole numbers, 3,5",
 }
 
 
@@ -128,126 +171,22 @@ def _kind(declared: str) -> str:
     return "one of " + ", ".join(names) if "Literal" in declared else KINDS[names[0]]
 
 
+def _reason(text: str) -> str:
+    """Return why a file is no config, in what its parser says of it."""
+    said = text.partition("Path is not a file: ")[2] or text.partition("Unexpected config: ")[2]
+    return f"got {readable(said or text, 60)}"
+
+
+def _options_of_methods() -> set[str]:
+    return {name for each in methods.__all__ for name in getattr(methods, each)().config()}
+
+
+def _misfit(option: str, declared: str, value: str) -> str:
+    """Return what an option takes, what came, and of one with few values what was meant."""
+    few = re.findall(r"'([^']+)'", declared) if "Literal" in declared else []
+    return f"{dashed(option)} takes {_kind(declared)}; got {value}{meant(value, few)}."
+
+
 def dashed(option: str) -> str:
     """Return an option as it is typed."""
     return "--" + option.replace("_", "-")
-
-
-def parse_request(
-    verb: Verb, arguments: Sequence[str] | Mapping[str, Any], *, formats: Sequence[str] = ()
-) -> tuple[Request, str]:
-    """Return what a user asked for, and how to print what comes of it.
-
-    Args:
-        verb: The verb.
-        arguments: What the user typed, or options by name, as a YAML file gives them.
-        formats: What `--format` may be, the default first; none for a verb without it.
-
-    Raises:
-        UsageError: If an option is not known, missing or of another kind.
-        ValueError: If a value cannot be meant.
-    """
-    parser = Parser(prog=f"asterism {verb}")
-    parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
-    parser.add_argument("--provenance", type=dict, help=SUPPRESS)  # config.yaml of a run has it
-    if formats:
-        parser.add_argument(
-            "--format", type=Literal[tuple(formats)], default=formats[0], help="How to print it."
-        )
-    # A command of distill with another verb is a command, too.
-    accepted: Verb = "distill" if verb == "doctor" else verb
-    for dataclass in (Request, Settings):
-        _add_options(parser, dataclass, verb=verb, accepted=accepted)
-    typed = _parsed(parser, arguments)
-    missing = [f"--{name}" for name in REQUIRED[verb] if typed.get(name) is None]
-    if missing:
-        raise UsageError(f"asterism {verb} needs {' and '.join(missing)}.")
-    names = {each.name: typed_name(each.name, verb) for each in options_of(Request, verb=verb)}
-    settings = {each.name: typed[each.name] for each in options_of(Settings, verb=verb)}
-    own = {name: typed[option] for name, option in names.items()}
-    return Request(**own, settings=Settings(**settings)), typed.get("format", "")
-
-
-def parse_cache(arguments: Sequence[str]) -> CacheRequest:
-    """Return the cache that a user asked for; raises as `parse_request`."""
-    parser = Parser(prog="asterism embed")
-    parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
-    _add_options(parser, CacheRequest)
-    typed = _parsed(parser, arguments)
-    missing = [f"--{name}" for name in ("teacher", "data", "out") if not typed.get(name)]
-    if missing:
-        raise UsageError(f"asterism embed needs {' and '.join(missing)}.")
-    return CacheRequest(**typed)
-
-
-def _add_options(
-    parser: ArgumentParser,
-    dataclass: type,
-    *,
-    verb: Verb | None = None,
-    accepted: Verb | None = None,
-) -> None:
-    """Add the options of a dataclass; those that mean nothing to the verb are not shown."""
-    places = {"Model": str, "Methods": Method | list[Method] | None, "Callback": object}
-    types = get_type_hints(dataclass, localns=places)
-    texts = help_of(dataclass)
-    for each in options_of(dataclass, verb=accepted):
-        known = each.metadata
-        shown = texts[each.name] if verb is None or verb in known["verbs"] else SUPPRESS
-        name = f"--{each.name if verb is None else typed_name(each.name, verb)}"
-        kind = types[each.name]
-        switch = kind is bool and known["role"] is not Role.EXPERIMENT
-        if switch and each.default:
-            parser.add_argument(name, action=ActionYesNo, default=True, help=shown)
-        elif switch:
-            parser.add_argument(name, action="store_true", help=shown)
-        elif known["is_name"]:
-            parser.add_argument(name, type=str | None, default=each.default or None, help=shown)
-        elif known["bare"] is not None:
-            parser.add_argument(
-                name, type=kind, nargs="?", const=known["bare"], default=each.default, help=shown
-            )
-        else:
-            parser.add_argument(name, type=kind, default=each.default, help=shown)
-
-
-def _parsed(parser: ArgumentParser, arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of all options by name."""
-    with _own_methods():
-        if isinstance(arguments, Mapping):
-            checked = parser.parse_object(dict(arguments))
-        else:
-            typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
-            checked = parser.parse_args(typed)
-        try:
-            parsed = parser.instantiate(checked)
-        except ValueError as error:
-            parser.error(str(error))
-    options = {k: v for k, v in vars(parsed).items() if k not in ("config", "provenance")}
-    return {k: v for k, v in options.items() if not isinstance(v, Namespace)}
-
-
-@contextmanager
-def _own_methods() -> Iterator[None]:
-    """Let methods of the user's own be imported from where he stands, as `python -m` does.
-
-    Only while options are read: what a library looks for later, one that is not installed, is not
-    taken from whatever folder this happens to be. A module that has been found may go on.
-    """
-    here = os.getcwd()
-    if here in sys.path:
-        yield
-        return
-    before = {*sys.modules}
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        files = (getattr(sys.modules[name], "__file__", None) for name in {*sys.modules} - before)
-        if not any(file and Path(file).is_relative_to(here) for file in files):
-            sys.path.remove(here)
-
-
-def _underscored(argument: str) -> str:
-    name, equals, value = argument.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value

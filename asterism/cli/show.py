@@ -67,7 +67,5 @@ def show(result: Result) -> None:
     console.print(table(rows, title=f"{result.run}, measured on {where}"))
     if "headline" in result.evaluation:
         console.print(result.evaluation["headline"])
-    if (result.run / "report.html").exists():
-        console.print(f"What it kept, on a page: {result.run / 'report.html'}")
-    if result.evaluation.get("broken"):
-        console.print(f"{len(result.evaluation['broken'])} unreadable samples were left out.")
+    if result.page is not None:
+        console.print(f"What it kept, on a page: {result.page}")

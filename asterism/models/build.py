@@ -1,26 +1,37 @@
 """`build(name)`: a model by name, with its arguments and weights."""
 
-import difflib
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from asterism.modality import ARRAY, IMAGE, TEXT
 from asterism.models import resnet, small, text, vgg, wide_resnet
 from asterism.models.adapt import Adapted, Wrapper
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
+from asterism.models.modes import evaluating, in_mode, keeping_buffers
 from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
-from asterism.models.tokens import read_tokeniser, tokeniser_of
-from asterism.names import split_name
+from asterism.models.tokens import read_tokeniser
+from asterism.names import (
+    is_path,
+    joined_name,
+    meant,
+    nearest,
+    nothing_at,
+    refuse_arguments,
+    split_name,
+)
 
 IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
     resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
@@ -28,8 +39,16 @@ IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
 BUILT_IN = IMAGE_MODELS | text.MODELS
 # What each modality's samples can be given to.
 MODELS_OF = {IMAGE: IMAGE_MODELS, TEXT: text.MODELS, ARRAY: {"mlp": IMAGE_MODELS["mlp"]}}
-# Arguments that are names of files or modules, even where they look like numbers.
-NAMES = ("weights", "tokenizer", "embedding")
+# Arguments that are names or texts, even where they look like something else.
+NAMES = ("weights", "tokenizer", "embedding", "prompt", "prompt_name")
+# What factories get from the data (`Spec.arguments`), which a user has no need to say.
+FROM_DATA = frozenset("classes shape image_shape mean std teacher vocabulary".split())
+# The kinds of arguments that built-in models have, and how they are called.
+KINDS: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+}
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
@@ -68,7 +87,7 @@ def build(
         ValueError: If there is no such model, or arguments or weights do not fit it.
     """
     if isinstance(name, nn.Module):
-        return name if _is_native(name) else Adapted(name, classes=spec.classes)
+        return name if _is_native(name) else _filled(Adapted(name, classes=spec.classes), spec)
     name = str(name) if isinstance(name, Path) else name
     base, given = named(name) if isinstance(name, str) else ("the factory", {})
     arguments = dict(arguments or {}) | given
@@ -83,17 +102,37 @@ def build(
     elif ".py:" in base:
         model = _from_factory(import_factory(base), spec, arguments, base, embedding)
     else:
-        near = difflib.get_close_matches(base, BUILT_IN, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(
-            f"unknown model {base!r}: choose from {', '.join(BUILT_IN)}, "
-            f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
-            f"folder or, as a teacher, a file or a cache of its outputs{hint}."
-        )
+        raise _unknown(base, spec)
     if weights is not None:
         place = Path(weights)
-        load_weights(model, place / "student.safetensors" if place.is_dir() else place, base)
+        file = place / "student.safetensors" if place.is_dir() else place
+        load_weights(model, file, base, spec)
     return model
+
+
+def _unknown(base: str, spec: Spec) -> Exception:
+    """Return the error for a name that is no model's: of a path, or of one of a model."""
+    library, slash, _ = base.partition("/")
+    if slash and library in LIBRARIES:
+        return ValueError(f"{base} names no model: write {library}/NAME.")
+    if slash and (near := nearest(library, LIBRARIES)) and not Path(library).exists():
+        return ValueError(f"there is no library {library!r} (did you mean {near}/…?).")
+    others = (
+        f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
+        "folder or, as a teacher, a file or a cache of its outputs"
+    )
+    if Path(base).exists():
+        return ValueError(f"{base} is no model: name one of `asterism list`, {others}.")
+    if is_path(base):
+        return FileNotFoundError(f"{nothing_at(base)}: name one of `asterism list`, {others}.")
+    fitting = ", ".join(MODELS_OF[spec.takes])
+    return ValueError(f"unknown model {base!r}{meant(base, BUILT_IN)}: name {fitting}, {others}.")
+
+
+def arguments_of(name: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a built-in model that a user may set (`NAME?key=value`)."""
+    given = inspect.signature(BUILT_IN[name]).parameters
+    return {key: given[key] for key in given if key not in FROM_DATA}
 
 
 def unweighted(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,10 +150,16 @@ def input_size(model: Any) -> int | None:
     return hub_size(base, arguments) if is_hub_name(base) else None
 
 
-def load_weights(model: nn.Module, file: Path, name: str) -> None:
+def load_weights(model: nn.Module, file: Path, name: str, spec: Spec | None = None) -> None:
     """Load a safetensors file into a model, strictly.
 
     On the meta device only the shapes are compared.
+
+    Args:
+        model: The model.
+        file: The weights.
+        name: What the model is called in messages.
+        spec: The data of a model that may make layers in its first pass.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -127,9 +172,15 @@ def load_weights(model: nn.Module, file: Path, name: str) -> None:
     except SafetensorError as error:
         raise ValueError(f"{file} is not a safetensors file: {error}.") from error
     inner = _inner(model)
+    if spec is not None and state.keys() - inner.state_dict().keys():
+        with suppress(Exception), evaluating(model):  # it may be no model of these data after all
+            model(spec.takes.example(spec.shape))
     wanted = inner.state_dict()
     # Counters that only a momentum of None would read; older checkpoints lack them.
     state = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | state
+    # Other libraries keep tied weights under one of their names.
+    known = {value.data_ptr() for key, value in wanted.items() if key in state} - {0}
+    state = {k: v for k, v in wanted.items() if k not in state and v.data_ptr() in known} | state
     problems = [f"{key} is missing" for key in wanted if key not in state]
     problems += [f"{key} is unknown to the model" for key in state if key not in wanted]
     problems += [
@@ -150,9 +201,29 @@ def _fits(given: Tensor, wanted: Tensor) -> bool:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights under the names that the model's own author gave them."""
-    inner = _inner(model)
-    return {key: value.detach().cpu().contiguous() for key, value in inner.state_dict().items()}
+    """Return the weights on the CPU, under the names that the model's own author gave them.
+
+    Tied weights, which have several names, come once under each of them, none sharing memory:
+    safetensors keeps nothing that does.
+
+    Raises:
+        ValueError: If the state of the model is more than tensors.
+    """
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for key, value in _inner(model).state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"the state of a model must be tensors, and {key} is of type "
+                f"{type(value).__name__}: keep it in a buffer, or let the constructor make it."
+            )
+        tensor = value.detach().cpu().contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() > tensor.nbytes:
+            tensor = tensor.clone()
+        weights[key] = tensor
+        seen.add(tensor.untyped_storage().data_ptr())
+    return weights
 
 
 def weights_fingerprint(model: nn.Module) -> str:
@@ -184,15 +255,33 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
         )
     factory = BUILT_IN[base]
     known = spec.arguments()
+    typed = {key: str(value) for key, value in arguments.items()}
     if "tokenizer" in arguments:
         arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
-    elif spec.takes is TEXT and spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
-        known["tokenizer"] = taken.json
     asked = inspect.signature(factory).parameters
+    if unknown := arguments.keys() - asked.keys():
+        refuse_arguments(base, unknown, [*arguments_of(base), "weights"])
+    for key, value in arguments.items():
+        _refuse_kind(f"{base}?{key}", value, asked[key].annotation)
     try:
         return factory(**({k: v for k, v in known.items() if k in asked} | arguments))
-    except TypeError as error:
-        raise ValueError(f"{base} takes no such argument: {error}.") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        if not arguments:
+            raise
+        how = joined_name(base, typed)
+        raise ValueError(f"{how} cannot be built: {in_words(error)}.") from error
+
+
+def _refuse_kind(place: str, value: Any, declared: Any) -> None:
+    """Raise a ValueError for an argument's value of another kind than the one that is declared."""
+    if declared not in KINDS:
+        return
+    kind, words = KINDS[declared]
+    fits = isinstance(value, kind) and (declared is bool or not isinstance(value, bool))
+    if not fits:
+        raise ValueError(f"{place} takes {words}; got {value!r}.")
+    if declared is int and value < 1:
+        raise ValueError(f"{place} must be at least 1; got {value}.")
 
 
 def _from_factory(
@@ -204,9 +293,9 @@ def _from_factory(
 ) -> nn.Module:
     parameters = inspect.signature(factory).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    unknown = [key for key in arguments if key not in parameters and not takes_all]
-    if unknown:
-        raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
+    if not takes_all:
+        own = [key for key in parameters if key not in FROM_DATA]
+        refuse_arguments(name, arguments.keys() - parameters.keys(), [*own, "weights"])
     known = spec.arguments().items()
     offered = {k: v for k, v in known if k in parameters and v is not None}
     try:
@@ -215,4 +304,26 @@ def _from_factory(
         raise ValueError(f"{name} failed: {in_words(error)}.") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} must return a torch.nn.Module; got {type(module).__name__}.")
-    return Adapted(module, classes=spec.classes, embedding=embedding)
+    return _filled(Adapted(module, classes=spec.classes, embedding=embedding), spec)
+
+
+def _filled(model: nn.Module, spec: Spec) -> nn.Module:
+    """Return a model whose lazy layers have their widths, by a dry pass if there are any.
+
+    Layers that only train mode runs, as auxiliary classifiers, are filled in train mode.
+    """
+    if spec.shape is None and spec.modality is None:
+        return model  # of samples that only the caller knows
+    for training in (False, True):
+        if not any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+            break
+        try:
+            with torch.no_grad(), keeping_buffers(model), in_mode(model, training=training):
+                model(spec.takes.example(spec.shape))
+        except Exception as error:
+            what = spec.takes.described(spec.shape)
+            raise ValueError(
+                f"the lazy layers of a model get their widths from a pass of {what}, and it "
+                f"failed: {in_words(error)}."
+            ) from error
+    return model

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asterism.engine import Callback
 from asterism.request import OnBroken, Request
 from asterism.result import Result
+from asterism.run import Interrupted
 from asterism.settings import Settings, SettingsByName
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
@@ -56,7 +57,8 @@ def distill(
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
             set of Hugging Face, or a Dataset (docs/data.md).
         method: One method or several, whose terms add up. By default RKD with the paper's
-            weights for classification (25, 50) + KD with labels, RKD without.
+            weights for classification (25, 50) + KD with labels, RKD without; for texts without
+            labels Anchored + 0.3 Neighbourhood.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -64,7 +66,8 @@ def distill(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         labels: Use labels, where the data have them, for training and for model selection.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are computed
@@ -74,8 +77,8 @@ def distill(
         report: Write report.html, report.json and report.md into the run folder.
         baseline: Run folder of the same student trained without the teacher, to be measured
             beside this one.
-        with_baselines: Train that baseline first, in a folder beside this run's, if it is not
-            there yet.
+        with_baselines: Train the student without the teacher first, in a folder beside this
+            run's, if it is not there yet, and measure it beside this one.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
@@ -140,7 +143,10 @@ def _train_alone(request: Request) -> Path:
         report=False,
         settings=replace(settings, task_weight=settings.task_weight or 1.0),
     )
-    carry_out(alone)
+    try:
+        carry_out(alone)
+    except Interrupted as stopped:
+        raise Interrupted(Path(request.out or ""), before=True) from stopped
     return run
 
 
@@ -174,7 +180,8 @@ def train(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         check: Look at data and network before the training, and warn (docs/doctor.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).

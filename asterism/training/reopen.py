@@ -57,30 +57,23 @@ def reopen(
     folder = Run(run)
     config = _config(folder)
     student = load(run, factory=factory)
-    opened = _open_data(folder, config, data)
-    opened.refuse_useless(use_labels=False, broken=False)
+    opened = reopen_data(folder, data)
     return Reopened(opened, student, _open_teacher(folder, config, opened, teacher))
 
 
-def _config(folder: Run) -> dict[str, Plain]:
-    """Return the run's options, its paths as they are found from here."""
-    kept = folder.read_config()
-    if missing := [name for name in ("data", "split_seed", "image_size") if name not in kept]:
-        raise RunError(f"{folder.path / 'config.yaml'} is damaged: it lacks {missing[0]}.")
-    config = made_with(folder, "train" if "model" in kept else "distill")
-    places = recorded(folder).get("paths") or {}
-    return {name: _found(value, places.get(name)) for name, value in config.items()}
+def reopen_data(folder: Run, data: Any = None) -> Data:
+    """Open a run's data again.
 
+    Args:
+        folder: The run folder.
+        data: Other test data, as `distill` takes them; by default the run's own.
 
-def _found(typed: Plain, resolved: Any) -> Plain:
-    """Return where something is that was typed in another folder, or was elsewhere then."""
-    known = isinstance(resolved, str) and os.path.exists(split_name(resolved)[0])
-    return resolved if known else typed
-
-
-def _open_data(folder: Run, config: Mapping[str, Any], other: Any) -> Data:
-    """Open the data of a run, or other data in the place of its test data."""
-    test = config["test_data"] if other is None else other
+    Raises:
+        FileNotFoundError: If there is no such run, or its data are not where they were.
+        ValueError: If its data cannot be opened any more, or have other contents now.
+    """
+    config: Mapping[str, Any] = _config(folder)
+    test = config["test_data"] if data is None else data
     named = {
         "data": config["data"],
         "validation_data": config["validation_data"],
@@ -100,7 +93,7 @@ def _open_data(folder: Run, config: Mapping[str, Any], other: Any) -> Data:
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
-    if other is None:
+    if data is None:
         instead = (
             "what is measured on these would not be what the run was selected and measured on. "
             f"Give it back its contents, or name what to measure on: `asterism evaluate "
@@ -108,7 +101,24 @@ def _open_data(folder: Run, config: Mapping[str, Any], other: Any) -> Data:
         )
         found = fingerprints(opened, None)
         refuse_other_contents(folder, found, instead=dict.fromkeys(found, instead))
+    opened.refuse_useless(use_labels=False, broken=False)
     return opened
+
+
+def _config(folder: Run) -> dict[str, Plain]:
+    """Return the run's options, its paths as they are found from here."""
+    kept = folder.read_config()
+    if missing := [name for name in ("data", "split_seed", "image_size") if name not in kept]:
+        raise RunError(f"{folder.path / 'config.yaml'} is damaged: it lacks {missing[0]}.")
+    config = made_with(folder, "train" if "model" in kept else "distill")
+    places = recorded(folder).get("paths") or {}
+    return {name: _found(value, places.get(name)) for name, value in config.items()}
+
+
+def _found(typed: Plain, resolved: Any) -> Plain:
+    """Return where something is that was typed in another folder, or was elsewhere then."""
+    known = isinstance(resolved, str) and os.path.exists(split_name(resolved)[0])
+    return resolved if known else typed
 
 
 def _open_teacher(

@@ -1,7 +1,9 @@
 """Measures of a model on the labels: classification, retrieval, k-NN, linear probe."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from asterism.measures import (
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import Values, as_plain
 
+T = TypeVar("T")
 KS = (1, 5, 10)
 
 
@@ -56,25 +59,34 @@ class Task:
         }
 
 
-def task(observed: Observed, classes: int | None, rows: Tensor) -> Task | None:
+class Tried(Protocol):
+    """Takes a measure by its name; None if it fails."""
+
+    def __call__(self, name: str, measure: Callable[[], T]) -> T | None:
+        """Return what the measure gives."""
+
+
+def task(observed: Observed, classes: int | None, rows: Tensor, tried: Tried) -> Task | None:
     """Measure what the labels ask of a model; None without labels.
 
     Args:
         observed: The model's outputs.
         classes: Number of classes of the data.
         rows: Which samples are queries of the retrieval.
+        tried: What takes each measure.
     """
-    if observed.target is None:
-        return None
-    outputs = observed.outputs
     target = observed.target
+    if target is None:
+        return None
+    embedding, logits = observed.outputs
     classified = sure = knn = probe = None
-    if outputs.logits is not None and classes == outputs.logits.shape[1]:
-        classified = classification(outputs.logits, target)
-        sure = calibration_error(outputs.logits, target)
+    if logits is not None and classes == logits.shape[1]:
+        classified = tried("accuracy", partial(classification, logits, target))
+        sure = tried("calibration error", partial(calibration_error, logits, target))
     if observed.learnt_target is not None:
-        splits = observed.learnt.embedding, observed.learnt_target, outputs.embedding, target
-        knn = knn_accuracy(*splits)
-        probe = linear_probe(*splits)
-    retrieved = retrieval(outputs.embedding, target, ks=KS, rows=rows)
-    return Task(classified, sure, retrieved, knn, probe)
+        splits = observed.learnt.embedding, observed.learnt_target, embedding, target
+        knn = tried("k-NN accuracy", partial(knn_accuracy, *splits))
+        probe = tried("linear probe", partial(linear_probe, *splits))
+    retrieved = tried("recall", partial(retrieval, embedding, target, ks=KS, rows=rows))
+    nothing = Retrieval(dict.fromkeys(KS), None, None)
+    return Task(classified, sure, retrieved or nothing, knn, probe)

@@ -148,9 +148,11 @@ def test_ids_as_bytes_and_a_hint_at_ids_of_another_form(tmp_path):
     index = torch.tensor([3, 900])
     stored = open_stored(tmp_path / "a.npz", {}).on(digits)
     assert stored.clean(index, torch.empty(2)).embedding[0].tolist() == [0, 0, 0, 1]
-    np.savez(tmp_path / "b.npz", embedding=rows, id=np.arange(1297.0))
-    with pytest.raises(ValueError, match=r"1297 of 1297 samples .* Its ids are like '0\.0'"):
-        open_stored(tmp_path / "b.npz", {}).on(digits)
+    np.savez(tmp_path / "b.npz", embedding=rows, id=np.arange(1297.0))  # as pandas writes them
+    assert open_stored(tmp_path / "b.npz", {}).on(digits).position.tolist() == [*range(1297)]
+    np.savez(tmp_path / "c.npz", embedding=rows, id=[f"d{i}" for i in range(1297)])
+    with pytest.raises(ValueError, match=r"1297 of 1297 samples .* Its ids are like 'd0'"):
+        open_stored(tmp_path / "c.npz", {}).on(digits)
 
 
 def test_bfloat16_is_read(tmp_path):
