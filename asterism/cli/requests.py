@@ -47,7 +47,9 @@ class ConfigFile(ActionConfigFile):
         except FileNotFoundError as error:
             raise UsageError(f"--config {values}: there is no such file.") from error
         except ValueError as error:
-            raise UsageError(f"--config {values} is no YAML of options: {error}.") from error
+            raise UsageError(
+                f"--config takes a YAML file of lines `option: value`; got {values}: {error}."
+            ) from error
         self.apply_config(parser, cfg, self.dest, json.dumps(given))
 
 
