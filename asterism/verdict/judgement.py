@@ -7,13 +7,16 @@ from typing import Any
 import torch
 
 from asterism.measures import Cost, fidelity, health
-from asterism.measures.estimate import CONFIDENCE, GROUPS, RESAMPLES, SEED
+from asterism.measures.estimate import CONFIDENCE
+from asterism.measures.gallery import SEED
 from asterism.measures.pairs import PAIRS
 from asterism.verdict.classes import Classes
 from asterism.verdict.compatibility import KS, WAYS, compatibility_values
 from asterism.verdict.headline import headline
+from asterism.verdict.looks import LEVEL
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import (
+    Notes,
     Values,
     as_plain,
     cost_values,
@@ -21,12 +24,23 @@ from asterism.verdict.table import (
     health_values,
     records,
 )
-from asterism.verdict.tasks import task
+from asterism.verdict.tasks import HIGH_CHANCE, task
 
 # Distances from queries to all samples that one search computes; at least so many queries.
 SEARCHED = 10**8
 QUERIES = 2_000
 NEIGHBOURS = (1, 5, 10, 20)
+
+
+def fidelity_notes(n: int) -> Notes:
+    """Say which numbers of neighbours take all there are, or so many that chance finds them."""
+    notes = Notes()
+    for k in NEIGHBOURS:
+        if 1 < n <= k + 1:
+            notes["neighbour overlap", k] = f"Not measured: {k} neighbours are all that there are."
+        elif n > 1 and k / (n - 1) >= HIGH_CHANCE:
+            notes["neighbour overlap", k] = f"By chance {100 * k / (n - 1):.0f} %."
+    return notes
 
 
 def judge(
@@ -59,7 +73,7 @@ def judge(
     rows = order[: max(QUERIES, SEARCHED // max(1, n))].sort().values
     tasks = {who: task(model, len(names or ()), rows) for who, model in models.items()}
     values = {who: done.values() if done else Values() for who, done in tasks.items()}
-    notes: dict[str, str] = {}
+    notes = Notes()
     plain: dict[str, Any] = {"rows": n}
     for who in ("student", "teacher"):
         if who not in models:
@@ -76,11 +90,14 @@ def judge(
             values[who] |= fidelity_values(kept)
             if who == "student":
                 plain["fidelity"] = as_plain(asdict(kept))
-        across, notes = compatibility_values(student, teacher, rows)
+        across, said = compatibility_values(student, teacher, rows)
         values["student"] |= across
+        notes |= said | fidelity_notes(n)
         for way in WAYS:  # what the teacher finds in its own index
             own = {k: values["teacher"].get(("recall", k)) for k in KS}
             values["teacher"] |= {(f"same class, {way}", k): value for k, value in own.items()}
+    if (asked := tasks["student"]) is not None and student.target is not None:
+        notes |= asked.notes(student.target, rows)
     classes = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
     notes |= classes.worst(values)
     others = {who: values[who] for who in baselines}
@@ -96,8 +113,7 @@ def judge(
             "pairs": min(PAIRS, n * (n - 1) // 2),
             "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
             "seed": SEED,
-            "resamples": RESAMPLES,
-            "groups": min(GROUPS, n),
             "confidence": CONFIDENCE,
+            "level": LEVEL,
         },
     }
