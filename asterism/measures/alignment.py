@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from asterism.measures.deletion import hits
-from asterism.measures.estimate import Estimate, share_of
-from asterism.measures.gallery import Gallery
+from asterism.measures.estimate import Estimate
 from asterism.measures.neighbours import MEMORY, neighbour_blocks
+from asterism.measures.scores import Block, Scores
 
 # Penalties of the ridge regression, in shares of the mean variance of a column.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -142,43 +142,30 @@ def compatibility(
     n = len(index)
     asked = torch.arange(n) if rows is None else rows
     copies = _copies(index)
-    items = {k: Gallery(n, asked) for k in ks}
-    classes = {k: Gallery(n, asked) for k in ks}
-    item_scores: dict[int, list[Tensor]] = {k: [] for k in ks}
-    class_scores: dict[int, list[Tensor]] = {k: [] for k in ks}
+    items = {k: Scores(copies, asked) for k in ks}
+    classes = {} if target is None else {k: Scores(target, asked) for k in ks}
+    if target is not None:
+        _, number, sizes = torch.unique(target, return_inverse=True, return_counts=True)
+        partners = sizes[number] - 1
     blocks = neighbour_blocks(query, index, k=max(ks) + 2, rows=rows, memory=memory)
     for some, near in blocks:
         own = near == some[:, None]
-        # The own item takes no place: it goes to the end, and the others move up by one.
-        order = own.long().argsort(dim=1, stable=True)
-        others = near.gather(1, order)
-        for k in ks:
+        # The own item is never missing, so that it is no neighbour that could be.
+        block = Block(some, copies[some], torch.full_like(some, 2), near, own)
+        for k, scores in items.items():
             score, change = hits(copies[near] == copies[some, None], k)
-            width = change.shape[1]
-            items[k].add(some, near[:, :width], torch.where(own[:, :width], 0, change))
-            item_scores[k].append(score)
-            if target is not None:
-                alike = (target[others] == target[some, None]) & (others != some[:, None])
-                score, change = hits(alike, k)
-                change = torch.where(others[:, :width] == some[:, None], 0, change)
-                classes[k].add(some, others[:, :width], change)
-                class_scores[k].append(score)
-
-    def share(scores: list[Tensor], gallery: Gallery, counted: Tensor | None) -> Estimate | None:
-        found = torch.cat(scores) if scores else torch.empty(0)
-        if counted is not None:
-            found = torch.where(counted, found, torch.nan)
-        return share_of(found, gallery)
-
-    partners = None
-    if target is not None:
-        _, number, sizes = torch.unique(target, return_inverse=True, return_counts=True)
-        partners = sizes[number[asked]] > 1
+            scores.add(block, score, torch.where(own[:, : change.shape[1]], 0, change))
+        if target is None:
+            continue
+        # The own item takes no place: it goes to the end, and the others move up by one.
+        others = near.gather(1, own.long().argsort(dim=1, stable=True))
+        alike = (target[others] == target[some, None]) & (others != some[:, None])
+        block = Block(some, target[some], partners[some], others, alike)
+        for k, scores in classes.items():
+            scores.add(block, *hits(alike, k))
     return Compatibility(
-        {k: share(item_scores[k], items[k], None) if k < n else None for k in ks},
-        None
-        if target is None
-        else {k: share(class_scores[k], classes[k], partners) if k < n - 1 else None for k in ks},
+        {k: scores.share(1.0) if k < n else None for k, scores in items.items()},
+        {k: scores.share(1.0) if k < n - 1 else None for k, scores in classes.items()} or None,
     )
 
 

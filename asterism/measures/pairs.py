@@ -1,5 +1,7 @@
 """Distances of pairs and angles of triplets, compared between student and teacher."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -179,14 +181,18 @@ def _over_tuples(value: float, part: Tensor, tuples: Tensor, n: int, bounds: Bou
     A tuple's own square is in the parts of each of its samples; all but one are taken off again.
     """
     number = len(tuples)
-    part = part.double() / part.numel()
+    # The mean over all tuples with a sample, less the mean over those without it.
+    part = part.double() / part.numel() * ((n - 1) / max(1, n - number))
     weights = signs(tuples.shape[1])
     shared = part.new_zeros(1 + len(weights), n)
     for total, sign in zip(shared, (None, *weights), strict=True):
         signed = part if sign is None else sign * part * ((number - 1) / number) ** 0.5
         for sample in tuples:
             total.index_add_(0, sample, signed)
-    return Estimate(value, torch.zeros(n, dtype=torch.float64), shared, count=n, bounds=bounds)
+    ends = [shared[0][sample] for sample in tuples]
+    bend = sum(float((part * a * b).sum()) for a, b in itertools.combinations(ends, 2))
+    own = torch.zeros(n, dtype=torch.float64)
+    return Estimate(value, own, shared, count=n, bounds=bounds, bend=bend)
 
 
 def _ranks(place: Tensor, counts: Tensor) -> Tensor:

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from asterism.measures.deletion import hits, precision_at_r, votes
-from asterism.measures.estimate import Estimate, share_of
-from asterism.measures.gallery import Gallery
+from asterism.measures.estimate import Estimate
 from asterism.measures.neighbours import MEMORY, Metric, neighbour_blocks
+from asterism.measures.scores import Block, Scores
 
 # Voters of the k-NN accuracy.
 VOTERS = 20
@@ -98,14 +97,14 @@ def retrieval(
     partners = _sizes(target, own_target) - alone
     depth = max(*ks, VOTERS, int(partners[asked].max())) + 1
     whose = asked if alone else None
-    recall = {k: _Scores(own_target, whose) for k in ks}
-    precision, elected = _Scores(own_target, whose), _Scores(own_target, whose)
+    recall = {k: Scores(own_target, whose) for k in ks}
+    precision, elected = Scores(own_target, whose), Scores(own_target, whose)
     blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, rows=asked, memory=memory)
     for queries, neighbours in blocks:
         own, number = target[queries], partners[queries]
         classes = own_target[neighbours]
         match = classes == own[:, None]
-        block = _Block(queries, own, number, neighbours, match)
+        block = Block(queries, own, number, neighbours, match)
         for k, scores in recall.items():
             scores.add(block, *hits(match, k))
         elected.add(block, *votes(classes, own, VOTERS))
@@ -161,10 +160,10 @@ def knn_accuracy(
     if len(train) == 0 or len(test) == 0:
         return None
     partners = _sizes(test_target, train_target)
-    elected = _Scores(train_target, None)
+    elected = Scores(train_target, None)
     for queries, voters in neighbour_blocks(test, train, k=k + 1, metric=metric, memory=memory):
         own, classes = test_target[queries], train_target[voters]
-        block = _Block(queries, own, partners[queries], voters, classes == own[:, None])
+        block = Block(queries, own, partners[queries], voters, classes == own[:, None])
         elected.add(block, *votes(classes, own, k))
     return elected.share(1.0)
 
@@ -183,48 +182,3 @@ def _sizes(classes: Tensor, population: Tensor) -> Tensor:
     _, number = torch.unique(torch.cat([classes, population]), return_inverse=True)
     sizes = torch.bincount(number[len(classes) :], minlength=int(number.max()) + 1)
     return sizes[number[: len(classes)]]
-
-
-class _Block(NamedTuple):
-    """Some queries: their numbers, classes and partners; their neighbours, and which are these."""
-
-    queries: Tensor
-    own: Tensor
-    partners: Tensor
-    neighbours: Tensor
-    match: Tensor
-
-
-class _Scores:
-    """The scores of one measure, and what each row of the gallery adds to them."""
-
-    def __init__(self, classes: Tensor, queries: Tensor | None) -> None:
-        self.classes = classes
-        self.gallery = Gallery(len(classes), queries)
-        self.asked: list[tuple[Tensor, Tensor, Tensor]] = []
-        self.scores: list[Tensor] = []
-        self.rest: list[Tensor] = []
-
-    def add(
-        self, block: _Block, scores: Tensor, change: Tensor, rest: Tensor | None = None
-    ) -> None:
-        """Add a block: scores, what its neighbours add, and what a partner elsewhere adds."""
-        width = change.shape[1]
-        # Without its only partner a query would not count, see `share`.
-        alone = (block.partners == 1)[:, None] & block.match[:, :width]
-        change = torch.where(alone | (block.partners == 0)[:, None], 0, change)
-        self.gallery.add(block.queries, block.neighbours[:, :width], change)
-        self.asked.append((block.queries, block.own, block.partners))
-        self.scores.append(torch.where(block.partners > 0, scores, torch.nan))
-        self.rest.append(torch.zeros_like(scores) if rest is None else rest)
-
-    def share(self, step: float) -> Estimate | None:
-        """Return the mean of the scores."""
-        if not self.asked:
-            return None
-        queries, own, partners = map(torch.cat, zip(*self.asked, strict=True))
-        scores = torch.cat(self.scores)
-        rest = torch.where(partners == 1, scores - scores.nanmean(), torch.cat(self.rest))
-        rest = torch.where(partners == 0, 0, rest)
-        self.gallery.add_partners(queries, own, rest, self.classes)
-        return share_of(scores, self.gallery, step=step)

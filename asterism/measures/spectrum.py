@@ -114,7 +114,10 @@ def _anisotropy(rows: Tensor) -> Estimate | None:
     squares = ((units.T @ units).square().sum() - n) / 2 - value**2 * n * (n - 1) / 2
     twice = (squares.clamp_min(0) / n).sqrt().expand(n) * 2 / (n * (n - 1))
     shared = torch.stack([parts, twice])
-    return Estimate(value, torch.zeros(n), shared, count=n, bounds=CORRELATION)
+    pulled = (units * parts[:, None]).sum(0).square().sum() - parts.square().sum()
+    pulled -= value * (parts.sum().square() - parts.square().sum())
+    bend = float(pulled) / (n * (n - 1))
+    return Estimate(value, torch.zeros(n), shared, count=n, bounds=CORRELATION, bend=bend)
 
 
 def _effective_rank(compact: Tensor) -> Estimate:
