@@ -7,8 +7,9 @@ from typing import Any
 from asterism.report.account import Account, Estimate, Measure
 from asterism.report.charts import Chart
 from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, markdown, plain
+from asterism.report.decision import decision
 from asterism.report.examples import queries
-from asterism.report.remarks import measured, remarks_on, top_sentence
+from asterism.report.remarks import Remark, measured, remarks_on, top_sentence
 from asterism.words import MISSING, named_unit, number, span
 
 _SIGNS = {"against": "▼", "open": "◆", "for": "▲"}
@@ -26,6 +27,7 @@ def as_data(
                 "run": str(account.path),
                 "name": account.name,
                 "headline": top_sentence(account),
+                "decision": [asdict(remark) for remark in decision(account)],
                 "findings": [asdict(remark) for remark in remarks_on(account)],
                 "split": account.split,
                 "sampling": account.sampling,
@@ -50,18 +52,18 @@ def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
         parts.append("## Runs\n\n" + as_markdown(heads(shortened), lines(shortened)))
     for account in accounts:
         said = [f"## {markdown(account.name)}", f"**{markdown(top_sentence(account))}**"]
-        said.append(
-            "".join(
-                f"- {_SIGNS[remark.kind]} {markdown(remark.text)}\n"
-                for remark in remarks_on(account)
-            ).rstrip()
-        )
+        said.append(_list(decision(account)))
         head = ["measure", "student", "teacher", *account.baselines]
         rows = [_row(measure, account.baselines) for measure in account.measures]
         table = as_markdown(head, rows) + f"\n{markdown(measured(account))}\n"
+        table += f"\n{_list(remarks_on(account))}\n"
         said.append(f"<details><summary>Every measure</summary>\n\n{table}\n</details>")
         parts.append("\n\n".join(said) + "\n")
     return "\n".join(parts)
+
+
+def _list(remarks: Sequence[Remark]) -> str:
+    return "\n".join(f"- {_SIGNS[remark.kind]} {markdown(remark.text)}" for remark in remarks)
 
 
 def _row(measure: Measure, baselines: Sequence[str]) -> list[str]:

@@ -108,12 +108,16 @@ def judge(
         "per_class": classes.table,
         "worst_class": classes.worst_name,
         "measures": measures,
-        "sampling": {
-            "rows": len(rows),
-            "pairs": min(PAIRS, n * (n - 1) // 2),
-            "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
-            "seed": SEED,
-            "confidence": CONFIDENCE,
-            "level": LEVEL,
-        },
+        "sampling": _sampling(n, len(rows)),
+    }
+
+
+def _sampling(n: int, queries: int) -> dict[str, float]:
+    return {
+        "rows": queries,
+        "pairs": min(PAIRS, n * (n - 1) // 2),
+        "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
+        "seed": SEED,
+        "confidence": CONFIDENCE,
+        "level": LEVEL,
     }
