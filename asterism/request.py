@@ -67,6 +67,8 @@ class Request:
             beside this one.
         with_baselines: Train that baseline first, in a folder beside this run's, if it is not
             there yet.
+        seeds: How many trainings, with seeds from --seed on, each in a folder of its own within
+            the run folder; with several the report speaks of the method, not of one student.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         settings: How to train.
     """
@@ -90,6 +92,7 @@ class Request:
     report: bool = option(True, Role.CALL, verbs=("distill",), grid=False)
     baseline: str | Path | None = option(None, Role.HARMLESS, verbs=("distill",), is_name=True)
     with_baselines: bool = option(False, Role.CALL, verbs=("distill",), grid=False)
+    seeds: int = option(1, Role.CALL, verbs=("distill",), bounds=AT_LEAST_ONE, grid=False)
     callbacks: "Sequence[Callback]" = ()
     settings: Settings = field(default_factory=Settings)
 

@@ -13,13 +13,14 @@ from markupsafe import Markup
 
 from asterism.report.account import GROUPS, Account, Measure
 from asterism.report.charts import Chart, shown
-from asterism.report.comparison import Comparison, brief, heads
+from asterism.report.comparison import Comparison, brief, by_settings, heads
 from asterism.report.decision import decision
 from asterism.report.embedding_map import map_of
 from asterism.report.examples import Query, queries
 from asterism.report.pictures import Sheet, sheet
 from asterism.report.remarks import facts, measured, remarks_on, top_sentence
 from asterism.report.sample import Sample
+from asterism.report.seeds import over_trainings
 from asterism.words import MISSING, named_unit, number, readable, span
 
 HERE = Path(__file__).parent
@@ -87,6 +88,7 @@ def page(
         sheets=sheets,
         runs=runs,
         comparison=shortened,
+        over_seeds=over_trainings([*by_settings(accounts).values()]),
         heads=heads(shortened),
         stem=stem,
     )

@@ -70,8 +70,8 @@ def measured(account: Account) -> str:
             )
     if of["level"]:
         said += (
-            f" All verdicts below hold together: the chance that any is wrong on equal models is at "
-            f"most {number(100 * of['level'])} % (Holm)."
+            " All verdicts below hold together: the chance that any is wrong on equal models is "
+            f"at most {number(100 * of['level'])} % (Holm)."
         )
     return said.strip()
 

@@ -6,10 +6,20 @@ from typing import Any
 
 from asterism.report.account import Account, Estimate, Measure
 from asterism.report.charts import Chart
-from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, markdown, plain
+from asterism.report.comparison import (
+    Comparison,
+    as_markdown,
+    brief,
+    by_settings,
+    heads,
+    lines,
+    markdown,
+    plain,
+)
 from asterism.report.decision import decision
 from asterism.report.examples import queries
 from asterism.report.remarks import Remark, measured, remarks_on, top_sentence
+from asterism.report.seeds import over_trainings
 from asterism.words import MISSING, named_unit, number, span
 
 _SIGNS = {"against": "▼", "open": "◆", "for": "▲"}
@@ -41,7 +51,11 @@ def as_data(
                 },
             }
         )
-    return {"comparison": plain(comparison), "runs": runs}
+    return {
+        "comparison": plain(comparison),
+        "over_seeds": [asdict(remark) for remark in _over_seeds(accounts)],
+        "runs": runs,
+    }
 
 
 def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
@@ -50,6 +64,7 @@ def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
     if len(accounts) > 1:
         shortened = brief(comparison)
         parts.append("## Runs\n\n" + as_markdown(heads(shortened), lines(shortened)))
+        parts += [f"{_list(trained)}\n"] if (trained := _over_seeds(accounts)) else []
     for account in accounts:
         said = [f"## {markdown(account.name)}", f"**{markdown(top_sentence(account))}**"]
         said.append(_list(decision(account)))
@@ -60,6 +75,10 @@ def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
         said.append(f"<details><summary>Every measure</summary>\n\n{table}\n</details>")
         parts.append("\n\n".join(said) + "\n")
     return "\n".join(parts)
+
+
+def _over_seeds(accounts: Sequence[Account]) -> list[Remark]:
+    return over_trainings([*by_settings(accounts).values()])
 
 
 def _list(remarks: Sequence[Remark]) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.chance import LEVEL, adjusted
 from asterism.measures import Estimate, share_of
-from asterism.verdict.looks import LEVEL, adjusted
 from asterism.verdict.table import Notes, Values
 from asterism.verdict.tasks import Task
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from asterism.chance import LEVEL
 from asterism.measures import Cost, fidelity, health
 from asterism.measures.estimate import CONFIDENCE
 from asterism.measures.gallery import SEED
@@ -13,7 +14,6 @@ from asterism.measures.pairs import PAIRS
 from asterism.verdict.classes import Classes
 from asterism.verdict.compatibility import KS, WAYS, compatibility_values
 from asterism.verdict.headline import headline
-from asterism.verdict.looks import LEVEL
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import (
     Notes,

@@ -10,15 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from asterism.chance import LEVEL, adjusted, weights_of
 from asterism.measures import Estimate
 
 Better = Literal["higher", "lower", "none"]
 Verdict = Literal["better", "worse", "equal", "cannot tell"]
-
-# The chance that any verdict of a family is wrong on equal models.
-LEVEL = 0.05
-# Share of it that belongs to the primary measure.
-PRIMARY = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,36 +43,9 @@ class Look:
         return math.ceil(self.gap.count * max(1.0, (half / self.margin) ** 2))
 
 
-def adjusted(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
-    r"""Return p-values that can be compared with the level of the whole family.
-
-    Holm's procedure with weights: in the order of $p_i / w_i$ each is multiplied by the weights
-    that are left, over its own.
-
-    References:
-        Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 1979.
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i] / weights[i])
-    left = sum(weights)
-    found = [1.0] * len(p_values)
-    least = 0.0
-    for i in order:
-        least = max(least, min(1.0, p_values[i] * left / weights[i]))
-        found[i] = least
-        left -= weights[i]
-    return found
-
-
 def verdicts(looks: Sequence[Look]) -> list[Verdict]:
     """Return what each look shows, so that all hold together."""
-    primaries = sum(look.primary for look in looks)
-    others = len(looks) - primaries
-    weights = [
-        (PRIMARY / primaries if others else 1.0 / primaries)
-        if look.primary
-        else ((1 - PRIMARY) / others if primaries else 1.0 / others)
-        for look in looks
-    ]
+    weights = weights_of([look.primary for look in looks])
     p_values = adjusted([look.gap.p_value() for look in looks], weights)
     return [_verdict(look, p) for look, p in zip(looks, p_values, strict=True)]
 

@@ -187,32 +187,32 @@ def margin_of(key: Key) -> float | None:
     return None if key[0] in NO_MARGIN else MARGINS.get(MEASURES[key[0]][1])
 
 
-def _factor(unit: str) -> float:
-    return 100.0 if unit == "%" else 1.0
-
-
 def _shown(value: float | None, unit: str) -> dict[str, float | int | None] | None:
     if value is None:
         return None
-    factor = _factor(unit)
+    factor = 100.0 if unit == "%" else 1.0
     if not isinstance(value, Estimate):
         return {"value": value * factor, "low": None, "high": None}
-    low, high = _ends(value, factor)
+    low, high = _ends(value, unit)
     return {"value": value * factor, "low": low, "high": high, "count": value.count}
 
 
-def _ends(value: Estimate, factor: float) -> list[float | None]:
-    return [end * factor if math.isfinite(end) else None for end in value.interval()]
+def _ends(value: Estimate, unit: str) -> list[float | None]:
+    """Return the ends of the interval; no share differs from another by more than all."""
+    ends = [end if math.isfinite(end) else None for end in value.interval()]
+    if unit != "%":
+        return ends
+    return [None if end is None else 100 * min(1.0, max(-1.0, end)) for end in ends]
 
 
 def _beside(student: float | None, teacher: float | None, unit: str) -> list[float | None] | None:
     """Return the ends of the interval of student minus teacher."""
     if not isinstance(student, Estimate) or not isinstance(teacher, Estimate):
         return None
-    return _ends(student.minus(teacher), _factor(unit))
+    return _ends(student.minus(teacher), unit)
 
 
 def _gap(look: Look | None, unit: str) -> dict[str, Any]:
     if look is None:
         return {"difference": None, "rows_to_tell": None}
-    return {"difference": _ends(look.gap, _factor(unit)), "rows_to_tell": look.rows_to_tell}
+    return {"difference": _ends(look.gap, unit), "rows_to_tell": look.rows_to_tell}

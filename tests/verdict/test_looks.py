@@ -4,8 +4,9 @@ import pytest
 import torch
 from scipy import stats
 
+from asterism.chance import LEVEL, adjusted
 from asterism.measures import mean_of, share_of
-from asterism.verdict.looks import LEVEL, Look, adjusted, verdicts
+from asterism.verdict.looks import Look, verdicts
 
 
 def test_equal_weights_give_holms_procedure():
