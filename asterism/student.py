@@ -1,12 +1,13 @@
 """The trained student of a run folder, ready to use."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from asterism.modality import Modality
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
@@ -27,6 +28,7 @@ class Student(nn.Module):
         shape: Size of a sample in training; None for texts.
         classes: Names of the classes in the order of its scores; None where none are known.
         aligner: The map of the embedding into the teacher's space, or None.
+        checks: Whether samples unlike those of the training are refused.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class Student(nn.Module):
         modality: Modality,
         shape: Shape,
         classes: Sequence[str] | None = None,
+        *,
+        checks: bool = True,
     ) -> None:
         """Wrap the network."""
         super().__init__()
@@ -43,27 +47,47 @@ class Student(nn.Module):
         self.shape = shape
         self.classes = None if classes is None else tuple(classes)
         self.aligner: nn.Linear | None = None
+        self.checks = checks
+
+    def unchecked(self) -> "Student":
+        """Return the same student for a training, whose data were looked at before it began."""
+        student = Student(self.model, self.modality, self.shape, self.classes, checks=False)
+        student.aligner = self.aligner
+        return student.train(self.training)
 
     def forward(self, samples: Samples) -> Outputs:
         """Return embedding and logits.
 
         Args:
             samples: Float images `(n, channels, height, width)` in [0, 1], float arrays `(n, …)`,
-                or a list of texts.
+                or a list of texts; of the size of the training data.
+
+        Raises:
+            ValueError: If they are of another kind, type, size or range than in training.
         """
+        if self.checks and not (torch.compiler.is_compiling() or is_tracing()):  # type: ignore[no-untyped-call]
+            parameter = next(self.model.parameters(), torch.empty(0))
+            self.modality.check(samples, self.shape, parameter.dtype)
         outputs: Outputs = self.model(samples)
         if self.aligner is not None:
             outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
 
     @torch.no_grad()
-    def embed(self, given: Sequence[Any]) -> Outputs:
+    def embed(self, given: Iterable[Any] | str | Path) -> Outputs:
         """Return embedding and logits of what a user has, read as the training data were.
 
         Args:
             given: Paths of pictures for a student of images, texts for one of texts, arrays or
-                `.npy` files for one of arrays.
+                `.npy` files for one of arrays; a path or a text alone is one sample.
+
+        Raises:
+            ValueError: If something among it is none; the message names it.
+            OSError: If a file cannot be read.
         """
+        if isinstance(given, Mapping | bytes):
+            raise ValueError(f"embed takes a list of samples; got {type(given).__name__}.")
+        given = [given] if isinstance(given, str | Path) else list(given)
         parts = [given[i : i + AT_ONCE] for i in range(0, len(given), AT_ONCE)]
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         return join_outputs(
@@ -96,7 +120,7 @@ def load(
     try:
         spec, classes = spec_of_card(card), class_names(card)
         name, arguments = named(str(card["model"]))
-        if name.startswith("hf/") and not isinstance(spec.config, dict):
+        if name.startswith(("hf/", "model2vec/")) and not isinstance(spec.config, dict):
             raise ValueError("it lacks the configuration")
     except (KeyError, TypeError, ValueError) as error:
         damaged = folder.path / folder.student_file("student.json")

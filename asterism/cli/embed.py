@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from asterism.cli.parser import Parser, parse_cache
+from asterism.cli.parser import Parser
+from asterism.cli.requests import parse_cache
 from asterism.words import number, readable
 
 

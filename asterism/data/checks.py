@@ -5,6 +5,7 @@ from torch import Tensor
 
 from asterism.data.source import Source
 from asterism.types import Batch
+from asterism.words import readable
 
 
 def refuse_gaps(source: Source) -> None:
@@ -13,7 +14,7 @@ def refuse_gaps(source: Source) -> None:
         return
     if source.names != tuple(map(str, range(len(source.names)))):
         return  # named classes may be without samples
-    present = torch.unique(source.targets)
+    present = torch.unique(source.targets[source.usable()])
     if len(present) < len(source.names):
         raise ValueError(
             f"labels must be class numbers from 0 on without gaps; got {len(present)} different "
@@ -24,25 +25,23 @@ def refuse_gaps(source: Source) -> None:
 
 
 def refuse_other_kind(source: Source, training: Source, part: str) -> None:
-    """Raise a ValueError if validation or test data are of other samples or classes."""
+    """Raise a ValueError if validation or test data are of other samples."""
     if (source.modality, source.shape) != (training.modality, training.shape):
         raise ValueError(
             f"the {part} data are {source.words()}, the training data {training.words()}: both "
             "must be the same."
         )
+
+
+def refuse_new_classes(source: Source, training: Source, part: str) -> None:
+    """Raise a ValueError if validation or test data have classes that the training data lack."""
     if source.names is None or training.names is None:
         return
-    if len(source.names) > len(training.names):
+    if new := source.names[len(training.names) :]:
         raise ValueError(
-            f"the {part} data have {len(source.names)} classes, the training data "
-            f"{len(training.names)}: a class must have the same number in both."
+            f"{source.place} has the class {readable(new[0])!r}, which the training data lack: "
+            f"classes of the {part} data are matched with theirs by name."
         )
-    for number, (here, there) in enumerate(zip(source.names, training.names, strict=False)):
-        if here != there and str(number) not in (here, there):  # a bare number is no name
-            raise ValueError(
-                f"class {number} is {here!r} in the {part} data and {there!r} in the training "
-                "data: a class must have the same number in both."
-            )
 
 
 def first_readable(source: Source, rows: Tensor, part: str) -> Batch:

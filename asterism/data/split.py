@@ -1,5 +1,6 @@
 """Sources of training, validation and test rows, from what a user names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,9 +8,16 @@ import torch
 from torch import Tensor
 
 from asterism.data.array import digits
-from asterism.data.checks import first_readable, refuse_gaps, refuse_other_kind
+from asterism.data.checks import (
+    first_readable,
+    refuse_gaps,
+    refuse_new_classes,
+    refuse_other_kind,
+)
+from asterism.data.classes import with_training_numbers
 from asterism.data.open import open_source
 from asterism.data.source import Source
+from asterism.modality import IMAGE
 from asterism.modality.modality import Statistics
 
 
@@ -45,6 +53,12 @@ class Data:
             samples = first_readable(self.source, self.train, "training").views[0]
         return self.source.modality.statistics(samples)
 
+    @property
+    def image_size(self) -> int | None:
+        """Return height and width to which pictures are brought; None for what keeps its size."""
+        shape = self.source.shape
+        return shape[1] if self.source.found_size and shape else None
+
     def refuse_useless(self, *, use_labels: bool, broken: bool) -> None:
         """Look at labels and at a picture of each part, before an hour is spent.
 
@@ -62,7 +76,7 @@ class Data:
             "validation": (self.validation_source or self.source, self.validation),
         }
         if self.test is not None:
-            parts["test"] = (self.test, torch.arange(len(self.test)))
+            parts["test"] = (self.test, self.test.usable())
         if use_labels and self.classes == 1:
             raise ValueError(
                 f"all training data are of one class, {(self.source.names or '?')[0]}: labels "
@@ -76,10 +90,19 @@ class Data:
                 )
             first_readable(source, rows, name)
 
+    def sources(self) -> dict[str, Source]:
+        """Return the sources by what they are: `data`, `validation data`, `test data`."""
+        given = {"data": self.source, "validation data": self.validation_source}
+        given["test data"] = self.test
+        return {name: source for name, source in given.items() if source is not None}
+
     def broken(self) -> list[str]:
-        """Return the samples that could not be read so far in this process, by name."""
-        parts = (self.source, self.validation_source, self.test)
-        return [name for source in parts if source is not None for name in source.broken]
+        """Return the samples that are left out or could not be read so far here, by name."""
+        return [
+            name
+            for source in self.sources().values()
+            for name in (*map(source.told, sorted(source.unusable)), *source.broken)
+        ]
 
     def refuse_broken(self) -> None:
         """Read all samples once.
@@ -87,9 +110,8 @@ class Data:
         Raises:
             ValueError: If some cannot be read; the message names them.
         """
-        sources = [s for s in (self.source, self.validation_source, self.test) if s is not None]
         broken: list[str] = []
-        for source in sources:
+        for source in self.sources().values():
             for rows in torch.split(torch.arange(len(source)), 256):
                 broken += source.__getitems__(rows.tolist()).broken
         if broken:
@@ -102,7 +124,7 @@ class Data:
     def evaluation(self) -> tuple[Source, Tensor, str]:
         """Return source, rows and name of the data that results are measured on."""
         if self.test is not None:
-            return self.test, torch.arange(len(self.test)), "test"
+            return self.test, self.test.usable(), "test"
         return self.validation_source or self.source, self.validation, "validation"
 
 
@@ -113,7 +135,7 @@ def open_data(
     test: Any = None,
     validation_share: float = 0.1,
     split_seed: int = 0,
-    image_size: int = 32,
+    image_size: int | None = None,
 ) -> Data:
     """Open data and split off validation rows, seeded and, with labels, class by class.
 
@@ -123,51 +145,71 @@ def open_data(
         test: Test data of the same kinds.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of the split.
-        image_size: Size to which pictures are brought.
+        image_size: Size to which pictures are brought; by default their own, up to 224.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ValueError: If the data cannot be read or do not fit together.
     """
     source = open_source(data, image_size=image_size)
-    names = source.names
     refuse_gaps(source)
+    # The other parts are brought to the size of the training pictures, whatever theirs is.
+    size = source.shape[1] if source.modality is IMAGE and source.shape else image_size
     if isinstance(data, str) and data == "digits" and test is None:
         test_source: Source | None = digits()[1]
     else:
-        test_source = test and open_source(test, image_size=image_size, names=names)
-    if test_source:
-        refuse_other_kind(test_source, source, "test")
+        test_source = None if test is None else _open_part(test, source, "test", size)
     if validation is not None:
-        validation_source = open_source(validation, image_size=image_size, names=names)
-        refuse_other_kind(validation_source, source, "validation")
-        return Data(
-            source,
-            torch.arange(len(source)),
-            torch.arange(len(validation_source)),
-            validation_source,
-            test_source,
-        )
+        other = _open_part(validation, source, "validation", size)
+        return Data(source, source.usable(), other.usable(), other, test_source)
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must lie between 0 and 1; got {validation_share}.")
     held_out = _held_out(source, validation_share, split_seed)
-    train = torch.nonzero(~held_out).flatten()
-    return Data(source, train, torch.nonzero(held_out).flatten(), None, test_source)
+    rows = source.usable()
+    return Data(source, rows[~held_out[rows]], rows[held_out[rows]], None, test_source)
+
+
+def _open_part(data: Any, training: Source, part: str, image_size: int | None) -> Source:
+    """Return validation or test data with the class numbers of the training data."""
+    source = open_source(data, image_size=image_size)
+    refuse_other_kind(source, training, part)
+    source = with_training_numbers(source, training)
+    refuse_new_classes(source, training, part)
+    return source
 
 
 def _held_out(source: Source, share: float, seed: int) -> Tensor:
-    """Mark the validation rows; the same share of every class where there are labels."""
+    """Mark the validation rows; the same share of every class where there are labels.
+
+    Of classes so small that their share rounds to no row, all together give theirs: one row each
+    of those to whose share most is missing, and never the only one.
+    """
     generator = torch.Generator().manual_seed(seed)
     key = torch.rand(len(source), generator=generator, dtype=torch.float64)
     group = source.targets if source.targets is not None else torch.zeros(len(source)).long()
+    usable = source.usable()
     held_out = torch.zeros(len(source), dtype=torch.bool)
-    for number in torch.unique(group):
-        rows = torch.nonzero(group == number).flatten()
+    small: list[Tensor] = []
+    for rows in _by_class(usable, group[usable]):
         count = round(share * len(rows))
-        held_out[rows[key[rows].argsort()[:count]]] = True
-    if not held_out.any() or held_out.all():
+        chosen = rows[key[rows].argsort()]
+        held_out[chosen[:count]] = True
+        if not count:
+            small.append(chosen)
+    wanted = round(share * sum(map(len, small)))
+    # The largest remainder is that of the largest class; ties are drawn.
+    small.sort(key=lambda rows: (-len(rows), float(key[rows[0]])))
+    for rows in [rows for rows in small if len(rows) > 1][:wanted]:
+        held_out[rows[0]] = True
+    if not held_out.any() or held_out[usable].all():
         raise ValueError(
-            f"{len(source)} samples are too few to split off {share:.0%} for validation: give "
+            f"{len(usable)} samples are too few to split off {share:.0%} for validation: give "
             "validation data."
         )
     return held_out
+
+
+def _by_class(rows: Tensor, group: Tensor) -> Sequence[Tensor]:
+    """Return the rows of each class, in order."""
+    order = group.argsort(stable=True)
+    return torch.split(rows[order], torch.unique(group, return_counts=True)[1].tolist())

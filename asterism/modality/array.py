@@ -50,6 +50,12 @@ class Array(Modality):
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return arrays, tensors or `.npy` files as one batch."""
         rows = [_row(each) for each in given]
+        for i, row in enumerate(rows):
+            if row.shape != shape:
+                raise ValueError(
+                    f"the student takes arrays of shape {shape}; sample {i} has "
+                    f"{tuple(row.shape)}: give a list of arrays, one alone as [array]."
+                )
         return torch.stack(rows) if rows else torch.empty(0, *(shape or ()))
 
     def contents(self, samples: Samples) -> Iterator[bytes]:
@@ -61,7 +67,12 @@ class Array(Modality):
 def _row(given: Any) -> Tensor:
     if isinstance(given, str | Path):
         given = np.array(read_array(Path(given)))
-    return torch.as_tensor(given).float()
+    try:
+        return torch.as_tensor(given).float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the student takes arrays of numbers; got {type(given).__name__}: {error}."
+        ) from error
 
 
 def _drawn(arrays: Tensor) -> "np.ndarray[Any, Any]":

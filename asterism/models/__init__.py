@@ -1,6 +1,8 @@
 """Models: modules that take images in [0, 1], arrays or texts, and return `Outputs`."""
 
 from asterism.models.build import BUILT_IN as BUILT_IN
+from asterism.models.build import MODELS_OF as MODELS_OF
+from asterism.models.build import arguments_of as arguments_of
 from asterism.models.build import build as build
 from asterism.models.build import input_size as input_size
 from asterism.models.build import load_weights as load_weights
@@ -17,10 +19,15 @@ from asterism.models.own import in_words as in_words
 from asterism.models.spec import Spec as Spec
 from asterism.models.spec import spec_of_card as spec_of_card
 from asterism.models.tokens import tokeniser_of as tokeniser_of
+from asterism.models.vocabulary import Vocabulary as Vocabulary
+from asterism.models.vocabulary import vocabulary_of as vocabulary_of
 
 __all__ = [
     "BUILT_IN",
+    "MODELS_OF",
     "Spec",
+    "Vocabulary",
+    "arguments_of",
     "build",
     "card_of",
     "evaluating",
@@ -34,6 +41,7 @@ __all__ = [
     "spec_of_card",
     "tokeniser_of",
     "unweighted",
+    "vocabulary_of",
     "weights_fingerprint",
     "weights_of",
 ]

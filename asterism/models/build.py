@@ -1,6 +1,5 @@
 """`build(name)`: a model by name, with its arguments and weights."""
 
-import difflib
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -23,8 +22,16 @@ from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub
 from asterism.models.modes import evaluating, in_mode, keeping_buffers
 from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
-from asterism.models.tokens import read_tokeniser, tokeniser_of
-from asterism.names import split_name
+from asterism.models.tokens import read_tokeniser
+from asterism.names import (
+    is_path,
+    joined_name,
+    meant,
+    nearest,
+    nothing_at,
+    refuse_arguments,
+    split_name,
+)
 
 IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
     resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
@@ -32,8 +39,16 @@ IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
 BUILT_IN = IMAGE_MODELS | text.MODELS
 # What each modality's samples can be given to.
 MODELS_OF = {IMAGE: IMAGE_MODELS, TEXT: text.MODELS, ARRAY: {"mlp": IMAGE_MODELS["mlp"]}}
-# Arguments that are names of files or modules, even where they look like numbers.
-NAMES = ("weights", "tokenizer", "embedding")
+# Arguments that are names or texts, even where they look like something else.
+NAMES = ("weights", "tokenizer", "embedding", "prompt", "prompt_name")
+# What factories get from the data (`Spec.arguments`), which a user has no need to say.
+FROM_DATA = frozenset("classes shape image_shape mean std teacher vocabulary".split())
+# The kinds of arguments that built-in models have, and how they are called.
+KINDS: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+}
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
@@ -87,18 +102,35 @@ def build(
     elif ".py:" in base:
         model = _from_factory(import_factory(base), spec, arguments, base, embedding)
     else:
-        near = difflib.get_close_matches(base, BUILT_IN, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(
-            f"unknown model {base!r}: choose from {', '.join(BUILT_IN)}, "
-            f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
-            f"folder or, as a teacher, a file or a cache of its outputs{hint}."
-        )
+        raise _unknown(base, spec)
     if weights is not None:
         place = Path(weights)
         file = place / "student.safetensors" if place.is_dir() else place
         load_weights(model, file, base, spec)
     return model
+
+
+def _unknown(base: str, spec: Spec) -> Exception:
+    """Return the error for a name that is no model's: of a path, or of one of a model."""
+    library, slash, _ = base.partition("/")
+    if slash and (near := nearest(library, LIBRARIES)) and not Path(library).exists():
+        return ValueError(f"there is no library {library!r} (did you mean {near}/…?).")
+    others = (
+        f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
+        "folder or, as a teacher, a file or a cache of its outputs"
+    )
+    if Path(base).exists():
+        return ValueError(f"{base} is no model: name one of `asterism list`, {others}.")
+    if is_path(base):
+        return FileNotFoundError(f"{nothing_at(base)}: name one of `asterism list`, {others}.")
+    fitting = ", ".join(MODELS_OF[spec.takes])
+    return ValueError(f"unknown model {base!r}{meant(base, BUILT_IN)}: name {fitting}, {others}.")
+
+
+def arguments_of(name: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a built-in model that a user may set (`NAME?key=value`)."""
+    given = inspect.signature(BUILT_IN[name]).parameters
+    return {key: given[key] for key in given if key not in FROM_DATA}
 
 
 def unweighted(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,13 +255,30 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
     known = spec.arguments()
     if "tokenizer" in arguments:
         arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
-    elif spec.takes is TEXT and spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
-        known["tokenizer"] = taken.json
     asked = inspect.signature(factory).parameters
+    if unknown := arguments.keys() - asked.keys():
+        refuse_arguments(base, unknown, [*arguments_of(base), "weights"])
+    for key, value in arguments.items():
+        _refuse_kind(f"{base}?{key}", value, asked[key].annotation)
     try:
         return factory(**({k: v for k, v in known.items() if k in asked} | arguments))
-    except TypeError as error:
-        raise ValueError(f"{base} takes no such argument: {error}.") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        if not arguments:
+            raise
+        how = joined_name(base, {key: str(value)[:40] for key, value in arguments.items()})
+        raise ValueError(f"{how} cannot be built: {in_words(error)}.") from error
+
+
+def _refuse_kind(place: str, value: Any, declared: Any) -> None:
+    """Raise a ValueError for an argument's value of another kind than the one that is declared."""
+    if declared not in KINDS:
+        return
+    kind, words = KINDS[declared]
+    fits = isinstance(value, kind) and (declared is bool or not isinstance(value, bool))
+    if not fits:
+        raise ValueError(f"{place} takes {words}; got {value!r}.")
+    if declared is int and value < 1:
+        raise ValueError(f"{place} must be at least 1; got {value}.")
 
 
 def _from_factory(
@@ -241,9 +290,9 @@ def _from_factory(
 ) -> nn.Module:
     parameters = inspect.signature(factory).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    unknown = [key for key in arguments if key not in parameters and not takes_all]
-    if unknown:
-        raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
+    if not takes_all:
+        own = [key for key in parameters if key not in FROM_DATA]
+        refuse_arguments(name, arguments.keys() - parameters.keys(), [*own, "weights"])
     known = spec.arguments().items()
     offered = {k: v for k, v in known if k in parameters and v is not None}
     try:

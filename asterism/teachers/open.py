@@ -59,6 +59,7 @@ def _open(name: Any, data: Data) -> Teacher:
 
 def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:
     source = data.source
+    network = network.unchecked() if isinstance(network, Student) else network
     network = _in_channels(network, source, name)
     network = in_order(network, class_names_of(network), source.names)
     return LiveTeacher(network, source.modality, source.shape, as_text(name))
@@ -98,19 +99,19 @@ def _takes(network: nn.Module, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def common_size(asked: int | None, *models: Any) -> int:
+def common_size(asked: int | None, *models: Any) -> int | None:
     """Return the size of images that is asked for, or the larger that some models were made for.
 
-    A cache of a teacher's outputs has the only one at which they are right; 32 if any will do.
+    A cache of a teacher's outputs has the only one at which they are right; None if any will do.
     """
     if asked is not None:
         return asked
     sizes: list[int | None] = []
     for model in models:
         if is_cache(model):
-            return cached_size(Path(str(model))) or 32
+            return cached_size(Path(str(model)))
         sizes.append(_own_size(model))
-    return max([size for size in sizes if size], default=32)
+    return max([size for size in sizes if size], default=None)
 
 
 def _own_size(model: Any) -> int | None:

@@ -10,9 +10,9 @@ from torch import nn
 from asterism.data import Data
 from asterism.methods import KD, RKD
 from asterism.methods.base import NEEDS, Method
-from asterism.models import Spec, build, card_of
+from asterism.models import Spec, build, card_of, unweighted
 from asterism.models.adapt import Adapted
-from asterism.names import as_text, is_own_code
+from asterism.names import as_text, is_own_code, joined_name, portable, split_name
 from asterism.run import Run
 from asterism.settings import Settings
 from asterism.student import load, student_of_run
@@ -40,7 +40,11 @@ def open_student(
     if earlier is None:
         student = build(name, spec)
         embedding = student.embedding if isinstance(student, Adapted) else None
-        kept = {"model": as_text(name), "embedding": embedding, "config": card_of(student)}
+        kept = {
+            "model": _kept_name(as_text(name)),
+            "embedding": embedding,
+            "config": card_of(student),
+        }
         return student, {**kept, **spec.card(), "class_names": names and list(names)}
     card = Run(earlier[1]).read_card()
     if spec.classes not in (None, card["classes"]):
@@ -50,7 +54,15 @@ def open_student(
         )
     if spec.classes is not None:
         card |= {"class_names": names and list(names)}
-    return earlier[0].model, card
+    # It may go on at another size than it was first trained at.
+    return earlier[0].model, {**card, "image_shape": spec.card()["image_shape"]}
+
+
+def _kept_name(name: str) -> str:
+    """Return what a card keeps of a name: what it is built again with, and no machine's folders."""
+    base, arguments = split_name(name)
+    needed = unweighted(base, arguments)
+    return joined_name(portable(base), {k: v for k, v in arguments.items() if k in needed})
 
 
 def open_baseline(run: str | Path, student: "Model") -> nn.Module:

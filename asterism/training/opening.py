@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from asterism.data import Data, open_data
+from asterism.data import Data, account_of, open_data
+from asterism.data.account import SizeBy
 from asterism.engine import Training
 from asterism.methods.base import Method
 from asterism.models import Spec, in_own_code
@@ -46,8 +47,10 @@ def open_training(request: Request) -> Training:
     settings = request.settings
     device = settings.device  # first: a machine without it is not worth opening anything
     size = common_size(request.image_size, request.teacher, request.student)
-    request = replace(request, image_size=size)
-    data = _open_data(request)
+    data = _open_data(request, size)
+    size_by: SizeBy = "pictures" if size is None else "model"
+    size_by = size_by if request.image_size is None else "user"
+    request = replace(request, image_size=data.image_size or request.image_size)
     use_labels = request.labels and data.classes is not None and settings.task_weight > 0
     data.refuse_useless(use_labels=use_labels, broken=request.on_broken == "stop")
     teacher: Teacher | None = None
@@ -78,20 +81,20 @@ def open_training(request: Request) -> Training:
         methods=tuple(methods),
         views=views,
         use_labels=use_labels,
-        left_out=left_out,
+        account=account_of(data, size_by=size_by, method=left_out),
     )
     rehearse(training)
     return training
 
 
-def _open_data(request: Request) -> Data:
+def _open_data(request: Request, image_size: int | None) -> Data:
     return open_data(
         request.data,
         validation=request.validation_data,
         test=request.test_data,
         validation_share=request.validation_share,
         split_seed=request.split_seed,
-        image_size=request.image_size or 32,
+        image_size=image_size,
     )
 
 
@@ -132,8 +135,9 @@ def _open_student(
     _seed(request.settings.seed)
     source = data.source
     mean, std = data.statistics()
-    network = None if teacher is None else teacher.network
-    spec = Spec(classes, source.shape, mean, std, teacher=network, modality=source.modality)
+    spec = Spec(classes, source.shape, mean, std, modality=source.modality)
+    if teacher is not None:
+        spec = replace(spec, vocabulary=teacher.vocabulary, teacher=teacher.network)
     names = source.names if use_labels or taught is None else taught.names
     student, card = open_student(request.student, spec, names if classes else None)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)

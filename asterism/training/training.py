@@ -21,7 +21,7 @@ from asterism.models import in_words, load_weights
 from asterism.report import write_report
 from asterism.request import Request
 from asterism.result import Result
-from asterism.run import Run
+from asterism.run import Interrupted, Run
 from asterism.settings import Settings
 from asterism.student import Student, class_names, load
 from asterism.teachers import LiveTeacher, fill_for
@@ -31,6 +31,9 @@ from asterism.training.opening import open_training
 from asterism.training.provenance import provenance, refuse_changes
 from asterism.training.rehearsal import factory_of, write_student
 from asterism.verdict import Unmeasured, assess, selection
+
+# So many samples that are left out are named at the end; all are in result.json.
+MOST_NAMED = 20
 
 
 def by_time() -> Path:
@@ -53,7 +56,10 @@ def carry_out(request: Request) -> Result:
         )
     request = replace(request, out=request.out or by_time())
     if starts_processes(settings):
-        started(settings, train_here, request)
+        try:
+            started(settings, train_here, request)
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(Path(request.out or "")) from stopped
         return _result_of(request)
     with processes(settings):
         return _carried_out(request)
@@ -68,14 +74,12 @@ def _result_of(request: Request) -> Result:
     """Return what processes of their own have written."""
     run = Run(request.out or "")
     student = load(run.path, factory=factory_of(request.student))
-    return Result(run.path, student, run.read_result())
+    return Result(run.path, student, run.read_result(), run.page)
 
 
 def _carried_out(request: Request) -> Result:
     run = Run(request.out or "")
     training = open_training(request)
-    if training.left_out and is_first():
-        print(f"asterism: {training.left_out}", file=sys.stderr)
     request = training.request
     baselines = {"untrained": copy.deepcopy(training.student)}
     if request.baseline is not None:
@@ -89,6 +93,7 @@ def _carried_out(request: Request) -> Result:
                 return _as_it_is(run, training)
         if is_first():
             run.write_config(config, origin)
+            _tell(training)
             if request.check and not request.resume:
                 warn(training)
         training = _ready(training)
@@ -99,7 +104,7 @@ def _carried_out(request: Request) -> Result:
             page = run.path / "report.html"
             _written(run, page.name, lambda: write_report([run.path], page))
         found = from_first(found)
-    return Result(run.path, _student(training, fitted.student), found)
+    return Result(run.path, _student(training, fitted.student), found, run.page)
 
 
 def _student(training: Training, network: nn.Module) -> Student:
@@ -134,7 +139,7 @@ def _as_it_is(run: Run, training: Training) -> Result:
     if is_first():
         print(f"{run.path} is finished; this is its result.", file=sys.stderr)
     load_weights(training.student, run.path / "student.safetensors", training.card["model"])
-    return Result(run.path, _student(training, training.student), run.read_result())
+    return Result(run.path, _student(training, training.student), run.read_result(), run.page)
 
 
 def _finish(
@@ -156,8 +161,10 @@ def _finish(
     student = fitted.student.to(settings.device)
     measured, arrays = assess(student, training.teacher, data, baselines=baselines)
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
-    for name in broken:
+    for name in broken[:MOST_NAMED]:
         print(f"left out, unreadable: {name}", file=sys.stderr)
+    if len(broken) > MOST_NAMED:
+        print(f"and {len(broken) - MOST_NAMED} more, in result.json", file=sys.stderr)
     result = {
         **measured,
         "validation": fitted.score,
@@ -166,7 +173,7 @@ def _finish(
         "seconds": round(fitted.seconds, 1),
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
-        "left_out": training.left_out,
+        "data": _accounted(training, fitted),
         "unmeasured": {**unmeasured, **measured["unmeasured"]},
     }
     if fitted.balance is not None:
@@ -175,6 +182,26 @@ def _finish(
     run.write_result(result)
     _written(run, "evaluation.npz", lambda: run.write_evaluation(arrays))
     return result
+
+
+def _tell(training: Training) -> None:
+    """Say what was found in the data, before anything is spent on it."""
+    if training.account is not None:
+        for line in training.account.lines():
+            print(f"asterism: {line}", file=sys.stderr)
+
+
+def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
+    """Return the account of the data with what could not be read, as plain values."""
+    if training.account is None:
+        return None
+    sources = training.data.sources()
+    others = {name for source in sources.values() for name in source.broken}
+    unreadable = {name: set(source.broken) for name, source in sources.items()}
+    unreadable["data"] |= set(fitted.broken) - others
+    told = {source.told(row) for source in sources.values() for row in source.unusable}
+    counts = {name: len(names - told) for name, names in unreadable.items()}
+    return training.account.with_unreadable(counts).plain()
 
 
 def _written(run: Run, name: str, write: Callable[[], object]) -> None:

@@ -31,6 +31,7 @@ def assess(
     data: Data,
     *,
     baselines: Mapping[str, nn.Module] | None = None,
+    missing: str | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure the student, its teacher and baselines, on test data or else on validation rows.
 
@@ -40,6 +41,7 @@ def assess(
         data: The data of the run.
         baselines: Other models to measure beside them: `untrained`, `without teacher`. With a
             teacher, its embedding reduced to the student's width is measured as well.
+        missing: Why there is no teacher, of a run that had one.
 
     Returns:
         The contents of `result.json` and of `evaluation.npz` (docs/measures.md). What could not be
@@ -47,7 +49,6 @@ def assess(
     """
     source, _, split = data.evaluation()
     unmeasured = Unmeasured()
-    missing = None
     if teacher is not None and not teacher.knows(source):
         missing = f"{teacher.place} has no outputs of the teacher on the {split} data"
         teacher = None
@@ -69,6 +70,8 @@ def assess(
         if teacher.network is not None:
             measure = partial(_cost, teacher.network, data)
             costs["teacher"] = unmeasured.tried_of("teacher", "cost", measure)
+        elif teacher.card.cost is not None:
+            costs["teacher"] = teacher.card.cost
         width = own.outputs.embedding.shape[1]
         others |= unmeasured.tried("reductions", partial(reductions, taught, width)) or {}
         if source.names is not None and strangers(teacher.card, data):

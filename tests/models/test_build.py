@@ -140,8 +140,8 @@ def test_weights_keep_the_authors_names(file):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("resnet21", ValueError, r"unknown model 'resnet21': choose from .*did you mean resnet2?"),
-        ("convnet?widht=3", ValueError, "takes no such argument.*widht"),
+        ("resnet21", ValueError, r"unknown model 'resnet21' .did you mean resnet2?"),
+        ("convnet?widht=3", ValueError, "takes no argument 'widht' .did you mean width"),
         ("FILE:make?widht=3", ValueError, "takes no argument 'widht'"),
         ("FILE:nix", ValueError, "has no factory 'nix'"),
         ("FILE:wrong", ValueError, "must return a torch.nn.Module; got int"),
