@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from asterism.names import as_text, is_own
+from asterism.names import as_text, is_own, located
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
@@ -15,10 +15,12 @@ from asterism.options import (
     Plain,
     Role,
     Verb,
+    fits,
     help_of,
     option,
     options_of,
     refuse_out_of_bounds,
+    within_bounds,
 )
 from asterism.settings import Accelerator, Precision, Settings
 
@@ -117,6 +119,7 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
         refuse_out_of_bounds(self)
+        _locate(self)
         if self.resume and self.overwrite:
             raise ValueError("resume goes on with a run, overwrite replaces it: leave one out.")
 
@@ -198,6 +201,7 @@ class CacheRequest:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
         refuse_out_of_bounds(self)
+        _locate(self)
 
     @property
     def settings(self) -> Settings:
@@ -210,6 +214,17 @@ class CacheRequest:
             workers=self.workers,
             accelerator=self.accelerator,
         )
+
+
+def _locate(request: Request | CacheRequest) -> None:
+    """Let all that names a place on the disk come in at the one door (`located`)."""
+    for each in options_of(type(request)):
+        name = getattr(request, each.name)
+        if each.metadata["is_name"] and isinstance(name, str | Path):
+            try:
+                object.__setattr__(request, each.name, located(name))
+            except ValueError as error:
+                raise ValueError(f"{each.name}: {error}") from error
 
 
 def typed_name(name: str, verb: Verb) -> str:
@@ -257,3 +272,42 @@ def as_typed(config: Mapping[str, Any], verb: Verb) -> dict[str, Any]:
     known = {typed_name(each.name, verb) for each in options_of(Request, verb=verb)}
     known |= {each.name for each in options_of(Settings)}
     return {name: value for name, value in config.items() if name in known}
+
+
+def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
+    """Return the options that a run folder says it was made with, each of its declared type.
+
+    Nothing that it names is looked up; an option that is newer than the run has its default.
+
+    Raises:
+        ValueError: If one is of another type, or out of its bounds.
+    """
+    kept = {**plain_defaults(verb), **as_typed(config, verb)}
+    places = {"Model": str, "Methods": Any, "Callback": Any, "Method": Any}
+    for kind in (Request, Settings):
+        types = get_type_hints(kind, localns=places)
+        for each in options_of(kind, verb=verb):
+            name, declared = typed_name(each.name, verb), types[each.name]
+            if each.name == "method":
+                fitting = _are_methods(kept[name])
+            elif each.metadata["is_name"]:
+                fitting = fits(kept[name], str | None)
+            else:
+                fitting = fits(kept[name], declared)
+            if not fitting or not within_bounds(kept[name], each):
+                raise ValueError(f"{name} is {kept[name]!r}, which it cannot be")
+    return kept
+
+
+def _are_methods(described: Any) -> bool:
+    """Return whether a value is what `described` makes of methods: no class within another."""
+    if described is None:
+        return True
+    if not isinstance(described, list) or not all(isinstance(each, dict) for each in described):
+        return False
+    arguments = [each.get("init_args") or {} for each in described]
+    return (
+        all(isinstance(each.get("class_path"), str) for each in described)
+        and all(isinstance(each, dict) for each in arguments)
+        and not any(isinstance(value, dict) for each in arguments for value in each.values())
+    )

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 from asterism.cli.parser import Parser
 from asterism.report import read_accounts, write_report
 from asterism.report.gate import Requirement, as_junit, check
+from asterism.words import printable
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -38,11 +39,12 @@ def run(arguments: Sequence[str]) -> int:
     where = Path(options.runs[0]) if len(options.runs) == 1 else Path()
     page = write_report(options.runs, options.out or where / "report.html")
     size = page.stat().st_size / 1e6
-    print(f"{page} ({size:.1f} MB), and its numbers in {page.stem}.json and {page.stem}.md")
+    beside = f"{page.stem}.json and {page.stem}.md"
+    print(printable(f"{page} ({size:.1f} MB), and its numbers in {beside}"))
     accounts = read_accounts(options.runs) if required else []
     checked = [check(account, one) for account in accounts for one in required]
     for one in checked:
-        print(f"{'holds' if one.holds else 'FAILS'}: {one.run}: {one.found}")
+        print(printable(f"{'holds' if one.holds else 'FAILS'}: {one.run}: {one.found}"))
     if options.junit:
         Path(options.junit).write_text(as_junit(checked), encoding="utf-8")
     return int(not all(one.holds for one in checked))

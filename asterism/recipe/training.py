@@ -1,7 +1,6 @@
 """`distill()` and `train()`: from names to a run folder, in one call."""
 
 import copy
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from asterism.run import Interrupted
 from asterism.settings import Settings, SettingsByName
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
+from asterism.words import tell
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -156,7 +156,7 @@ def _with_baselines(request: Request) -> Result:
 def _train_alone(request: Request) -> Path:
     """Train the student of a distillation from labels alone, with the same settings."""
     run = Path(f"{request.out}-without-teacher")
-    print(f"training the student without the teacher in {run}", file=sys.stderr)
+    tell(f"training the student without the teacher in {run}")
     settings = request.settings
     alone = replace(
         request,

@@ -13,14 +13,13 @@ from asterism.report.comparison import (
     by_settings,
     heads,
     lines,
-    markdown,
     plain,
 )
 from asterism.report.decision import decision
 from asterism.report.examples import queries
 from asterism.report.remarks import Remark, measured, remarks_on, top_sentence
 from asterism.report.seeds import over_trainings
-from asterism.words import MISSING, named_unit, number, span
+from asterism.words import MISSING, markdown, named_unit, number, span
 
 _SIGNS = {"against": "▼", "open": "◆", "for": "▲"}
 

@@ -240,7 +240,9 @@ def test_without_a_teacher_or_labels(taught):
         "cost",
     }
     assert found["per_class"] == []
-    assert "of the teacher's ten nearest neighbours with 10 % of its parameters" in found["headline"]
+    assert (
+        "of the teacher's ten nearest neighbours with 10 % of its parameters" in found["headline"]
+    )
 
 
 def test_records_follow_the_schema_and_are_ready_for_json(taught, embeddings):
