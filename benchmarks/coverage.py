@@ -67,7 +67,7 @@ class Population:
 POPULATIONS = {
     "balanced": Population(1.2, 0.0),
     "long tail": Population(1.2, 1.5),
-    "near ceiling": Population(3.0, 0.0),
+    "near ceiling": Population(2.2, 0.0),
 }
 
 

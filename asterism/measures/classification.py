@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.measures.estimate import POSITIVE, Estimate, share_of
+from asterism.measures.estimate import SHARE, Estimate, share_of
 
 # Bins of confidence of the calibration error.
 BINS = 15
@@ -110,7 +110,7 @@ def calibration_error(
     total = gap.sum(0)
     value = float(total.abs().sum() / n)
     own = (gap * total.sign() * _shrunk(total, gap.square().sum(0))).sum(1) / n
-    return Estimate(value, own - own.mean(), count=n, bounds=POSITIVE)
+    return Estimate(value, own - own.mean(), count=n, bounds=SHARE, step=1.0)
 
 
 def _shrunk(mean: Tensor, variance: Tensor) -> Tensor:

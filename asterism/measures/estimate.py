@@ -111,7 +111,8 @@ class Estimate(float):
         error = self.error(population)
         if self.bounds == SHARE:
             reach = _quantile(self.count - 1 if self.step else self.freedom, confidence)
-            return _wilson(float(self), error, reach, self.count)
+            most = float(self.count) if self.step == 1 else math.inf
+            return _wilson(float(self), error, reach, self.count, most)
         reach = _quantile(self.freedom, confidence)
         if error == 0 or not math.isfinite(error * reach):
             return self - error, self + error
@@ -230,12 +231,18 @@ def _straight(quantile: float, lean: float) -> float:
     return 3 / lean * (math.copysign(abs(inner) ** (1 / 3), inner) - 1)
 
 
-def _wilson(value: float, error: float, reach: float, count: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share, for as many independent draws as have this error."""
+def _wilson(
+    value: float, error: float, reach: float, count: int, most: float
+) -> tuple[float, float]:
+    """Return Wilson's interval of a share, for as many independent draws as have this error.
+
+    There are no more of them than rows, where a single row may be all right or all wrong: what is
+    rare and has not been seen is allowed for.
+    """
     if not math.isfinite(reach) or not math.isfinite(error):
         return 0.0, 1.0
     spread = value * (1 - value)
-    draws = spread / error**2 if error > 0 and spread > 0 else float(count)
+    draws = min(most, spread / error**2) if error > 0 and spread > 0 else float(count)
     wide = reach**2 / draws
     middle = (value + wide / 2) / (1 + wide)
     half = math.sqrt(wide * max(0.0, spread) + wide**2 / 4) / (1 + wide)

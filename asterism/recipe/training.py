@@ -82,9 +82,9 @@ def distill(
             beside this one.
         with_baselines: Train the student without the teacher first, in a folder beside this
             run's, if it is not there yet, and measure it beside this one.
-        seeds: How many trainings, with seeds from `seed` on, each in a folder of its own within
-            `out`, which then has the report on all; with several it speaks of the method, not of
-            one student.
+        seeds: How many trainings, with seeds from the given one on, each in a folder of its own
+            within the run folder, which then has the report on all: with several it speaks of the
+            method, not of one student.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
