@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from asterism.arrays import read_array
 from asterism.data import Data, Source
 from asterism.measures import Affine, Compatibility, compatibility, procrustes, ridge
-from asterism.measures.estimate import CONFIDENCE, SEED
+from asterism.measures.estimate import CONFIDENCE
+from asterism.measures.gallery import SEED
 from asterism.names import located
 from asterism.report import write_report
 from asterism.run import Run

@@ -73,6 +73,9 @@ class Request:
             beside this one.
         with_baselines: Train the student without the teacher first, in a folder beside this
             run's, if it is not there yet, and measure it beside this one.
+        seeds: How many trainings, with seeds from the given one on, each in a folder of its own
+            within the run folder, which then has the report on all: with several it speaks of the
+            method, not of one student.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         settings: How to train.
     """
@@ -107,6 +110,9 @@ class Request:
     )
     with_baselines: bool = option(
         False, Role.CALL, verbs=("distill",), grid=False, group=Group.RUN, usual=True
+    )
+    seeds: int = option(
+        1, Role.CALL, verbs=("distill",), bounds=AT_LEAST_ONE, grid=False, group=Group.RUN
     )
     callbacks: "Sequence[Callback]" = ()
     settings: Settings = field(default_factory=Settings)

@@ -11,6 +11,8 @@ from asterism.exporters.exporter import Exporter
 from asterism.exporters.sentence_transformers import weighted
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
+from asterism.models.hub.model2vec import ENDLESS
+from asterism.models.hub.model2vec import StaticModel as OwnStaticModel
 from asterism.models.text import StaticText
 from asterism.types import Outputs, Samples
 
@@ -50,10 +52,13 @@ class Model2Vec(Exporter):
         assert isinstance(network, StaticText)
         tokenizer = subject.shipped_tokenizer(padding=False)
         longest = tokenizer.truncation["max_length"]
+        longest = None if longest >= ENDLESS else longest
         vectors = network.tokens.weight.detach().numpy()
-        library.StaticModel(
-            vectors, tokenizer, normalize=False, max_length=longest
-        ).save_pretrained(folder)
+        model = subject.student.model
+        unit = isinstance(model, OwnStaticModel) and model.unit
+        library.StaticModel(vectors, tokenizer, normalize=unit, max_length=longest).save_pretrained(
+            folder
+        )
 
     def read(self, subject: Subject, folder: Path) -> Encode:
         """Return what the library's `encode` gives."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asterism.exporters.exporter import Exporter
-from asterism.exporters.pt2 import TOKENS, no_graph, program
+from asterism.exporters.pt2 import no_graph, program, tokens_of
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
 from asterism.types import Outputs, Samples
@@ -63,7 +63,7 @@ class Onnx(Exporter):
                 '         "attention_mask": [one.attention_mask for one in tokens]}\n'
                 "given = {name: numpy.array(rows, numpy.int64) for name, rows in given.items()}\n"
             )
-            return head + "import tokenizers\n\n" + TOKENS + run + given + end
+            return head + "import tokenizers\n\n" + tokens_of(subject) + run + given + end
         values = "numpy.asarray(samples, numpy.float32)"
         if subject.uint8:
             values = "(numpy.asarray(samples) * 255).round().astype(numpy.uint8)"
@@ -95,6 +95,7 @@ def described(subject: Subject) -> dict[str, Any]:
         "made_by": "asterism",
         "kind": modality.name,
         "shape": shape and list(shape),
+        "prompt": subject.prompt or None,
         "space": "the teacher's" if subject.aligned else "the student's",
         "class_names": subject.classes and list(subject.classes),
     }

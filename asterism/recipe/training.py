@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asterism.distributed import is_first
 from asterism.engine import Callback
+from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Interrupted
@@ -42,6 +44,7 @@ def distill(
     report: bool = True,
     baseline: str | Path | None = None,
     with_baselines: bool = False,
+    seeds: int = 1,
     callbacks: Sequence[Callback] = (),
     **settings: "Unpack[SettingsByName]",
 ) -> Result:
@@ -79,11 +82,14 @@ def distill(
             beside this one.
         with_baselines: Train the student without the teacher first, in a folder beside this
             run's, if it is not there yet, and measure it beside this one.
+        seeds: How many trainings, with seeds from the given one on, each in a folder of its own
+            within the run folder, which then has the report on all: with several it speaks of the
+            method, not of one student.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
     Returns:
-        The result, with the student ready to use.
+        The result, with the student ready to use; with several seeds that of the first.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -109,13 +115,37 @@ def distill(
         report=report,
         baseline=baseline,
         with_baselines=with_baselines,
+        seeds=seeds,
         callbacks=callbacks,
         settings=Settings(**settings),
     )
-    return carry_out_with_baselines(request)
+    return carry_out_all(request)[0]
 
 
-def carry_out_with_baselines(request: Request) -> Result:
+def carry_out_all(request: Request) -> list[Result]:
+    """Distil once for each seed, and report on all together if they are several."""
+    if request.seeds == 1:
+        return [_with_baselines(request)]
+    out = Path(request.out or by_time())
+    first = request.settings.seed
+    results = []
+    for seed in range(first, first + request.seeds):
+        one = replace(
+            request,
+            out=out / f"seed-{seed}",
+            student=copy.deepcopy(request.student),
+            settings=replace(request.settings, seed=seed),
+        )
+        try:
+            results.append(_with_baselines(one))
+        except Interrupted:
+            raise Interrupted(out) from None
+    if request.report and is_first():
+        write_report([result.run for result in results], out / "report.html")
+    return results
+
+
+def _with_baselines(request: Request) -> Result:
     """Train the student without the teacher first, if that is asked for; then distil."""
     if request.with_baselines:
         request = replace(request, out=request.out or by_time())

@@ -86,11 +86,7 @@ class Comparison:
 
 def compare(accounts: Sequence[Account]) -> Comparison:
     """Return the table of these runs: all measures that compare and that any of them has."""
-    groups: dict[str, list[Account]] = {}
-    for account in accounts:
-        kept = {k: v for k, v in account.config.items() if k not in _NO_SETTING}
-        kept |= _circumstances(account)
-        groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(account)
+    groups = by_settings(accounts)
     measures = {m.label: m for a in accounts for m in a.measures if m.student and _compares(m)}
     columns = tuple(Column(m.label, m.unit, m.better) for m in measures.values())
     settings = [_flat(json.loads(key)) for key in groups]
@@ -112,6 +108,16 @@ def compare(accounts: Sequence[Account]) -> Comparison:
             cells = tuple(map(_cell, values, columns))
             rows.append(Row(readable(f"teacher {portable(teacher)}"), "", "", (), cells))
     return Comparison(columns, tuple(rows))
+
+
+def by_settings(accounts: Sequence[Account]) -> dict[str, list[Account]]:
+    """Return the runs of the same settings together, by these as JSON."""
+    groups: dict[str, list[Account]] = {}
+    for account in accounts:
+        kept = {k: v for k, v in account.config.items() if k not in _NO_SETTING}
+        kept |= _circumstances(account)
+        groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(account)
+    return groups
 
 
 def _circumstances(account: Account) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from asterism.data import Data, Loader, Order, left_over, training_order
+from asterism.data import Data, Loader, Order, account_of, left_over, training_order
 from asterism.distributed import from_first, is_first
 from asterism.doctor import warn
 from asterism.engine import Fitted, Training, fit
@@ -215,15 +215,16 @@ def _tell(training: Training) -> None:
 
 def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
     """Return the account of the data with what could not be read, as plain values."""
-    if training.account is None:
+    before = training.account
+    if before is None:
         return None
-    sources = training.data.sources()
-    others = {name for source in sources.values() for name in source.broken}
-    unreadable = {name: set(source.broken) for name, source in sources.items()}
-    unreadable["data"] |= set(fitted.broken) - others
+    sources = training.data.sources()  # without what a cache lacks, which may have been made since
+    account = account_of(training.data, size_by=before.size_by, method=before.method)
     told = {source.told(row) for source in sources.values() for row in source.unusable}
-    counts = {name: len(names - told) for name, names in unreadable.items()}
-    return training.account.with_unreadable(counts).plain()
+    unreadable = {name: set(source.broken) - told for name, source in sources.items()}
+    elsewhere = set(fitted.broken) - told  # by other ranks
+    unreadable["data"] |= elsewhere.difference(*unreadable.values())
+    return account.with_unreadable({name: len(x) for name, x in unreadable.items()}).plain()
 
 
 def _written(run: Run, name: str, write: Callable[[], object]) -> None:

@@ -94,9 +94,21 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
         model = Tower(model, spec.takes.name)
         pooling = "pooler"
     new_classes = None if keeps else classes
+    made: Any  # a module with names beside its tensors
     if spec.takes is TEXT:
-        return _text(library, name, arguments, spec, model, config, pooling, new_classes)
-    return _image(name, arguments, spec, model, config, pooling, new_classes, classifies)
+        made = _text(library, name, arguments, spec, model, config, pooling, new_classes)
+    else:
+        made = _image(name, arguments, spec, model, config, pooling, new_classes, classifies)
+    if classifies and (names := _class_names(config)):
+        made.classes = names  # by which they are matched with the data's
+    encoder: nn.Module = made
+    return encoder
+
+
+def _class_names(config: Any) -> tuple[str, ...] | None:
+    """Return the names of a classifier's classes; None where nobody named them."""
+    names = tuple(str(name) for _, name in sorted(config.id2label.items()))
+    return None if all(name.startswith("LABEL_") for name in names) else names
 
 
 def _image(
