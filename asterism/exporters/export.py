@@ -18,6 +18,7 @@ from asterism.exporters.onnx import FILE
 from asterism.exporters.parity import differences, refuse_beyond
 from asterism.exporters.subject import Subject
 from asterism.exporters.trials import Trial, real_rows, trials
+from asterism.names import located
 from asterism.run import Run
 from asterism.student import load
 from asterism.training import reopen_data
@@ -73,7 +74,7 @@ def export(
     if not tolerance > 0:
         raise ValueError(f"--tolerance must be above 0; got {tolerance:g}.")
     folder = Run(run)
-    place = folder.exports if out is None else Path(out)
+    place = folder.exports if out is None else Path(located(out))
     for exporter in exporters:
         refuse_used(place / exporter.name, overwrite=overwrite)
     student = load(run, factory=factory, aligned=aligned)
