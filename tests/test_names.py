@@ -112,8 +112,9 @@ def test_places_elsewhere_are_refused_at_every_door(tmp_path, monkeypatch, capsy
     "command",
     [
         "evaluate {}", "align {}", "report {}", "report r --out {}.html",
-        "compare {}", "embed --teacher mlp --data digits --out {}", "embed {} --data a --out b.npy", "embed r --data a --out {}.npy",
-        "bench {}", "train --config {}", "doctor --student mlp --data {}", "export {} --to state",
+        "compare {}", "embed --teacher mlp --data digits --out {}", "embed {} --data a --out b.npy",
+        "embed r --data a --out {}.npy", "bench {}",
+        "train --config {}", "doctor --student mlp --data {}", "export {} --to state",
     ],
 )  # fmt: skip
 def test_all_verbs_have_the_same_door(tmp_path, monkeypatch, capsys, command):
