@@ -202,7 +202,7 @@ MEANT = {
     "train --model convnet?widht=8 --data digits": "'widht' (did you mean width?)",
     "train --model convnet?width=x --data digits": "convnet?width takes a whole number; got 'x'",
     "train --model convnet?width=-1 --data digits": "convnet?width must be at least 1; got -1",
-    "train --model convnet?width=9999999999999 --data digits": "convnet?width=9999999999999 cannot be built",
+    "train --model convnet?width=9999999999999 --data digits": "9999 cannot be built",
     "train --model tim/resnet18 --data digits": "no library 'tim' (did you mean timm/…?)",
     "train --model ./mlp --data digits": "there is nothing at mlp",
     "train --model mlp --data here/tabel.csv?text=a": "at here/tabel.csv (did you mean here/table",
