@@ -11,7 +11,7 @@ from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from asterism.modality import Modality
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
-from asterism.names import as_text, is_own_code, joined_name, split_name
+from asterism.names import as_text, is_own_code, joined_name, located, split_name
 from asterism.run import Run, RunError
 from asterism.types import Outputs, Samples, Shape, join_outputs, on_device
 
@@ -116,6 +116,7 @@ def load(
         RunError: If the folder is damaged, or a factory is needed.
     """
     folder = Run(run)
+    factory = located(factory) if isinstance(factory, str) else factory
     card = folder.read_card()
     try:
         spec, classes = spec_of_card(card), class_names(card)

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from asterism.cli.mistakes import UsageError
 from asterism.names import meant
-from asterism.words import readable
+from asterism.words import readable, tell
 
 # Verbs by what a user wants.
 GROUPS = {
     "make": {
         "distill": "Distil a teacher into a student.",
         "train": "Train a model from labels: a teacher, or a baseline.",
-        "embed": "Run a teacher once over data and keep its outputs.",
+        "embed": "Write a student's vectors of data, or keep a teacher's outputs.",
         "demo": "Distil a small network on handwritten digits, in about a minute.",
     },
     "judge": {
@@ -68,8 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"a verb comes first, asterism VERB {verb}: {', '.join(VERBS)}.")
     if verb not in VERBS:
         return _refuse(f"unknown verb {verb!r}{_meant(verb)}: choose from {', '.join(VERBS)}.")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # methods of the user's own, by import path
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
         code: int | None = command.run(given[1:])
@@ -79,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
     except KeyboardInterrupt as stopped:
-        print(f"asterism: interrupted. {stopped}".strip(), file=sys.stderr)
+        tell(f"asterism: interrupted. {stopped}".strip())
         return 130
     return code or 0
 
@@ -105,5 +103,5 @@ def _words(error: Exception) -> str:
 
 
 def _refuse(message: str) -> int:
-    print(f"asterism: {message}", file=sys.stderr)
+    tell(f"asterism: {message}")
     return 2

@@ -1,6 +1,5 @@
 """From what a user names to a teacher, and to the size of its pictures."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from asterism.teachers.cached import cached_size, open_cached
 from asterism.teachers.classes import in_order
 from asterism.teachers.stored import is_stored, open_stored
 from asterism.teachers.teacher import LiveTeacher, Teacher, class_names_of, observed
+from asterism.words import tell
 
 
 def open_teacher(name: Any, data: Data) -> Teacher:
@@ -87,10 +87,9 @@ def _in_channels(network: nn.Module, source: Source, name: Any) -> nn.Module:
     if other == 1:
         takes, data, how = ("grey images", "in colour", "grey")
     if is_first():
-        print(
+        tell(
             f"asterism: the teacher {as_text(name)} takes {takes}, and the data are {data}: it is "
-            f"given them {how}.",
-            file=sys.stderr,
+            f"given them {how}."
         )
     return Channels(network, other)
 
