@@ -11,7 +11,6 @@ from asterism.cli import VERBS
 from asterism.cli.help import page
 from asterism.cli.mistakes import UsageError
 from asterism.names import choices, meant, nearest
-from asterism.words import readable
 
 
 class Parser(ArgumentParser):
@@ -113,8 +112,6 @@ class Parser(ArgumentParser):
             return f"{match[1].replace('_', '-')} needs a value: `{self.prog} --help`."
         if match := re.search(r"arguments are required: (.*)", text):
             return f"{self.prog} needs {match[1].upper()}: `{self.prog} --help`."
-        if re.search(r"^Unexpected config|\"config\"|^Problems parsing config", text):
-            return f"--config takes a YAML file of lines `option: value`; {_reason(text)}."
         if match := re.search(r"^--method.help: .* path string: (\S+)", text):
             return f"unknown method {match[1]!r}: {choices(match[1], methods.__all__)}"
         if match := re.search(r" - (--method[. ].*?\.) - Expected a ", text):
@@ -169,12 +166,6 @@ def _kind(declared: str) -> str:
     """Return a type, as jsonargparse names it, in a reader's words."""
     names = re.findall(r"'([^']+)'", declared)
     return "one of " + ", ".join(names) if "Literal" in declared else KINDS[names[0]]
-
-
-def _reason(text: str) -> str:
-    """Return why a file is no config, in what its parser says of it."""
-    said = text.partition("Path is not a file: ")[2] or text.partition("Unexpected config: ")[2]
-    return f"got {readable(said or text, 60)}"
 
 
 def _options_of_methods() -> set[str]:

@@ -45,7 +45,9 @@ class ConfigFile(ActionConfigFile):
         try:
             given = read_yaml(Path(located(values)))
         except FileNotFoundError as error:
-            raise UsageError(f"--config {values}: there is no such file.") from error
+            raise UsageError(f"--config: {nothing_at(values)}.") from error
+        except OSError as error:
+            raise UsageError(f"--config {values}: {(error.strerror or '').lower()}.") from error
         except ValueError as error:
             raise UsageError(f"--config {values} is no YAML of options: {error}.") from error
         self.apply_config(parser, cfg, self.dest, json.dumps(given))
