@@ -5,7 +5,7 @@ from typing import Literal
 
 from asterism.cli.parser import Parser
 from asterism.cli.requests import parse_cache
-from asterism.words import number, readable
+from asterism.words import number, printable
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -48,15 +48,13 @@ def _vectors(arguments: Sequence[str]) -> None:
         made = write_vectors(student, data, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
-    print(
-        f"{made.out}: {made.rows:,} rows of {made.width} columns, "
-        f"{number(made.out.stat().st_size, 'bytes')}."
-    )
+    size = number(made.out.stat().st_size, "bytes")
+    print(printable(f"{made.out}: {made.rows:,} rows of {made.width} columns, {size}."))
     if made.broken:
         more = ", …" if len(made.broken) > 10 else ""
         print(
             f"{len(made.broken)} samples could not be read and have no row: "
-            f"{', '.join(readable(name, 200) for name in made.broken[:10])}{more}"
+            f"{', '.join(map(printable, made.broken[:10]))}{more}"
         )
 
 
@@ -70,8 +68,10 @@ def _cache(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
     print(
-        f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
-        f"`asterism distill --teacher {request.out} …` needs no teacher."
+        printable(
+            f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
+            f"`asterism distill --teacher {request.out} …` needs no teacher."
+        )
     )
     if request.verify_cache:
         print("Everything in it is as it was written, and as the teacher returns it now.")

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from asterism.cli.parser import Parser
+from asterism.cli.screen import Screen
 from asterism.exporters import EXPORTERS, Exported, export
 from asterism.words import number
 
@@ -50,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace earlier exports.")
     options = vars(parser.parse_args(list(arguments)))
     run_folder, formats = options.pop("run"), options.pop("to")
-    console = Console(width=None if Console().is_terminal else 160, highlight=False, markup=False)
+    console = Screen()
     for exported in export(run_folder, formats, **options):
         for line in _told(exported):
             console.print(line)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from asterism.names import joined_name, split_name
 from asterism.student import Student, load
 from asterism.types import as_input, on_device
 from asterism.vectors.files import WRITERS, Dtype, Form, as_dtype, write_ids
-from asterism.words import duration
+from asterism.words import duration, tell
 
 # Samples that go through the student together, and rows of a part: what an interruption costs.
 BATCH, PART_ROWS = 256, 16_384
@@ -285,4 +284,4 @@ class _Progress:
         self.told, seconds = now, now - self.begun
         left = duration(seconds / self.done * (self.rows - self.done))
         share = 100 * self.done // self.rows
-        print(f"embed: {share} %, {duration(seconds)}, {left} left", file=sys.stderr, flush=True)
+        tell(f"embed: {share} %, {duration(seconds)}, {left} left")
