@@ -1,5 +1,6 @@
 """`export()`: write, load back, compare, and only then keep."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -122,8 +123,10 @@ def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
     except (FileNotFoundError, ValueError) as error:
         if data is not None:
             raise
-        # A run may have come from another machine, and is exported there without its data.
-        return None, f"made-up rows, since the run's data cannot be opened: {error}"
+        # A run may have come from another machine, and is exported there without its data. The
+        # reason names a place on this one, and stays here.
+        print(f"the export is compared on made-up rows: {error}", file=sys.stderr)
+        return None, "made-up rows, since the run's data were not there"
     return opened, "rows of the run's data" if data is None else "rows of the data that were named"
 
 
