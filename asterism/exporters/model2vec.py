@@ -11,6 +11,7 @@ from asterism.exporters.exporter import Exporter
 from asterism.exporters.sentence_transformers import weighted
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
+from asterism.models.hub.model2vec import StaticModel
 from asterism.models.text import StaticText
 from asterism.types import Outputs, Samples
 
@@ -44,9 +45,10 @@ class Model2Vec(Exporter):
         tokenizer = subject.shipped_tokenizer(padding=False)
         longest = tokenizer.truncation["max_length"]
         vectors = network.tokens.weight.detach().numpy()
-        library.StaticModel(
-            vectors, tokenizer, normalize=False, max_length=longest
-        ).save_pretrained(folder)
+        unit = isinstance(network, StaticModel) and network.unit
+        library.StaticModel(vectors, tokenizer, normalize=unit, max_length=longest).save_pretrained(
+            folder
+        )
 
     def read(self, subject: Subject, folder: Path) -> Encode:
         """Return what the library's `encode` gives."""

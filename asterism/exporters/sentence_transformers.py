@@ -11,6 +11,7 @@ from asterism.exporters.subject import Encode, Subject
 from asterism.exporters.transformers import encoder_of, fast_tokenizer, quiet, save_encoder
 from asterism.models.hub import load_library
 from asterism.models.hub.encoders import TextEncoder, Tower
+from asterism.models.hub.model2vec import StaticModel
 from asterism.models.text import StaticText
 from asterism.types import Outputs, Samples
 
@@ -44,11 +45,16 @@ class SentenceTransformers(Exporter):
         if isinstance(subject.network, StaticText):
             tokenizer = subject.shipped_tokenizer(padding=False)
             modules = [places.StaticEmbedding(tokenizer, subject.network.tokens.weight.detach())]
+            if isinstance(subject.network, StaticModel) and subject.network.unit:
+                modules.append(places.Normalize())
         else:
             modules = _encoder_modules(places, subject, folder / ".encoder")
-        if subject.student.aligner is not None:
-            modules.append(_dense(places, subject.student.aligner))
-        model = library.SentenceTransformer(modules=modules, device="cpu")
+        use, aligner = _use(encoder_of(subject)), subject.student.aligner
+        if aligner is not None:
+            columns = use.pop("truncate_dim", None)  # the library cuts behind the last module
+            width = aligner.in_features if columns is None else modules[1].embedding_dimension
+            modules.append(_dense(places, aligner, width))
+        model = library.SentenceTransformer(modules=modules, device="cpu", **use)
         with quiet():
             model.save_pretrained(str(folder), create_model_card=False)
 
@@ -100,13 +106,21 @@ def _encoder_modules(places: Any, subject: Subject, scratch: Path) -> list[nn.Mo
     return [*modules, places.Normalize()] if encoder.normalise else modules
 
 
-def _dense(places: Any, aligner: nn.Linear) -> nn.Module:
-    """Return the map into the teacher's space as a module."""
-    dense: nn.Module = places.Dense(
-        aligner.in_features, aligner.out_features, activation_function=nn.Identity()
-    )
+def _use(encoder: Any) -> dict[str, Any]:
+    """Return what the library keeps beside the modules: the prompt, and the columns that count."""
+    if not isinstance(encoder, TextEncoder):
+        return {}
+    columns = {} if encoder.truncate is None else {"truncate_dim": encoder.truncate}
+    if not encoder.prompt:
+        return columns
+    return {**columns, "prompts": {"text": encoder.prompt}, "default_prompt_name": "text"}
+
+
+def _dense(places: Any, aligner: nn.Linear, width: int) -> nn.Module:
+    """Return the map into the teacher's space, of the first columns of wider rows."""
+    dense: nn.Module = places.Dense(width, aligner.out_features, activation_function=nn.Identity())
     with torch.no_grad():
         linear: Any = dense.linear
-        linear.weight.copy_(aligner.weight)
+        linear.weight.zero_()[:, : aligner.in_features] = aligner.weight
         linear.bias.copy_(aligner.bias)
     return dense

@@ -183,6 +183,8 @@ def in_two_parts(student: Student) -> TakesTokens:
             "(asterism.models.tokens.Tokeniser) and a method `encode(numbers, mask)` that returns "
             "asterism.Outputs"
         )
+    if prompt := getattr(module, "prompt", ""):
+        raise ValueError(f"a graph holds no strings, and before each text it puts {prompt!r}")
     return module
 
 

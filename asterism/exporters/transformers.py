@@ -14,7 +14,7 @@ from asterism.exporters.exporter import Exporter
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import Prepared, load_library
 from asterism.models.hub.encoders import ImageEncoder, TextEncoder, Tower
-from asterism.models.text import mean_over
+from asterism.models.hub.saved import pooled
 from asterism.types import Outputs, Samples
 
 
@@ -59,15 +59,16 @@ class Transformers(Exporter):
 
         @torch.no_grad()
         def encode(samples: Samples) -> Outputs:
-            given = tokenizer(samples, padding=True, truncation=True, return_tensors="pt")
+            texts = [encoder.prompt + text for text in samples]
+            given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
             output = model(**given)
-            last = output.last_hidden_state
             if encoder.pooling == "pooler":
                 embedding: Tensor = output.pooler_output
             else:
-                mask = given["attention_mask"]
-                embedding = last[:, 0] if encoder.pooling == "cls" else mean_over(last, mask)
-            return Outputs(F.normalize(embedding) if encoder.normalise else embedding)
+                mask = given["attention_mask"].bool()
+                embedding = pooled(output.last_hidden_state, mask, encoder.pooling)
+            embedding = F.normalize(embedding) if encoder.normalise else embedding
+            return Outputs(embedding[:, : encoder.truncate])
 
         return encode
 
@@ -80,7 +81,8 @@ class Transformers(Exporter):
         if isinstance(encoder, TextEncoder):
             head += (
                 'tokenizer = transformers.AutoTokenizer.from_pretrained(".")\n'
-                'given = tokenizer(samples, padding=True, truncation=True, return_tensors="pt")\n'
+                f"texts = [{encoder.prompt!r} + text for text in samples]\n"
+                'given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")\n'
             )
             mean = (
                 'mask = given["attention_mask"][:, :, None]\n'
@@ -88,6 +90,7 @@ class Transformers(Exporter):
             )
             unit = "embedding = torch.nn.functional.normalize(embedding)\n"
             unit = unit if encoder.normalise else ""
+            unit += f"embedding = embedding[:, :{encoder.truncate}]\n" if encoder.truncate else ""
         else:
             prepared = _prepared(subject)
             options = encoder.options if encoder is not None else {}
@@ -103,12 +106,20 @@ class Transformers(Exporter):
             )
             mean = "embedding = output.last_hidden_state.flatten(2).mean(1)\n"
             unit = ""
-        pooled = {
+        ways = {
             "mean": mean,
+            "max": (
+                'mask = given["attention_mask"][:, :, None] == 0\n'
+                "embedding = output.last_hidden_state.masked_fill(mask, -torch.inf).amax(1)\n"
+            ),
+            "lasttoken": (
+                'last = given["attention_mask"].sum(1) - 1\n'
+                "embedding = output.last_hidden_state[torch.arange(len(last)), last]\n"
+            ),
             "cls": "embedding = output.last_hidden_state[:, 0]\n",
             "pooler": "embedding = output.pooler_output.flatten(1)\n",
         }
-        end = pooled[pooling or "cls"] + unit
+        end = ways[pooling or "cls"] + unit
         return head + "with torch.no_grad():\n    output = model(**given)\n" + end
 
 

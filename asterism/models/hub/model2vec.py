@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asterism.modality import TEXT
-from asterism.models.adapt import Wrapper
 from asterism.models.hub import load_library, no_arguments_left, not_fetched
 from asterism.models.hub.saved import chosen_columns, read_json
 from asterism.models.spec import Spec
@@ -31,49 +31,69 @@ WIDEST = 2**16
 
 
 class KnownTokens(Tokeniser):
-    """A tokeniser that leaves out what its vocabulary does not know."""
+    """A tokeniser that leaves out what its vocabulary does not know.
 
-    def __call__(self, texts: Any) -> list[list[int]]:
-        """Return the numbers of the tokens of each text, without the one for unknown ones."""
+    Attributes:
+        unknown: The number of the token for that; -1 if there is none.
+    """
+
+    def __init__(self, json_text: str, *, max_length: int) -> None:
+        """Read the content of a `tokenizer.json`, as `Tokeniser` does."""
+        super().__init__(json_text, max_length=max_length, special=False)
         model = self.tokenizer.model
         if hasattr(model, "unk_token"):
             named = model.unk_token
-            unknown = None if named is None else self.tokenizer.token_to_id(named)
+            number = None if named is None else self.tokenizer.token_to_id(named)
         else:  # of Unigram, which does not tell
-            unknown = json.loads(self.json)["model"].get("unk_id")
-        return [[i for i in one if i != unknown] for one in super().__call__(texts)]
+            number = json.loads(self.json)["model"].get("unk_id")
+        self.unknown = -1 if number is None else number
+
+    def __call__(self, texts: Any) -> list[list[int]]:
+        """Return the numbers of the tokens of each text, without the one for unknown ones."""
+        return [[i for i in one if i != self.unknown] for one in super().__call__(texts)]
 
 
-class StaticModel(Wrapper):
+class StaticModel(StaticText):
     """The mean of a text's vectors, where the folder says so brought to unit length.
 
     Attributes:
+        unit: Whether it is.
         card: What a run card must keep of the model besides its name.
     """
 
-    module: StaticText
-    card: dict[str, Any]
+    tokeniser: KnownTokens
 
-    def __init__(self, module: StaticText, *, unit: bool) -> None:
-        """Wrap the mean."""
-        super().__init__(module)
-        self.unit = unit
+    def __init__(self, config: dict[str, Any], *, classes: int | None, tokenizer: str) -> None:
+        """Draw the vectors at random.
+
+        Args:
+            config: How they are used: `width`, `unit`, `max_length`.
+            classes: Classes of a new classifier, if any.
+            tokenizer: The content of the tokenizer.json.
+        """
+        width, longest = config["width"], config["max_length"]
+        super().__init__(classes=classes, tokenizer=tokenizer, width=width, start="random")
+        self.tokeniser = KnownTokens(tokenizer, max_length=longest)
+        self.unit = config["unit"]
+        self.card = config
 
     def extra_repr(self) -> str:
         """Return what makes other embeddings of the same vectors: caches tell teachers by it."""
         return f"unit={self.unit}"
 
-    def forward(self, texts: list[str]) -> Outputs:
-        """Return embedding and logits of texts; zeros for a text without known tokens."""
-        embedding, logits = self.module(texts)
-        return Outputs(self._finished(embedding), logits)
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        return super().encode(numbers, mask.bool() & (numbers != self.tokeniser.unknown))
 
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
-        return self._finished(self.module.of_tokens(numbers))
+        numbers = numbers.to(self.tokens.weight.device)
+        return self.encode(numbers, torch.ones_like(numbers)).embedding
 
-    def _finished(self, embedding: Tensor) -> Tensor:
-        return nn.functional.normalize(embedding) if self.unit else embedding
+    def _outputs(self, embedding: Tensor) -> Outputs:
+        outputs = super()._outputs(embedding)
+        unit = nn.functional.normalize(embedding) if self.unit else embedding
+        return outputs._replace(embedding=unit)
 
 
 def build(name: str, arguments: dict[str, Any], spec: Spec) -> StaticModel:
@@ -98,24 +118,13 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> StaticModel:
         table, tokenizer, config = _folder(name, place, columns)
     if tokenizer is None:
         raise ValueError(f"{place} needs its tokenizer.json.")
-    length = config["max_length"]
-    network = StaticText(
-        classes=None if spec.own_classifier else spec.classes,
-        tokenizer=tokenizer,
-        width=config["width"],
-        start="random",
-        max_length=length,
-    )
-    network.tokeniser = KnownTokens(tokenizer, max_length=length, special=False)
+    classes = None if spec.own_classifier else spec.classes
+    model = StaticModel(config, classes=classes, tokenizer=tokenizer)
     if table is not None:
-        if len(table) < network.tokeniser.size:
-            raise ValueError(
-                f"{place} cannot be read: it has {len(table)} vectors for "
-                f"{network.tokeniser.size} tokens."
-            )
-        network.tokens.weight.data.copy_(table[: network.tokeniser.size])
-    model = StaticModel(network, unit=config["unit"])
-    model.card = config
+        rows = model.tokeniser.size
+        if len(table) < rows:
+            raise ValueError(f"{place} cannot be read: {len(table)} vectors for {rows} tokens.")
+        model.tokens.weight.data.copy_(table[:rows])
     return model
 
 
