@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from urllib.parse import quote, unquote
 
 # An absolute path within a name, and its last part.
@@ -53,6 +53,12 @@ _PROTOCOL = re.compile(
 _FILES = ("weights", "tokenizer")
 
 
+@overload
+def located(name: str) -> str: ...
+@overload
+def located(name: Path) -> Path: ...
+@overload
+def located(name: str | Path) -> str | Path: ...
 def located(name: str | Path) -> str | Path:
     """Return a name of a user's with `~` written out: the one door for paths.
 

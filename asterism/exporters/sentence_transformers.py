@@ -32,10 +32,14 @@ class SentenceTransformers(Exporter):
         if not subject.of_texts:
             return "it takes texts"
         if isinstance(subject.network, StaticText):
+            if isinstance(subject.student.model, StaticModel):
+                return "it leaves unknown tokens out, and StaticEmbedding counts them"
             return weighted(subject.network)
         encoder = encoder_of(subject)
         if not isinstance(encoder, TextEncoder) or isinstance(encoder.module, Tower):
             return "it has no module for such a network, and code of one's own is not shipped"
+        if encoder.pooling == "pooler" or encoder.truncate is not None:
+            return "its modules neither use a pooler nor leave columns out"
         return None
 
     def write(self, subject: Subject, folder: Path) -> None:
@@ -45,16 +49,17 @@ class SentenceTransformers(Exporter):
         if isinstance(subject.network, StaticText):
             tokenizer = subject.shipped_tokenizer(padding=False)
             modules = [places.StaticEmbedding(tokenizer, subject.network.tokens.weight.detach())]
-            if isinstance(subject.network, StaticModel) and subject.network.unit:
-                modules.append(places.Normalize())
         else:
             modules = _encoder_modules(places, subject, folder / ".encoder")
-        use, aligner = _use(encoder_of(subject)), subject.student.aligner
-        if aligner is not None:
-            columns = use.pop("truncate_dim", None)  # the library cuts behind the last module
-            width = aligner.in_features if columns is None else modules[1].embedding_dimension
-            modules.append(_dense(places, aligner, width))
-        model = library.SentenceTransformer(modules=modules, device="cpu", **use)
+        if subject.student.aligner is not None:
+            modules.append(_dense(places, subject.student.aligner))
+        prompts = {"text": subject.prompt} if subject.prompt else None
+        model = library.SentenceTransformer(
+            modules=modules,
+            device="cpu",
+            prompts=prompts,
+            default_prompt_name="text" if prompts else None,
+        )
         with quiet():
             model.save_pretrained(str(folder), create_model_card=False)
 
@@ -106,21 +111,13 @@ def _encoder_modules(places: Any, subject: Subject, scratch: Path) -> list[nn.Mo
     return [*modules, places.Normalize()] if encoder.normalise else modules
 
 
-def _use(encoder: Any) -> dict[str, Any]:
-    """Return what the library keeps beside the modules: the prompt, and the columns that count."""
-    if not isinstance(encoder, TextEncoder):
-        return {}
-    columns = {} if encoder.truncate is None else {"truncate_dim": encoder.truncate}
-    if not encoder.prompt:
-        return columns
-    return {**columns, "prompts": {"text": encoder.prompt}, "default_prompt_name": "text"}
-
-
-def _dense(places: Any, aligner: nn.Linear, width: int) -> nn.Module:
-    """Return the map into the teacher's space, of the first columns of wider rows."""
-    dense: nn.Module = places.Dense(width, aligner.out_features, activation_function=nn.Identity())
+def _dense(places: Any, aligner: nn.Linear) -> nn.Module:
+    """Return the map into the teacher's space as a module."""
+    dense: nn.Module = places.Dense(
+        aligner.in_features, aligner.out_features, activation_function=nn.Identity()
+    )
     with torch.no_grad():
         linear: Any = dense.linear
-        linear.weight.zero_()[:, : aligner.in_features] = aligner.weight
+        linear.weight.copy_(aligner.weight)
         linear.bias.copy_(aligner.bias)
     return dense

@@ -14,8 +14,15 @@ from asterism.exporters.exporter import Exporter
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import Prepared, load_library
 from asterism.models.hub.encoders import ImageEncoder, TextEncoder, Tower
-from asterism.models.hub.saved import pooled
+from asterism.models.hub.saved import first_columns, pooled
 from asterism.types import Outputs, Samples
+
+MAX = """mask = given["attention_mask"][:, :, None].bool()
+embedding = output.last_hidden_state.masked_fill(~mask, -torch.inf).amax(1)
+"""
+LAST = """last = given["attention_mask"].sum(1) - 1
+embedding = output.last_hidden_state[torch.arange(len(last)), last]
+"""
 
 
 class Transformers(Exporter):
@@ -62,13 +69,13 @@ class Transformers(Exporter):
             texts = [encoder.prompt + text for text in samples]
             given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
             output = model(**given)
+            last = output.last_hidden_state
             if encoder.pooling == "pooler":
                 embedding: Tensor = output.pooler_output
             else:
-                mask = given["attention_mask"].bool()
-                embedding = pooled(output.last_hidden_state, mask, encoder.pooling)
+                embedding = pooled(last, given["attention_mask"].bool(), encoder.pooling)
             embedding = F.normalize(embedding) if encoder.normalise else embedding
-            return Outputs(embedding[:, : encoder.truncate])
+            return Outputs(first_columns(embedding, encoder.truncate))
 
         return encode
 
@@ -80,8 +87,8 @@ class Transformers(Exporter):
         pooling = encoder.pooling if encoder is not None else None
         if isinstance(encoder, TextEncoder):
             head += (
+                f"texts = {subject.texts}\n"
                 'tokenizer = transformers.AutoTokenizer.from_pretrained(".")\n'
-                f"texts = [{encoder.prompt!r} + text for text in samples]\n"
                 'given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")\n'
             )
             mean = (
@@ -90,7 +97,8 @@ class Transformers(Exporter):
             )
             unit = "embedding = torch.nn.functional.normalize(embedding)\n"
             unit = unit if encoder.normalise else ""
-            unit += f"embedding = embedding[:, :{encoder.truncate}]\n" if encoder.truncate else ""
+            if encoder.truncate is not None:
+                unit += f"embedding = embedding[:, :{encoder.truncate}]\n"
         else:
             prepared = _prepared(subject)
             options = encoder.options if encoder is not None else {}
@@ -106,20 +114,14 @@ class Transformers(Exporter):
             )
             mean = "embedding = output.last_hidden_state.flatten(2).mean(1)\n"
             unit = ""
-        ways = {
+        pooled = {
             "mean": mean,
-            "max": (
-                'mask = given["attention_mask"][:, :, None] == 0\n'
-                "embedding = output.last_hidden_state.masked_fill(mask, -torch.inf).amax(1)\n"
-            ),
-            "lasttoken": (
-                'last = given["attention_mask"].sum(1) - 1\n'
-                "embedding = output.last_hidden_state[torch.arange(len(last)), last]\n"
-            ),
+            "max": MAX,
+            "lasttoken": LAST,
             "cls": "embedding = output.last_hidden_state[:, 0]\n",
             "pooler": "embedding = output.pooler_output.flatten(1)\n",
         }
-        end = ways[pooling or "cls"] + unit
+        end = pooled[pooling or "cls"] + unit
         return head + "with torch.no_grad():\n    output = model(**given)\n" + end
 
 

@@ -54,7 +54,8 @@ def examine(
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         labels: Use labels, where the data have them.
         on_broken: Samples that cannot be read: skip them, or refuse the data.
         teacher_cache: Folder of the teacher's outputs, to see what it holds.

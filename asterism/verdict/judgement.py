@@ -8,14 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.chance import LEVEL
 from asterism.measures import Cost, Fidelity, fidelity, health
-from asterism.measures.estimate import CONFIDENCE, GROUPS, RESAMPLES, SEED
+from asterism.measures.estimate import CONFIDENCE
+from asterism.measures.gallery import SEED
 from asterism.measures.pairs import PAIRS
 from asterism.verdict.classes import Classes
 from asterism.verdict.compatibility import KS, WAYS, compatibility_values
 from asterism.verdict.headline import headline
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import (
+    Notes,
     Values,
     as_plain,
     cost_values,
@@ -23,13 +26,24 @@ from asterism.verdict.table import (
     health_values,
     records,
 )
-from asterism.verdict.tasks import task
+from asterism.verdict.tasks import HIGH_CHANCE, task
 from asterism.verdict.unmeasured import Unmeasured
 
 # Distances from queries to all samples that one search computes; at least so many queries.
 SEARCHED = 10**8
 QUERIES = 2_000
 NEIGHBOURS = (1, 5, 10, 20)
+
+
+def fidelity_notes(n: int) -> Notes:
+    """Say which numbers of neighbours take all there are, or so many that chance finds them."""
+    notes = Notes()
+    for k in NEIGHBOURS:
+        if 1 < n <= k + 1:
+            notes["neighbour overlap", k] = f"Not measured: {k} neighbours are all that there are."
+        elif n > 1 and k / (n - 1) >= HIGH_CHANCE:
+            notes["neighbour overlap", k] = f"By chance {100 * k / (n - 1):.0f} %."
+    return notes
 
 
 def judge(
@@ -68,7 +82,7 @@ def judge(
         for who, model in models.items()
     }
     values = {who: done.values() if done else Values() for who, done in tasks.items()}
-    notes: dict[str, str] = {}
+    notes = Notes()
     plain: dict[str, Any] = {"rows": n}
     for who in ("student", "teacher"):
         if who not in models:
@@ -82,8 +96,11 @@ def judge(
             values[who] |= cost_values(costs[who])
             plain[who] = {"cost": as_plain(asdict(costs[who])), **plain[who]}
     if teacher is not None:
-        kept, notes = _beside_teacher(models, teacher, rows, values, unmeasured)
+        kept, said = _beside_teacher(models, teacher, rows, values, unmeasured)
         plain |= {} if kept is None else {"fidelity": as_plain(asdict(kept))}
+        notes |= said | fidelity_notes(n)
+    if (asked := tasks["student"]) is not None and student.target is not None:
+        notes |= asked.notes(student.target, rows)
     classes = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
     notes |= classes.worst(values)
     others = {who: values[who] for who in baselines}
@@ -94,15 +111,18 @@ def judge(
         "per_class": classes.table,
         "worst_class": classes.worst_name,
         "measures": measures,
-        "sampling": {
-            "rows": len(rows),
-            "pairs": min(PAIRS, n * (n - 1) // 2),
-            "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
-            "seed": SEED,
-            "resamples": RESAMPLES,
-            "groups": min(GROUPS, n),
-            "confidence": CONFIDENCE,
-        },
+        "sampling": _sampling(n, len(rows)),
+    }
+
+
+def _sampling(n: int, queries: int) -> dict[str, float]:
+    return {
+        "rows": queries,
+        "pairs": min(PAIRS, n * (n - 1) // 2),
+        "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
+        "seed": SEED,
+        "confidence": CONFIDENCE,
+        "level": LEVEL,
     }
 
 
@@ -112,7 +132,7 @@ def _beside_teacher(
     rows: Tensor,
     values: dict[str, Values],
     unmeasured: Unmeasured,
-) -> tuple[Fidelity | None, dict[str, str]]:
+) -> tuple[Fidelity | None, Notes]:
     """Add what the models kept of the teacher to their values.
 
     Returns:
@@ -127,7 +147,7 @@ def _beside_teacher(
             values[who] |= fidelity_values(kept)
         found[who] = kept
     search = partial(compatibility_values, models["student"], teacher, rows)
-    across, notes = unmeasured.tried_of("student", "compatibility", search) or (Values(), {})
+    across, notes = unmeasured.tried_of("student", "compatibility", search) or (Values(), Notes())
     values["student"] |= across
     for way in WAYS if across else ():  # what the teacher finds in its own index
         own = {k: values["teacher"].get(("recall", k)) for k in KS}

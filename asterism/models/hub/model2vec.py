@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asterism.modality import TEXT
+from asterism.models.adapt import Wrapper
 from asterism.models.hub import load_library, no_arguments_left, not_fetched
 from asterism.models.hub.saved import chosen_columns, read_json
 from asterism.models.spec import Spec
@@ -31,69 +31,67 @@ WIDEST = 2**16
 
 
 class KnownTokens(Tokeniser):
-    """A tokeniser that leaves out what its vocabulary does not know.
-
-    Attributes:
-        unknown: The number of the token for that; -1 if there is none.
-    """
-
-    def __init__(self, json_text: str, *, max_length: int) -> None:
-        """Read the content of a `tokenizer.json`, as `Tokeniser` does."""
-        super().__init__(json_text, max_length=max_length, special=False)
-        model = self.tokenizer.model
-        if hasattr(model, "unk_token"):
-            named = model.unk_token
-            number = None if named is None else self.tokenizer.token_to_id(named)
-        else:  # of Unigram, which does not tell
-            number = json.loads(self.json)["model"].get("unk_id")
-        self.unknown = -1 if number is None else number
+    """A tokeniser that leaves out what its vocabulary does not know."""
 
     def __call__(self, texts: Any) -> list[list[int]]:
         """Return the numbers of the tokens of each text, without the one for unknown ones."""
-        return [[i for i in one if i != self.unknown] for one in super().__call__(texts)]
+        unknown = self.unknown()
+        return [[i for i in one if i != unknown] for one in super().__call__(texts)]
+
+    def unknown(self) -> int | None:
+        """Return the number of the token that stands for what is not known."""
+        model = self.tokenizer.model
+        if hasattr(model, "unk_token"):
+            named = model.unk_token
+            return None if named is None else self.tokenizer.token_to_id(named)
+        unknown: int | None = json.loads(self.json)["model"].get("unk_id")  # Unigram does not tell
+        return unknown
 
 
-class StaticModel(StaticText):
+class StaticModel(Wrapper):
     """The mean of a text's vectors, where the folder says so brought to unit length.
 
     Attributes:
-        unit: Whether it is.
         card: What a run card must keep of the model besides its name.
     """
 
-    tokeniser: KnownTokens
+    module: StaticText
+    card: dict[str, Any]
 
-    def __init__(self, config: dict[str, Any], *, classes: int | None, tokenizer: str) -> None:
-        """Draw the vectors at random.
-
-        Args:
-            config: How they are used: `width`, `unit`, `max_length`.
-            classes: Classes of a new classifier, if any.
-            tokenizer: The content of the tokenizer.json.
-        """
-        width, longest = config["width"], config["max_length"]
-        super().__init__(classes=classes, tokenizer=tokenizer, width=width, start="random")
-        self.tokeniser = KnownTokens(tokenizer, max_length=longest)
-        self.unit = config["unit"]
-        self.card = config
+    def __init__(self, module: StaticText, *, unit: bool) -> None:
+        """Wrap the mean."""
+        super().__init__(module)
+        self.unit = unit
 
     def extra_repr(self) -> str:
         """Return what makes other embeddings of the same vectors: caches tell teachers by it."""
         return f"unit={self.unit}"
 
+    def forward(self, texts: list[str]) -> Outputs:
+        """Return embedding and logits of texts; zeros for a text without known tokens."""
+        embedding, logits = self.module(texts)
+        return Outputs(self._finished(embedding), logits)
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """Return its tokeniser."""
+        return self.module.tokeniser
+
     def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
         """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
-        return super().encode(numbers, mask.bool() & (numbers != self.tokeniser.unknown))
+        known = self.tokeniser
+        unknown = known.unknown() if isinstance(known, KnownTokens) else None
+        embedding, logits = self.module.encode(
+            numbers, mask if unknown is None else mask & (numbers != unknown)
+        )
+        return Outputs(self._finished(embedding), logits)
 
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
-        numbers = numbers.to(self.tokens.weight.device)
-        return self.encode(numbers, torch.ones_like(numbers)).embedding
+        return self._finished(self.module.of_tokens(numbers))
 
-    def _outputs(self, embedding: Tensor) -> Outputs:
-        outputs = super()._outputs(embedding)
-        unit = nn.functional.normalize(embedding) if self.unit else embedding
-        return outputs._replace(embedding=unit)
+    def _finished(self, embedding: Tensor) -> Tensor:
+        return nn.functional.normalize(embedding) if self.unit else embedding
 
 
 def build(name: str, arguments: dict[str, Any], spec: Spec) -> StaticModel:
@@ -118,13 +116,24 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> StaticModel:
         table, tokenizer, config = _folder(name, place, columns)
     if tokenizer is None:
         raise ValueError(f"{place} needs its tokenizer.json.")
-    classes = None if spec.own_classifier else spec.classes
-    model = StaticModel(config, classes=classes, tokenizer=tokenizer)
+    length = config["max_length"]
+    network = StaticText(
+        classes=None if spec.own_classifier else spec.classes,
+        tokenizer=tokenizer,
+        width=config["width"],
+        start="random",
+        max_length=length,
+    )
+    network.tokeniser = KnownTokens(tokenizer, max_length=length, special=False)
     if table is not None:
-        rows = model.tokeniser.size
-        if len(table) < rows:
-            raise ValueError(f"{place} cannot be read: {len(table)} vectors for {rows} tokens.")
-        model.tokens.weight.data.copy_(table[:rows])
+        if len(table) < network.tokeniser.size:
+            raise ValueError(
+                f"{place} cannot be read: it has {len(table)} vectors for "
+                f"{network.tokeniser.size} tokens."
+            )
+        network.tokens.weight.data.copy_(table[: network.tokeniser.size])
+    model = StaticModel(network, unit=config["unit"])
+    model.card = config
     return model
 
 

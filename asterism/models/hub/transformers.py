@@ -18,7 +18,6 @@ Weights are read from safetensors only, and no code that a model brings is run.
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -49,6 +48,7 @@ from asterism.models.hub.saved import (
 from asterism.models.spec import Spec
 from asterism.models.tokens import Tokeniser
 from asterism.types import Kind
+from asterism.words import tell
 
 TAKES = (IMAGE, TEXT)
 WAY_OUT = "Without a network, name a local folder, hf/path/to/folder."
@@ -164,7 +164,7 @@ def _text(
     no_arguments_left(place, arguments)
     if as_saved.other and not pooling and is_first():
         other = ", ".join(as_saved.other)
-        print(f"{place} was saved with {other}: only st/{name} does that.", file=sys.stderr)
+        tell(f"{place} was saved with {other}: only st/{name} does that.")
     encoder = TextEncoder(model, Tokeniser(text, max_length=length), **use)
     if classes:
         add_classifier(encoder, ["a"], classes)
