@@ -1,6 +1,7 @@
 """timm, torchvision and transformers models as teacher and as student; untrained weights."""
 
 import json
+import shutil
 
 import pytest
 import timm
@@ -150,6 +151,31 @@ def test_a_vit_of_transformers_with_its_own_preprocessing(vit):
         build(f"hf/{vit}?pooling=max", TEACHER)
     with pytest.raises(ValueError, match=r"has no weights for pooler\.dense"):
         build(f"hf/{vit}?pooling=pooler", TEACHER)
+
+
+@pytest.mark.parametrize(
+    ("saved", "pixels"),
+    [
+        ({}, lambda x: (x - 0.5) / 0.5),
+        ({"do_rescale": False, "image_mean": [99.0] * 3, "image_std": [7.0] * 3},
+         lambda x: (255 * x - 99) / 7),
+        ({"rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False},
+         lambda x: 2 * x - 1),
+        ({"rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3, "image_std": [2.0] * 3},
+         lambda x: (2 * x - 1) / 2),
+        ({"do_flip_channel_order": True}, lambda x: x),
+    ],
+)  # fmt: skip
+@torch.no_grad()
+def test_pixels_are_scaled_as_the_folder_says(saved, pixels, vit, tmp_path, capsys):
+    folder = shutil.copytree(vit, tmp_path / "vit")
+    (folder / "preprocessor_config.json").write_text(json.dumps(saved))
+    images = torch.rand(2, 3, 32, 32)
+    own = transformers.ViTForImageClassification.from_pretrained(vit).eval()
+    capsys.readouterr()
+    found = build(f"hf/{folder}", TEACHER).eval()(images).logits
+    torch.testing.assert_close(found, own(pixels(images)).logits, atol=1e-5, rtol=1e-4)
+    assert ("blue, green, red" in capsys.readouterr().err) == ("do_flip_channel_order" in saved)
 
 
 @torch.no_grad()
