@@ -36,9 +36,11 @@ def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
     """
     # Without waiting: opening a pipe that nobody writes into would never come back.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+        os.close(handle)
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise ValueError(f"it is {what}, and a file is needed")
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError(f"it is {_what(path)}, and a file is needed")
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most / 2**20:.0f} MB, more than such a file has")
@@ -96,10 +98,6 @@ def replacing(path: Path) -> Iterator[Path]:
 def as_yaml(value: dict[str, Any]) -> str:
     """Return a mapping of plain values as YAML that `read_yaml` reads back as it was."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
-def _what(path: Path) -> str:
-    return "a folder" if path.is_dir() else "a pipe or a device"
 
 
 def _mapping(value: Any) -> dict[str, Any]:

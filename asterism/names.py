@@ -114,9 +114,12 @@ def _refuse_elsewhere(text: str, protocol: str) -> None:
 
 
 def resolved(name: str) -> str:
-    """Return a name that means the same from any folder: its paths, as far as they are there."""
+    """Return a name that means the same from any folder: its paths, as far as they are there.
+
+    `digits` means the built-in data, whatever else is called so.
+    """
     base, given = split_name(name)
-    if os.path.exists(base):
+    if base != "digits" and os.path.exists(base):
         base = os.path.abspath(base)
     for key in _FILES:
         if os.path.exists(given.get(key, "")):

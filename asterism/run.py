@@ -1,5 +1,6 @@
 """A run folder: this is the only reader and writer of its files."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -220,6 +221,8 @@ class Run:
         path = self.path / "evaluation.npz"
         if not path.exists():
             return {}
+        if not path.is_file():
+            raise RunError(f"{path} is damaged: it is no file.")
         try:
             return read_archive(path)
         except ValueError as error:
@@ -247,7 +250,23 @@ class Run:
 
         with replacing(self.path / f"{name}.safetensors") as file:
             save_file(weights, file)
+            card = {**card, "sha256": _digest(file)}
         self._write(f"{name}.json", (json.dumps(card, indent=2) + "\n").encode())
+
+    def refuse_other_weights(self, name: str, card: dict[str, Any]) -> None:
+        """Raise a RunError if the weights are not those that were written with their card.
+
+        Args:
+            name: `student` or `aligner`.
+            card: What the file NAME.json holds; an older one says nothing of the weights.
+        """
+        file = self.path / f"{name}.safetensors"
+        if "sha256" in card and file.is_file() and _digest(file) != card["sha256"]:
+            raise RunError(
+                f"{file} is damaged, or of another run: it is not the file that was written with "
+                f"{name}.json. To use these weights nevertheless, name their model: "
+                f"MODEL?weights={file}."
+            )
 
     def read_aligner(self) -> dict[str, Any]:
         """Return how the map into the teacher's space was made."""
@@ -297,6 +316,11 @@ class Run:
     def _write(self, name: str, content: bytes) -> None:
         with replacing(self.path / name) as file:
             file.write_bytes(content)
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _delete(path: Path) -> None:

@@ -143,6 +143,7 @@ def load(
     model = build(name if factory is None else factory, spec, arguments)
     called = name if factory is None else as_text(factory)
     load_weights(model, weights, called, spec if factory is not None else None)
+    folder.refuse_other_weights("student", card)
     student = Student(model, spec.takes, spec.shape, classes)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()
@@ -208,4 +209,5 @@ def _aligner(folder: Run) -> nn.Linear:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"{folder.path / 'aligner.json'} is damaged: {error!r}.") from error
     load_weights(layer, folder.path / "aligner.safetensors", "the aligner")
+    folder.refuse_other_weights("aligner", card)
     return layer

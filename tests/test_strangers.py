@@ -118,7 +118,9 @@ def change(file, draw):
     """Change a file as a stranger, or a broken disk, might; return how."""
     content = file.read_bytes()
     words = file.suffix in (".json", ".yaml", ".jsonl")
-    how = draw.choice(["inside"] * 6 * words + ["raw", "cut", "flipped", "gone", "folder", "link"])
+    how = draw.choice(
+        ["inside"] * 6 * words + ["raw", "cut", "flipped", "gone", "folder", "link", "pipe"]
+    )
     if how == "inside":
         text = content.decode()
         if file.suffix == ".jsonl":
@@ -143,6 +145,8 @@ def change(file, draw):
         file.unlink()
         if how == "folder":
             file.mkdir()
+        elif how == "pipe":
+            os.mkfifo(file)
         elif how == "link":
             file.symlink_to(draw.choice(["precious", "/dev/zero", "nowhere", file.name]))
     return how

@@ -31,7 +31,7 @@ from asterism.options import DECISIVE, differing, names_with, options_of
 from asterism.request import Request, typed_name
 from asterism.run import RunError
 from asterism.settings import Settings
-from asterism.training import CONTENTS, made_with, recorded
+from asterism.training import CONTENTS, made_with, recorded, reopen_data
 
 FILLED_IN = {each.name for each in options_of(Request, Settings) if each.metadata["filled_in"]}
 
@@ -56,6 +56,7 @@ def run(arguments: Sequence[str]) -> None:
         print(as_markdown(grid), end="")
     elif options.limit_steps is None:
         refuse_others(grid)
+        refuse_changed_data(grid)
         try:
             broken = fill(grid)
         except KeyboardInterrupt:
@@ -99,6 +100,30 @@ def check(grid: Grid) -> None:
                     f"the {name.replace('_', ' ')} (fingerprints {provenance[name]} and {first}): "
                     "they cannot be compared. Delete the folders that are out of date."
                 )
+
+
+def refuse_changed_data(grid: Grid) -> None:
+    """Refuse to run cells on data whose contents have changed since others were finished.
+
+    Raises:
+        UsageError: If they have.
+    """
+    if all(cell.finished() for cell in grid.cells):
+        return
+    looked_at = set()
+    for cell in filter(Cell.finished, grid.cells):
+        named = tuple(str(cell.settings.get(name)) for name in (*CONTENTS, "image_size"))
+        if named in looked_at:
+            continue
+        looked_at.add(named)
+        try:
+            reopen_data(cell.run)
+        except RunError as error:
+            said = str(error).partition(": ")[0]
+            raise UsageError(
+                f"{said}: what is still to run could not be compared with it. Give the data back "
+                "their contents, or delete the folders that are out of date."
+            ) from error
 
 
 def check_cell(cell: Cell) -> None:

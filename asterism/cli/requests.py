@@ -49,7 +49,9 @@ class ConfigFile(ActionConfigFile):
         except OSError as error:
             raise UsageError(f"--config {values}: {(error.strerror or '').lower()}.") from error
         except ValueError as error:
-            raise UsageError(f"--config {values} is no YAML of options: {error}.") from error
+            raise UsageError(
+                f"--config takes a YAML file of lines `option: value`; got {values}: {error}."
+            ) from error
         self.apply_config(parser, cfg, self.dest, json.dumps(given))
 
 

@@ -136,6 +136,7 @@ def evaluate(
         # The run's own page is on the run's own data.
         return Result(folder.path, opened.student, found, folder.page if data is None else None)
     origin = {**(config.pop("provenance", None) or {}), "evaluated": folder.path.name}
+    origin.pop("paths", None)  # nobody opens these again
     if data is not None:
         config["test_data"] = as_text(data)
         origin["test_data"] = opened.data.test.fingerprint() if opened.data.test else None

@@ -60,7 +60,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     """
     path = Path(located(out))
     if path.suffix != ".html" or path.is_dir():
-        raise ValueError(f"the report is a page, a file that ends in .html; got {path}.")
+        raise ValueError(f"the report is a page: its name must end in .html; got {path}.")
     _refuse_others(path)
     accounts = read_accounts(runs)
     comparison = compare(accounts)

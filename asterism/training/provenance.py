@@ -20,6 +20,8 @@ from asterism.teachers import Teacher
 
 # What a run keeps fingerprints of: the same name may come to have other contents.
 CONTENTS = tuple(sorted(names_with(Request, roles=frozenset({Role.CONTENT}))))
+# What names a place that may be typed in several ways.
+PLACES = (*CONTENTS, "student", "model")
 
 
 def provenance(
@@ -42,7 +44,7 @@ def provenance(
         "code": _code(),
         **fingerprints(data, teacher),
         # Beside the names as they were typed: the run can be measured from another folder.
-        "paths": {name: resolved(str(config[name])) for name in CONTENTS if config.get(name)},
+        "paths": {name: resolved(str(config[name])) for name in PLACES if config.get(name)},
     }
 
 

@@ -27,7 +27,11 @@ from asterism.teachers import LiveTeacher, fill_for
 from asterism.training.anchors import choose_anchors
 from asterism.training.models import open_baseline
 from asterism.training.opening import open_training
-from asterism.training.provenance import provenance, refuse_changes
+from asterism.training.provenance import (
+    provenance,
+    refuse_changes,
+    refuse_other_contents,
+)
 from asterism.training.rehearsal import factory_of, write_student
 from asterism.verdict import Unmeasured, assess, selection
 from asterism.words import tell
@@ -85,6 +89,9 @@ def _carried_out(request: Request) -> Result:
     baselines = {"untrained": copy.deepcopy(training.student)}
     if request.baseline is not None:
         baselines["without teacher"] = open_baseline(request.baseline, request.student)
+        there = {"data": training.data.source.fingerprint()}
+        instead = {"data": "a baseline beside this one learns from the same (--with-baselines)."}
+        refuse_other_contents(Run(request.baseline), there, instead=instead)
     with run.writing(resume=request.resume, overwrite=request.overwrite, first=is_first()):
         config = request.plain()
         count = training.settings.processes

@@ -53,7 +53,7 @@ class Page(HTMLParser):
 def test_hostile_names_stay_text(tmp_path, texts):
     make_run(tmp_path / "run", names=HOSTILE, texts=texts)
     config = (tmp_path / "run" / "config.yaml").read_text()
-    (tmp_path / "run" / "config.yaml").write_text(config + "student: '<b onload=x>'\n")
+    (tmp_path / "run" / "config.yaml").write_text(config + "added: '<b onload=x>'\n")
     page = Page(render([tmp_path / "run"]))
     assert page.tags.count("script") == 3
     assert "img" not in page.tags
