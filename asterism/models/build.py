@@ -5,6 +5,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from asterism.modality import ARRAY, IMAGE, TEXT
 from asterism.models import resnet, small, text, vgg, wide_resnet
 from asterism.models.adapt import Adapted, Wrapper
+from asterism.models.head import HeadOptions
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
 from asterism.models.own import import_factory, in_words
 from asterism.models.spec import Spec
@@ -57,9 +59,10 @@ def build(
     Args:
         name: A built-in model (`resnet20`), another library's (`timm/resnet18`, see docs/models.md)
             or `path/to/file.py:factory`, each with arguments (`?weights=PATH&key=value`), or a
-            module or factory itself. Arguments other than `weights` (a safetensors file) and
-            `embedding` (a submodule, see `Adapted`) go to the factory, as do `classes`,
-            `shape` (of images also as `image_shape`), `mean` and `std` if it asks for them.
+            module or factory itself. Arguments other than `weights` (a safetensors file),
+            `embedding` (a submodule, see `Adapted`) and, where the factory does not ask for them,
+            `dim` and `unit` (see `Headed`) go to the factory, as do `classes`, `shape` (of images
+            also as `image_shape`), `mean` and `std` if it asks for them.
         spec: What the model needs to know about the data.
         arguments: More arguments for a name or a factory; those in the name come first.
 
@@ -74,14 +77,14 @@ def build(
     arguments = dict(arguments or {}) | given
     weights = arguments.pop("weights", None)
     embedding = arguments.pop("embedding", None)
-    if not isinstance(name, str):
-        model = _from_factory(name, spec, arguments, base, embedding)
+    own = name if not isinstance(name, str) else import_factory(base) if ".py:" in base else None
+    head = HeadOptions.taken_out(arguments, partial(_takes, own or BUILT_IN.get(base)))
+    if own is not None:
+        model = _from_factory(own, spec, arguments, base, embedding)
     elif base in BUILT_IN:
         model = _built_in(base, spec, arguments)
     elif is_hub_name(base):
         model = build_hub(base, arguments, spec)
-    elif ".py:" in base:
-        model = _from_factory(import_factory(base), spec, arguments, base, embedding)
     else:
         near = difflib.get_close_matches(base, BUILT_IN, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -90,6 +93,7 @@ def build(
             f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
             f"folder or, as a teacher, a file or a cache of its outputs{hint}."
         )
+    model = head.on(model, spec)
     if weights is not None:
         place = Path(weights)
         load_weights(model, place / "student.safetensors" if place.is_dir() else place, base)
@@ -174,6 +178,11 @@ def _is_native(module: nn.Module) -> bool:
     return type(module).__module__.startswith("asterism.")
 
 
+def _takes(factory: Callable[..., Any] | None, argument: str) -> bool:
+    parameters = {} if factory is None else inspect.signature(factory).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
     fitting = MODELS_OF[spec.takes]
     if base not in fitting:
@@ -203,8 +212,7 @@ def _from_factory(
     embedding: str | None,
 ) -> nn.Module:
     parameters = inspect.signature(factory).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    unknown = [key for key in arguments if key not in parameters and not takes_all]
+    unknown = [key for key in arguments if not _takes(factory, key)]
     if unknown:
         raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
     known = spec.arguments().items()
