@@ -73,8 +73,8 @@ class Headed(nn.Module):
         self.body = body
         self.embedding_head = layer
         self.unit = unit
-        self.register_state_dict_post_hook(_to_authors_names)
-        self.register_load_state_dict_pre_hook(_from_authors_names)
+        self.register_state_dict_post_hook(_to_authors_names)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_from_authors_names)  # type: ignore[no-untyped-call]
 
     def forward(self, samples: Samples) -> Outputs:
         """Return the head's embedding `(n, dim)` and the classifier's logits."""
