@@ -29,14 +29,11 @@ class Result:
 
     @property
     def recall_at_1(self) -> float | None:
-        """Share of samples whose nearest neighbour is of their class; None without labels."""
-        retrieval = self.evaluation["student"].get("retrieval")
+        """Share of samples whose nearest neighbour is of their class; None without any to find."""
+        recall = (self.evaluation["student"].get("retrieval") or {}).get("recall") or {}
         # A number of neighbours is a number in memory and a string in result.json.
-        return (
-            None
-            if retrieval is None
-            else float({str(k): v for k, v in retrieval["recall"].items()}["1"])
-        )
+        value: float | None = recall.get(1, recall.get("1"))
+        return value
 
     @property
     def agreement(self) -> float | None:

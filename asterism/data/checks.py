@@ -24,25 +24,12 @@ def refuse_gaps(source: Source) -> None:
 
 
 def refuse_other_kind(source: Source, training: Source, part: str) -> None:
-    """Raise a ValueError if validation or test data are of other samples or classes."""
+    """Raise a ValueError if validation or test data are of other samples."""
     if (source.modality, source.shape) != (training.modality, training.shape):
         raise ValueError(
             f"the {part} data are {source.words()}, the training data {training.words()}: both "
             "must be the same."
         )
-    if source.names is None or training.names is None:
-        return
-    if len(source.names) > len(training.names):
-        raise ValueError(
-            f"the {part} data have {len(source.names)} classes, the training data "
-            f"{len(training.names)}: a class must have the same number in both."
-        )
-    for number, (here, there) in enumerate(zip(source.names, training.names, strict=False)):
-        if here != there and str(number) not in (here, there):  # a bare number is no name
-            raise ValueError(
-                f"class {number} is {here!r} in the {part} data and {there!r} in the training "
-                "data: a class must have the same number in both."
-            )
 
 
 def first_readable(source: Source, rows: Tensor, part: str) -> Batch:

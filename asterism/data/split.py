@@ -8,6 +8,7 @@ from torch import Tensor
 
 from asterism.data.array import digits
 from asterism.data.checks import first_readable, refuse_gaps, refuse_other_kind
+from asterism.data.classes import with_training_numbers, without_some_classes
 from asterism.data.open import open_source
 from asterism.data.source import Source
 from asterism.modality.modality import Statistics
@@ -23,6 +24,7 @@ class Data:
         validation: Rows for model selection; of `validation_source` if there is one.
         validation_source: Separate validation data, or None.
         test: Data read once, at the end; None if there are none.
+        kept_classes: How many of the last classes of `source` no training row has.
     """
 
     source: Source
@@ -30,11 +32,23 @@ class Data:
     validation: Tensor
     validation_source: Source | None = None
     test: Source | None = None
+    kept_classes: int = 0
 
     @property
     def classes(self) -> int | None:
-        """Return the number of classes; None without labels."""
-        return None if self.source.names is None else len(self.source.names)
+        """Return the number of classes to train on; None without labels.
+
+        Validation and test data may have more: class numbers from here on.
+        """
+        return None if self.source.names is None else len(self.source.names) - self.kept_classes
+
+    @property
+    def selects_by_new_classes(self) -> bool:
+        """Return whether validation rows have classes that no training row has."""
+        targets = (self.validation_source or self.source).targets
+        if targets is None or self.classes is None:
+            return False
+        return bool((targets[self.validation] >= self.classes).any())
 
     def statistics(self) -> Statistics:
         """Return mean and deviation as models normalise with, from some 2,000 training samples."""
@@ -112,6 +126,7 @@ def open_data(
     validation: Any = None,
     test: Any = None,
     validation_share: float = 0.1,
+    validation_classes: float | None = None,
     split_seed: int = 0,
     image_size: int = 32,
 ) -> Data:
@@ -122,6 +137,7 @@ def open_data(
         validation: Validation data of the same kinds; by default a share of the training data.
         test: Test data of the same kinds.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, with all their rows.
         split_seed: Seed of the split.
         image_size: Size to which pictures are brought.
 
@@ -130,17 +146,24 @@ def open_data(
         ValueError: If the data cannot be read or do not fit together.
     """
     source = open_source(data, image_size=image_size)
-    names = source.names
     refuse_gaps(source)
+    test_source: Source | None = None
     if isinstance(data, str) and data == "digits" and test is None:
-        test_source: Source | None = digits()[1]
-    else:
-        test_source = test and open_source(test, image_size=image_size, names=names)
-    if test_source:
-        refuse_other_kind(test_source, source, "test")
+        test_source = digits()[1]
+    elif test is not None:
+        test_source = _of_training_kind(test, source, "test", image_size)
+    if validation_classes is not None:
+        if validation is not None:
+            raise ValueError(
+                "validation_classes keeps classes of the training data for validation, and there "
+                "are validation data: leave one of the two out."
+            )
+        renumbered, kept = without_some_classes(source, validation_classes, split_seed)
+        held_out = renumbered.targets >= len(renumbered.names) - kept
+        test_source = test_source and renumbered.alike(test_source)
+        return Data(renumbered, *_divided(held_out), None, test_source, kept)
     if validation is not None:
-        validation_source = open_source(validation, image_size=image_size, names=names)
-        refuse_other_kind(validation_source, source, "validation")
+        validation_source = _of_training_kind(validation, source, "validation", image_size)
         return Data(
             source,
             torch.arange(len(source)),
@@ -151,8 +174,19 @@ def open_data(
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must lie between 0 and 1; got {validation_share}.")
     held_out = _held_out(source, validation_share, split_seed)
-    train = torch.nonzero(~held_out).flatten()
-    return Data(source, train, torch.nonzero(held_out).flatten(), None, test_source)
+    return Data(source, *_divided(held_out), None, test_source)
+
+
+def _of_training_kind(data: Any, training: Source, part: str, image_size: int) -> Source:
+    """Open validation or test data, of samples and with class numbers as in the training data."""
+    source = open_source(data, image_size=image_size)
+    refuse_other_kind(source, training, part)
+    return with_training_numbers(source, training)
+
+
+def _divided(held_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows that are not held out, and those that are."""
+    return torch.nonzero(~held_out).flatten(), torch.nonzero(held_out).flatten()
 
 
 def _held_out(source: Source, share: float, seed: int) -> Tensor:

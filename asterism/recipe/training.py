@@ -32,6 +32,7 @@ def distill(
     validation_data: Any = None,
     test_data: Any = None,
     validation_share: float = 0.1,
+    validation_classes: float | None = None,
     split_seed: int = 0,
     image_size: int | None = None,
     labels: bool = True,
@@ -63,6 +64,8 @@ def distill(
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, whole, for data
+            whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
         image_size: Size to which pictures are brought; by default the larger model's own, or 32.
         labels: Use labels, where the data have them, for training and for model selection.
@@ -97,6 +100,7 @@ def distill(
         validation_data=validation_data,
         test_data=test_data,
         validation_share=validation_share,
+        validation_classes=validation_classes,
         split_seed=split_seed,
         image_size=image_size,
         labels=labels,
@@ -154,6 +158,7 @@ def train(
     validation_data: Any = None,
     test_data: Any = None,
     validation_share: float = 0.1,
+    validation_classes: float | None = None,
     split_seed: int = 0,
     image_size: int | None = None,
     on_broken: OnBroken = "skip",
@@ -173,6 +178,8 @@ def train(
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, whole, for data
+            whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
         image_size: Size to which pictures are brought; by default the larger model's own, or 32.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
@@ -197,6 +204,7 @@ def train(
             validation_data=validation_data,
             test_data=test_data,
             validation_share=validation_share,
+            validation_classes=validation_classes,
             split_seed=split_seed,
             image_size=image_size,
             on_broken=on_broken,

@@ -85,6 +85,7 @@ def _open_data(request: Request) -> Data:
         validation=request.validation_data,
         test=request.test_data,
         validation_share=request.validation_share,
+        validation_classes=request.validation_classes,
         split_seed=request.split_seed,
         image_size=request.image_size or 32,
     )

@@ -69,6 +69,7 @@ def reopen(
         validation=config["validation_data"],
         test=config["test_data"],
         validation_share=config["validation_share"],
+        validation_classes=config.get("validation_classes"),  # older runs have none
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )

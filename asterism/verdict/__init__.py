@@ -54,7 +54,15 @@ def assess(
         if teacher.network is not None:
             costs["teacher"] = _cost(teacher.network, data)
         others |= reductions(taught, own.outputs.embedding.shape[1])
-    result = judge(own, taught, others, names=source.names, costs=costs, missing=missing)
+    result = judge(
+        own,
+        taught,
+        others,
+        names=source.names,
+        costs=costs,
+        missing=missing,
+        classes=data.classes,
+    )
     arrays = sampled_rows(source, own, taught)
     return {**result, "split": split, "changed_most": changed_most(arrays)}, arrays
 

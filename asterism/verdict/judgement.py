@@ -12,6 +12,7 @@ from asterism.measures.pairs import PAIRS
 from asterism.verdict.classes import Classes
 from asterism.verdict.compatibility import KS, WAYS, compatibility_values
 from asterism.verdict.headline import headline
+from asterism.verdict.new_classes import new_classes
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import (
     Values,
@@ -37,6 +38,7 @@ def judge(
     names: Sequence[str] | None,
     costs: Mapping[str, Cost],
     missing: str | None = None,
+    classes: int | None = None,
 ) -> dict[str, Any]:
     """Measure, compare and put into words.
 
@@ -47,6 +49,7 @@ def judge(
         names: Names of the classes; None without labels.
         costs: Costs of `student` and `teacher`; none of a teacher that is only its outputs.
         missing: Why there is no teacher to compare with, where the run had one.
+        classes: Number of the training data's classes, where there may be others among the names.
 
     Returns:
         Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
@@ -57,10 +60,12 @@ def judge(
         models["teacher"] = teacher
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
     rows = order[: max(QUERIES, SEARCHED // max(1, n))].sort().values
-    tasks = {who: task(model, len(names or ()), rows) for who, model in models.items()}
+    trained = classes or len(names or ())
+    new = new_classes(student.target, trained)
+    tasks = {who: task(model, trained, rows, new) for who, model in models.items()}
     values = {who: done.values() if done else Values() for who, done in tasks.items()}
     notes: dict[str, str] = {}
-    plain: dict[str, Any] = {"rows": n}
+    plain: dict[str, Any] = {"rows": n, "new_classes": None if new is None else new.plain()}
     for who in ("student", "teacher"):
         if who not in models:
             continue
@@ -81,23 +86,31 @@ def judge(
         for way in WAYS:  # what the teacher finds in its own index
             own = {k: values["teacher"].get(("recall", k)) for k in KS}
             values["teacher"] |= {(f"same class, {way}", k): value for k, value in own.items()}
-    classes = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
-    notes |= classes.worst(values)
+    table = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
+    notes |= table.worst(values)
+    if new is not None and student.outputs.logits is not None:
+        notes["accuracy"] = new.sentence()
     others = {who: values[who] for who in baselines}
     measures = records(values["student"], values.get("teacher", {}), others, notes)
+    said = headline(measures, worst_class=table.worst_name, missing=missing)
     return {
-        "headline": headline(measures, worst_class=classes.worst_name, missing=missing),
+        "headline": said if new is None else f"{said} {new.sentence()}",
         **plain,
-        "per_class": classes.table,
-        "worst_class": classes.worst_name,
+        "per_class": table.table,
+        "worst_class": table.worst_name,
         "measures": measures,
-        "sampling": {
-            "rows": len(rows),
-            "pairs": min(PAIRS, n * (n - 1) // 2),
-            "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
-            "seed": SEED,
-            "resamples": RESAMPLES,
-            "groups": min(GROUPS, n),
-            "confidence": CONFIDENCE,
-        },
+        "sampling": _sampling(n, len(rows)),
+    }
+
+
+def _sampling(n: int, queries: int) -> dict[str, Any]:
+    """Return how much of the data was looked at, and how intervals were made."""
+    return {
+        "rows": queries,
+        "pairs": min(PAIRS, n * (n - 1) // 2),
+        "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
+        "seed": SEED,
+        "resamples": RESAMPLES,
+        "groups": min(GROUPS, n),
+        "confidence": CONFIDENCE,
     }

@@ -1,6 +1,7 @@
 """Measures of a model on the labels: classification, retrieval, k-NN, linear probe."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -15,32 +16,48 @@ from asterism.measures import (
     linear_probe,
     retrieval,
 )
+from asterism.verdict.new_classes import NewClasses
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import Values, as_plain
 
 KS = (1, 5, 10)
+# What is added to a measure's name for samples of one kind.
+KNOWN, NEW = ", training classes", ", new classes"
 
 
 @dataclass(frozen=True)
 class Task:
-    """How well a model does the task of the labels; see the functions of `asterism.measures`."""
+    """How well a model does the task of the labels; see the functions of `asterism.measures`.
+
+    Attributes:
+        classification: On the samples of the training data's classes, as the next three.
+        calibration_error: Of its classifier.
+        retrieval: On all samples, each searched among all others.
+        knn: By the nearest training rows.
+        probe: By a linear classifier of training rows.
+        parts: The retrieval of samples of the training data's classes and of new classes, by name,
+            where there are both; all are searched.
+    """
 
     classification: Classification | None
     calibration_error: Estimate | None
     retrieval: Retrieval
     knn: Estimate | None
     probe: Estimate | None
+    parts: Mapping[str, Retrieval] = field(default_factory=dict)
 
     def values(self) -> Values:
         """Return the values by name."""
         sure = self.classification or Classification(None, None)
-        recall: Values = {("recall", k): value for k, value in self.retrieval.recall.items()}
+        found: Values = {}
+        for name, retrieved in {"": self.retrieval, **self.parts}.items():
+            found |= {(f"recall{name}", k): value for k, value in retrieved.recall.items()}
+            found[f"MAP@R{name}", None] = retrieved.map_at_r
         return {
             ("accuracy", None): sure.top1,
             ("top-5 accuracy", None): sure.top5,
             ("calibration error", None): self.calibration_error,
-            **recall,
-            ("MAP@R", None): self.retrieval.map_at_r,
+            **found,
             ("k-NN accuracy", None): self.knn,
             ("linear probe", None): self.probe,
         }
@@ -56,25 +73,37 @@ class Task:
         }
 
 
-def task(observed: Observed, classes: int | None, rows: Tensor) -> Task | None:
+def task(
+    observed: Observed, classes: int | None, rows: Tensor, new: NewClasses | None = None
+) -> Task | None:
     """Measure what the labels ask of a model; None without labels.
 
     Args:
         observed: The model's outputs.
-        classes: Number of classes of the data.
+        classes: Number of classes of the training data.
         rows: Which samples are queries of the retrieval.
+        new: Which samples are of classes that the training data lack.
     """
     if observed.target is None:
         return None
-    outputs = observed.outputs
-    target = observed.target
+    (embedding, logits), target = observed.outputs, observed.target
+    parts = {}
+    if new is not None and not new.only:
+        kinds = {KNOWN: new.known[rows], NEW: ~new.known[rows]}
+        parts = {
+            name: retrieval(embedding, target, ks=KS, rows=rows[kind])
+            for name, kind in kinds.items()
+        }
+    retrieved = retrieval(embedding, target, ks=KS, rows=rows)
+    if new is not None:
+        embedding, target = embedding[new.known], target[new.known]
+        logits = None if logits is None else logits[new.known]
     classified = sure = knn = probe = None
-    if outputs.logits is not None and classes == outputs.logits.shape[1]:
-        classified = classification(outputs.logits, target)
-        sure = calibration_error(outputs.logits, target)
-    if observed.learnt_target is not None:
-        splits = observed.learnt.embedding, observed.learnt_target, outputs.embedding, target
+    if len(target) and logits is not None and classes == logits.shape[1]:
+        classified = classification(logits, target)
+        sure = calibration_error(logits, target)
+    if len(target) and observed.learnt_target is not None:
+        splits = observed.learnt.embedding, observed.learnt_target, embedding, target
         knn = knn_accuracy(*splits)
         probe = linear_probe(*splits)
-    retrieved = retrieval(outputs.embedding, target, ks=KS, rows=rows)
-    return Task(classified, sure, retrieved, knn, probe)
+    return Task(classified, sure, retrieved, knn, probe, parts)
