@@ -23,6 +23,7 @@ from asterism.engine.rehearsal import rehearse
 
 __all__ = ["Finding", "Severity", "check", "check_quickly", "warn"]
 
+TEACHER = "teacher's knowledge"
 # What the networks may take of the time: before a training, and when that is all there is to do.
 QUICKLY = 0.5
 SECONDS = 20.0
@@ -71,6 +72,9 @@ def warn(training: Training) -> None:
     for finding in told:
         said = f"{finding.severity}: {finding.subject}: {finding.found}; {finding.advice}"
         print(f"asterism: {said}", file=sys.stderr)
+    for finding in findings:  # what it reaches shows at once whether it was read as it was meant
+        if finding.subject == TEACHER and finding.severity == "ok":
+            print(f"asterism: {finding.subject}: {finding.found}", file=sys.stderr)
     if told:
         print(
             "asterism: `asterism doctor` tells more; --no-check leaves this out.", file=sys.stderr

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asterism.modality import ARRAY, IMAGE, TEXT
@@ -20,6 +18,13 @@ from asterism.models.adapt import Adapted, Wrapper
 from asterism.models.head import HeadOptions
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
 from asterism.models.own import import_factory, in_words
+from asterism.models.published import (
+    MOST_NAMED,
+    is_of_torch,
+    matched,
+    read_weights,
+    stated_statistics,
+)
 from asterism.models.spec import Spec
 from asterism.models.tokens import read_tokeniser, tokeniser_of
 from asterism.names import split_name
@@ -59,7 +64,7 @@ def build(
     Args:
         name: A built-in model (`resnet20`), another library's (`timm/resnet18`, see docs/models.md)
             or `path/to/file.py:factory`, each with arguments (`?weights=PATH&key=value`), or a
-            module or factory itself. Arguments other than `weights` (a safetensors file),
+            module or factory itself. Arguments other than `weights` (a file, see `load_weights`),
             `embedding` (a submodule, see `Adapted`) and, where the factory does not ask for them,
             `dim` and `unit` (see `Headed`) go to the factory, as do `classes`, `shape` (of images
             also as `image_shape`), `mean` and `std` if it asks for them.
@@ -77,6 +82,8 @@ def build(
     arguments = dict(arguments or {}) | given
     weights = arguments.pop("weights", None)
     embedding = arguments.pop("embedding", None)
+    stated = stated_statistics(arguments, spec) if base in IMAGE_MODELS else None
+    spec = stated or spec
     own = name if not isinstance(name, str) else import_factory(base) if ".py:" in base else None
     head = HeadOptions.taken_out(arguments, partial(_takes, own or BUILT_IN.get(base)))
     if own is not None:
@@ -96,7 +103,9 @@ def build(
     model = head.on(model, spec)
     if weights is not None:
         place = Path(weights)
-        load_weights(model, place / "student.safetensors" if place.is_dir() else place, base)
+        file = place / "student.safetensors" if place.is_dir() else place
+        new_head = not spec.own_classifier
+        load_weights(model, file, base, stated=stated is not None, new_head=new_head)
     return model
 
 
@@ -115,25 +124,30 @@ def input_size(model: Any) -> int | None:
     return hub_size(base, arguments) if is_hub_name(base) else None
 
 
-def load_weights(model: nn.Module, file: Path, name: str) -> None:
-    """Load a safetensors file into a model, strictly.
+def load_weights(
+    model: nn.Module, file: Path, name: str, *, stated: bool = False, new_head: bool = False
+) -> None:
+    """Load a file of weights into a model, strictly.
 
     On the meta device only the shapes are compared.
 
+    Args:
+        model: The model.
+        file: A safetensors file, or one of torch (`asterism.models.published`).
+        name: Name of the model.
+        stated: Whether the model has the statistics that it was trained with, if the file lacks
+            them.
+        new_head: Whether an embedding head that the file lacks may begin anew.
+
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no safetensors file or its tensors do not fit the model.
+        ValueError: If it cannot be read or its tensors do not fit the model.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"no weights at {file}.")
-    try:
-        state = load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file} is not a safetensors file: {error}.") from error
+    given = read_weights(file)
     inner = _inner(model)
     wanted = inner.state_dict()
-    # Counters that only a momentum of None would read; older checkpoints lack them.
-    state = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | state
+    options = {"ordered": is_of_torch(file), "stated": stated, "new_head": new_head}
+    state = matched(given, wanted, name, **options)
     problems = [f"{key} is missing" for key in wanted if key not in state]
     problems += [f"{key} is unknown to the model" for key in state if key not in wanted]
     problems += [
@@ -142,8 +156,9 @@ def load_weights(model: nn.Module, file: Path, name: str) -> None:
         if key in state and not _fits(state[key], wanted[key])
     ]
     if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise ValueError(f"{file} does not fit {name}: {'; '.join(problems[:3])}{more}.")
+        rest = len(problems) - MOST_NAMED
+        more = f" (and {rest} more)" if rest > 0 else ""
+        raise ValueError(f"{file} does not fit {name}: {'; '.join(problems[:MOST_NAMED])}{more}.")
     if all(x.device.type != "meta" for x in wanted.values()):
         inner.load_state_dict(state)
 
