@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor, nn
 
 from asterism.modality import ARRAY, IMAGE, TEXT
-from asterism.models import resnet, small, text, vgg, wide_resnet
+from asterism.models import deep_resnet, mobile, resnet, small, text, vgg, vit, wide_resnet
 from asterism.models.adapt import Adapted, Wrapper
 from asterism.models.head import HeadOptions
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
@@ -30,7 +30,13 @@ from asterism.models.tokens import read_tokeniser, tokeniser_of
 from asterism.names import split_name
 
 IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
-    resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
+    resnet.MODELS
+    | deep_resnet.MODELS
+    | wide_resnet.MODELS
+    | vgg.MODELS
+    | mobile.MODELS
+    | vit.MODELS
+    | small.MODELS
 )
 BUILT_IN = IMAGE_MODELS | text.MODELS
 # What each modality's samples can be given to.

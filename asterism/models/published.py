@@ -26,7 +26,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 # shares (Tian et al., ICLR 2020, and what was published with it), and that compute the same.
 SAME_ORDER = frozenset(
     "resnet8 resnet14 resnet20 resnet32 resnet44 resnet56 resnet110 resnet8x4 resnet32x4 wrn-16-2 "
-    "wrn-40-1 wrn-40-2 vgg8 vgg13".split()
+    "wrn-40-1 wrn-40-2 vgg8 vgg11 vgg13".split()
 )
 # Mean and standard deviation of each channel, of images in [0, 1], as published networks were
 # trained with: by the data's name.
