@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.data import hub
+from asterism.data.archives import archive_named, open_standard
 from asterism.data.array import digits, open_archive, open_features
 from asterism.data.dataset import open_dataset
 from asterism.data.folder import FolderSource
@@ -40,6 +41,8 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
     if data == "digits":
         return digits()[0]
     base, named = split_name(str(data))
+    if standard := archive_named(base):
+        return open_standard(*standard, named, image_size=image_size)
     path = Path(base)
     if path.is_dir() and hub.is_saved(path):
         return hub.open_saved(path, named, image_size=image_size, class_names=names)
