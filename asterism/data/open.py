@@ -15,8 +15,8 @@ from asterism.names import split_name
 
 KINDS = (
     "`digits`, a folder of pictures, an .npz file with x (and y), an .npy file of arrays, a .csv, "
-    ".tsv, .jsonl or .parquet table, a .txt file of one text per line, or a data set of Hugging "
-    "Face (hf/NAME)"
+    ".tsv, .jsonl or .parquet table, a .txt file of one text per line, a standard archive "
+    "(cub:PATH, cifar100:PATH, …), or a data set of Hugging Face (hf/NAME)"
 )
 
 

@@ -27,6 +27,11 @@ class Pixels:
     names: Sequence[str]
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError if there is not one label for each picture."""
+        if self.targets is not None and len(self.targets) != len(self.images):
+            raise ValueError(f"it has {len(self.images)} pictures and {len(self.targets)} labels")
+
 
 @dataclass(frozen=True)
 class Listed:
