@@ -4,6 +4,7 @@ from .alignment import align as align
 from .distributed import gather_rows as gather_rows
 from .engine import Callback as Callback
 from .engine import Distillation as Distillation
+from .exporters import export as export
 from .methods.anchored import Anchored as Anchored
 from .methods.anchored import anchored_loss as anchored_loss
 from .methods.base import Method as Method
@@ -107,6 +108,7 @@ __all__ = [
     "embed",
     "evaluate",
     "examine",
+    "export",
     "gather_rows",
     "kd_loss",
     "load",

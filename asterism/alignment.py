@@ -161,7 +161,7 @@ def _pair(
     opened: Reopened, source: Source, rows: Tensor, embeddings: Embeddings
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     """Return both embeddings of the rows that can be read, their classes and their numbers."""
-    own = outputs_on(encoder_of(opened.student), source, rows)
+    own = outputs_on(encoder_of(opened.student.model), source, rows)
     taught = embeddings(source, own.index)
     return own.outputs.embedding.double(), taught.double(), own.target, own.index
 

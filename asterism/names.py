@@ -1,8 +1,16 @@
-"""Names: with arguments, `NAME?key=value&key=value`, and of objects."""
+"""Names: with arguments, `NAME?key=value&key=value`, of places, of objects, and those meant."""
 
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+
+# An absolute path within a name, and its last part.
+_ABSOLUTE = re.compile(r"(?<![\w.~%])(?:~|[A-Za-z]:)?[/\\](?:[^/\\?&=:]+[/\\])*([^/\\?&=]+)")
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
@@ -36,12 +44,106 @@ def joined_name(base: str, arguments: dict[str, str]) -> str:
     return f"{base}?{query}" if query else base
 
 
+# What a name begins with that means a place elsewhere.
+_PROTOCOL = re.compile(
+    r"(?:[\w.-]+@)?([A-Za-z][A-Za-z0-9+.-]+):(?=/)"
+    r"|(s3|gs|gcs|az|abfss?|hdfs|https?|ftp|sftp|ssh|hf|file):"
+)
+# Arguments of models that are names of files.
+_FILES = ("weights", "tokenizer")
+
+
+def located(name: str | Path) -> str | Path:
+    """Return a name of a user's with `~` written out: the one door for paths.
+
+    Models, data and folders are named alike, and what they are is found out later; a name that can
+    be none on this machine is refused here.
+
+    Raises:
+        ValueError: If it names another machine, a variable of a shell or a home that there is not.
+
+    Examples:
+        >>> located("runs/first"), located("resnet20?width=8"), located("hf/org/name")
+        ('runs/first', 'resnet20?width=8', 'hf/org/name')
+    """
+    base, question, query = str(name).partition("?")
+    parts = query.split("&") if question else []
+    for i, (key, sign, value) in enumerate(part.partition("=") for part in parts):
+        if key in _FILES or value.startswith("~/"):
+            parts[i] = key + sign + _at_home(value)
+    whole = _at_home(base) + question + "&".join(parts)
+    return Path(whole) if isinstance(name, Path) else whole
+
+
+def _at_home(text: str) -> str:
+    """Return a path with the home folder written out, if it is one on this machine."""
+    if "\0" in text:
+        raise ValueError(f"{text!r} holds a character that no path has.")
+    if (match := _PROTOCOL.match(text)) and (match[1] or not os.path.lexists(text)):
+        _refuse_elsewhere(text, match[1] or match[2])
+    if re.search(r"\$\{?[A-Za-z_]", text) and not os.path.lexists(text):
+        raise ValueError(
+            f"{text} holds a variable, which only a shell writes out: write the path itself."
+        )
+    if not text.startswith("~") or os.path.lexists(text):
+        return text
+    placed = os.path.expanduser(text)
+    if placed.startswith("~"):
+        raise ValueError(
+            f"{text} begins with a home folder that there is not: write the path itself, or "
+            f"./{text} for a name that begins with ~."
+        )
+    return placed
+
+
+def _refuse_elsewhere(text: str, protocol: str) -> None:
+    way_out = {
+        "hf": "write hf/NAME for what Hugging Face has",
+        "file": "write the path itself",
+    }.get(protocol.lower(), "copy it to this machine, or mount it, and name the path here")
+    raise ValueError(
+        f"{text} is a place on {protocol}:, and only folders and files of this machine are read "
+        f"and written: {way_out}."
+    )
+
+
+def resolved(name: str) -> str:
+    """Return a name that means the same from any folder: its paths, as far as they are there."""
+    base, given = split_name(name)
+    if os.path.exists(base):
+        base = os.path.abspath(base)
+    for key in _FILES:
+        if os.path.exists(given.get(key, "")):
+            given[key] = os.path.abspath(given[key])
+    return joined_name(base, given)
+
+
+def file_name(text: str) -> str:
+    """Return a name as that of a file or a folder: letters, digits and dashes.
+
+    Examples:
+        >>> file_name("RKD + KD, 2×"), file_name("../x[/b]")
+        ('rkd-kd-2', 'x-b')
+    """
+    return re.sub(r"\W+", "-", text.lower()).strip("-")
+
+
 def as_text(value: Any) -> str:
     """Return a name as it is, and a Python object by the qualified name of what it is."""
     if isinstance(value, str | Path):
         return str(value)
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"python:{kind.__module__}.{kind.__qualname__}"
+
+
+def portable(name: str) -> str:
+    """Return a name without this machine's folders: of an absolute path its last part.
+
+    Examples:
+        >>> portable("/home/me/net.py:make?weights=/data/a.safetensors"), portable("hf//m/bert")
+        ('net.py:make?weights=a.safetensors', 'hf/bert')
+    """
+    return _ABSOLUTE.sub(r"\1", name)
 
 
 def is_own(part: object) -> bool:
@@ -52,3 +154,78 @@ def is_own(part: object) -> bool:
 def is_own_code(name: str) -> bool:
     """Return whether a name is that of a user's own code, a file's factory or a Python object."""
     return ".py:" in name.partition("?")[0] or name.startswith("python:")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant, whatever its case; None if none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    typed = name.lower()
+
+    def likeness(candidate: str) -> tuple[float, int]:
+        # Of equally near ones that which begins alike: resnet2O is resnet20, not resnet32.
+        ratio = difflib.SequenceMatcher(None, candidate, typed).ratio()
+        pairs = enumerate(zip(candidate, typed, strict=False))
+        return ratio, next((i for i, (a, b) in pairs if a != b), len(candidate))
+
+    near = difflib.get_close_matches(typed, by_lower, 5)
+    return by_lower[max(near, key=likeness)] if near else None
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean …?)` with the nearest of the known names, or nothing if none is near.
+
+    Examples:
+        >>> meant("resnet2O", ["resnet20", "mlp"]), meant("x", ["resnet20"])
+        (' (did you mean resnet20?)', '')
+    """
+    near = nearest(name, known)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """Return the names to choose from, and the one that was probably meant."""
+    known = list(known)
+    return f"choose from {', '.join(known)}{meant(name, known)}."
+
+
+def refuse_arguments(base: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a ValueError for the first argument of `NAME?key=value` that the name does not take.
+
+    Args:
+        base: The name.
+        given: The arguments that it was given.
+        known: Those that it takes.
+    """
+    known = list(known)
+    for key in given:
+        if key not in known:
+            raise ValueError(
+                f"{base} takes no argument {key!r}{meant(key, known)}: it takes "
+                f"{', '.join(known) or 'none'}."
+            )
+
+
+def is_path(text: str) -> bool:
+    """Return whether a text can only be meant as a path: of a file, a folder or a `file.py:f`.
+
+    Examples:
+        >>> [is_path(x) for x in ("runs/a", "~/a", "a.npz", "m.py:f", "resnet20", "wrn-16-2")]
+        [True, True, True, True, False, False]
+    """
+    file = text.partition("?")[0].partition(":")[0]
+    return file.startswith(("~", ".")) or "/" in file or os.sep in file or bool(Path(file).suffix)
+
+
+def nothing_at(path: str | Path) -> str:
+    """Return in words that there is nothing at a path, and what beside it was probably meant."""
+    path = Path(path)
+    if path.parent != path and not path.parent.exists():
+        return nothing_at(path.parent)
+    try:
+        with os.scandir(path.parent) as entries:
+            beside = [entry.name for entry in islice(entries, 1_000)]
+    except OSError:
+        beside = []
+    near = nearest(path.name, beside)
+    hint = f" (did you mean {path.with_name(near)}?)" if near else ""
+    return f"there is nothing at {path}{hint}"

@@ -1,10 +1,14 @@
 """What is known of an option, beside the field of the dataclass that holds it: nowhere else."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, field, fields
 from enum import Enum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 Verb = Literal["distill", "train", "doctor"]
@@ -32,6 +36,19 @@ class Role(Enum):
     CALL = "call"
 
 
+class Group(Enum):
+    """Under which heading the help of a verb shows an option."""
+
+    WHAT = "what"
+    RUN = "run folder"
+    DATA = "data"
+    TRAINING = "training"
+    VIEWS = "views of images"
+    RELATIONS = "relations"
+    MACHINE = "machine"
+    RECORDS = "figures and checkpoints"
+
+
 # What makes a run another experiment when it goes on.
 DECISIVE = frozenset({Role.CONTENT, Role.EXPERIMENT, Role.REPEAT})
 
@@ -42,40 +59,46 @@ NOT_NEGATIVE = {"at least": 0}
 POSITIVE = {"above": 0}
 
 
-def option(
-    default: Any,
-    role: Role = Role.EXPERIMENT,
-    *,
-    bounds: Mapping[str, float] | None = None,
-    verbs: tuple[Verb, ...] = EVERY_VERB,
-    filled_in: bool = False,
-    is_name: bool = False,
-    grid: bool = True,
-    bare: Any = None,
-) -> Any:
+class Known(TypedDict, total=False):
+    """What is known of an option.
+
+    Attributes:
+        bounds: What a number may be, by `at least`, `above`, `at most` and `below`.
+        verbs: The verbs that it means something to; by default all.
+        filled_in: Whether a run fills it in from models and data where it was left open.
+        is_name: Whether it names something (a path, a model, data) that in Python may also be an
+            object; a run keeps it as text.
+        grid: Whether a grid may set it (by default); of the others it has its own way.
+        bare: What it means to type it without a value; by default that is a mistake.
+        group: Under which heading the help shows it.
+        usual: Whether the short help shows it; `--help all` shows every option.
+    """
+
+    bounds: Mapping[str, float]
+    verbs: tuple[Verb, ...]
+    filled_in: bool
+    is_name: bool
+    grid: bool
+    bare: Any
+    group: Group
+    usual: bool
+
+
+UNSAID = Known(
+    bounds={}, verbs=EVERY_VERB, filled_in=False, is_name=False, grid=True, bare=None,
+    group=Group.TRAINING, usual=False,
+)  # fmt: skip
+
+
+def option(default: Any, role: Role = Role.EXPERIMENT, **known: "Unpack[Known]") -> Any:
     """Return a field of a request or of the settings, with all that is known of the option.
 
     Args:
         default: Its default.
         role: What it means to a run that goes on, to a grid and to a comparison.
-        bounds: What a number may be, by `at least`, `above`, `at most` and `below`.
-        verbs: The verbs that have it.
-        filled_in: Whether a run fills it in from models and data where it was left open.
-        is_name: Whether it names something (a path, a model, data) that in Python may also be an
-            object; a run keeps it as text.
-        grid: Whether a grid may set it; of the others it has its own way.
-        bare: What it means to type it without a value; by default that is a mistake.
+        **known: What else is known of it.
     """
-    metadata = {
-        "role": role,
-        "bounds": bounds or {},
-        "verbs": verbs,
-        "filled_in": filled_in,
-        "is_name": is_name,
-        "grid": grid,
-        "bare": bare,
-    }
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"role": role, **UNSAID, **known})
 
 
 def options_of(*kinds: type, verb: Verb | None = None) -> Iterator["Field[Any]"]:
@@ -110,8 +133,15 @@ def refuse_out_of_bounds(instance: Any) -> None:
 
 def help_of(kind: type) -> dict[str, str]:
     """Return what a dataclass's docstring says of each of its attributes, on one line each."""
-    body = (kind.__doc__ or "").partition("Attributes:")[2]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", body, re.MULTILINE)
+    return said_of(kind.__doc__, "Attributes")
+
+
+def said_of(doc: str | None, heading: str) -> dict[str, str]:
+    """Return what a docstring says under a heading (`Args`, `Attributes`), on one line each."""
+    body = inspect.cleandoc(doc or "").partition(f"{heading}:\n")[2]
+    entries = re.findall(
+        r"^ {4}\**(\w+): (.*(?:\n {8}.*)*)", re.split(r"\n(?=\S)", body)[0], re.MULTILINE
+    )
     return {name: re.sub(r"\s+", " ", text) for name, text in entries}
 
 

@@ -11,9 +11,11 @@ from asterism.options import (
     NOT_NEGATIVE,
     OF_TEACHER,
     TRAINING,
+    Group,
     Plain,
     Role,
     Verb,
+    help_of,
     option,
     options_of,
     refuse_out_of_bounds,
@@ -67,32 +69,46 @@ class Request:
         report: Write report.html, report.json and report.md into the run folder.
         baseline: Run folder of the same student trained without the teacher, to be measured
             beside this one.
-        with_baselines: Train that baseline first, in a folder beside this run's, if it is not
-            there yet.
+        with_baselines: Train the student without the teacher first, in a folder beside this
+            run's, if it is not there yet, and measure it beside this one.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         settings: How to train.
     """
 
-    teacher: "Model | None" = option(None, Role.CONTENT, verbs=OF_TEACHER, is_name=True, grid=False)
-    student: "Model" = option("", is_name=True, grid=False)
-    data: Any = option(None, Role.CONTENT, is_name=True)
-    method: "Methods" = option(None, verbs=OF_TEACHER, filled_in=True)
-    out: str | Path | None = option(None, Role.HARMLESS, is_name=True, grid=False)
-    resume: bool = option(False, Role.CALL, verbs=TRAINING, grid=False)
-    overwrite: bool = option(False, Role.CALL, verbs=TRAINING, grid=False)
-    validation_data: Any = option(None, Role.CONTENT, is_name=True)
-    test_data: Any = option(None, Role.CONTENT, is_name=True)
-    validation_share: float = option(0.1, bounds={"above": 0, "below": 1})
-    validation_classes: float | None = option(None, bounds={"above": 0, "below": 1})
-    split_seed: int = option(0)
-    image_size: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True)
-    labels: bool = option(True, verbs=OF_TEACHER)
-    on_broken: OnBroken = option("skip")
-    teacher_cache: str | Path | None = option(None, Role.HARMLESS, verbs=OF_TEACHER, is_name=True)
-    check: bool = option(True, Role.HARMLESS, verbs=TRAINING)
-    report: bool = option(True, Role.CALL, verbs=("distill",), grid=False)
-    baseline: str | Path | None = option(None, Role.HARMLESS, verbs=("distill",), is_name=True)
-    with_baselines: bool = option(False, Role.CALL, verbs=("distill",), grid=False)
+    teacher: "Model | None" = option(
+        None, Role.CONTENT, verbs=OF_TEACHER, is_name=True, grid=False, group=Group.WHAT, usual=True
+    )
+    student: "Model" = option("", is_name=True, grid=False, group=Group.WHAT, usual=True)
+    data: Any = option(None, Role.CONTENT, is_name=True, group=Group.WHAT, usual=True)
+    method: "Methods" = option(None, verbs=OF_TEACHER, filled_in=True, group=Group.WHAT, usual=True)
+    out: str | Path | None = option(
+        None, Role.HARMLESS, is_name=True, grid=False, group=Group.RUN, usual=True
+    )
+    resume: bool = option(False, Role.CALL, verbs=TRAINING, grid=False, group=Group.RUN, usual=True)
+    overwrite: bool = option(
+        False, Role.CALL, verbs=TRAINING, grid=False, group=Group.RUN, usual=True
+    )
+    validation_data: Any = option(None, Role.CONTENT, is_name=True, group=Group.DATA, usual=True)
+    test_data: Any = option(None, Role.CONTENT, is_name=True, group=Group.DATA, usual=True)
+    validation_share: float = option(0.1, bounds={"above": 0, "below": 1}, group=Group.DATA)
+    validation_classes: float | None = option(
+        None, bounds={"above": 0, "below": 1}, group=Group.DATA
+    )
+    split_seed: int = option(0, group=Group.DATA)
+    image_size: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.DATA)
+    labels: bool = option(True, verbs=OF_TEACHER, group=Group.DATA, usual=True)
+    on_broken: OnBroken = option("skip", group=Group.DATA)
+    teacher_cache: str | Path | None = option(
+        None, Role.HARMLESS, verbs=OF_TEACHER, is_name=True, group=Group.DATA
+    )
+    check: bool = option(True, Role.HARMLESS, verbs=TRAINING, group=Group.RUN)
+    report: bool = option(True, Role.CALL, verbs=("distill",), grid=False, group=Group.RUN)
+    baseline: str | Path | None = option(
+        None, Role.HARMLESS, verbs=("distill",), is_name=True, group=Group.RUN
+    )
+    with_baselines: bool = option(
+        False, Role.CALL, verbs=("distill",), grid=False, group=Group.RUN, usual=True
+    )
     callbacks: "Sequence[Callback]" = ()
     settings: Settings = field(default_factory=Settings)
 
@@ -153,26 +169,26 @@ class CacheRequest:
             again to compare (64 if no number is given).
     """
 
-    teacher: "Model" = option("", Role.CONTENT, is_name=True)
-    data: Any = option(None, Role.CONTENT, is_name=True)
-    out: str | Path = option("", is_name=True)
-    validation_data: Any = option(None, Role.CONTENT, is_name=True)
-    test_data: Any = option(None, Role.CONTENT, is_name=True)
-    image_size: int | None = option(None, bounds=AT_LEAST_ONE)
-    views: int = option(8, bounds=AT_LEAST_ONE)
-    augment: Literal["crop", "vrm"] = option("crop")
-    view_seed: int = option(0)
-    padding: int | None = option(None)
-    randaugment_operations: int = option(2)
-    randaugment_magnitude: int = option(9)
-    dtype: Literal["float16", "float32"] = option("float16")
-    precision: Precision = option("32")
-    batch_size: int = option(256, bounds=AT_LEAST_ONE)
-    shard_rows: int = option(2048, bounds=AT_LEAST_ONE)
-    processes: int = option(1, bounds=AT_LEAST_ONE)
-    workers: int | None = option(None)
-    accelerator: Accelerator = option("auto")
-    verify_cache: int = option(0, bounds=NOT_NEGATIVE, bare=64)
+    teacher: "Model" = option("", Role.CONTENT, is_name=True, group=Group.WHAT, usual=True)
+    data: Any = option(None, Role.CONTENT, is_name=True, group=Group.WHAT, usual=True)
+    out: str | Path = option("", is_name=True, group=Group.RUN, usual=True)
+    validation_data: Any = option(None, Role.CONTENT, is_name=True, group=Group.DATA, usual=True)
+    test_data: Any = option(None, Role.CONTENT, is_name=True, group=Group.DATA, usual=True)
+    image_size: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.DATA, usual=True)
+    views: int = option(8, bounds=AT_LEAST_ONE, group=Group.VIEWS, usual=True)
+    augment: Literal["crop", "vrm"] = option("crop", group=Group.VIEWS, usual=True)
+    view_seed: int = option(0, group=Group.VIEWS)
+    padding: int | None = option(None, group=Group.VIEWS)
+    randaugment_operations: int = option(2, group=Group.VIEWS)
+    randaugment_magnitude: int = option(9, group=Group.VIEWS)
+    dtype: Literal["float16", "float32"] = option("float16", group=Group.MACHINE, usual=True)
+    precision: Precision = option("32", group=Group.MACHINE)
+    batch_size: int = option(256, bounds=AT_LEAST_ONE, group=Group.MACHINE, usual=True)
+    shard_rows: int = option(2048, bounds=AT_LEAST_ONE, group=Group.MACHINE)
+    processes: int = option(1, bounds=AT_LEAST_ONE, group=Group.MACHINE, usual=True)
+    workers: int | None = option(None, group=Group.MACHINE)
+    accelerator: Accelerator = option("auto", group=Group.MACHINE)
+    verify_cache: int = option(0, bounds=NOT_NEGATIVE, bare=64, group=Group.RECORDS)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
@@ -194,6 +210,18 @@ class CacheRequest:
 def typed_name(name: str, verb: Verb) -> str:
     """Return what a verb calls an option: the student of `train` is its model."""
     return "model" if (name, verb) == ("student", "train") else name
+
+
+def help_for(verb: Verb) -> dict[str, str]:
+    """Return what is said of each option of a verb, by the name that the verb gives it."""
+    said = {typed_name(name, verb): text for name, text in help_of(Request).items()}
+    if verb == "train":
+        said["model"] = (
+            "The model: a built-in one (resnet20), another library's (timm/…), "
+            "path/to/file.py:factory, or a run folder, to go on from its student."
+        )
+        said["data"] = f"The data, with labels: {said['data']}"
+    return {**said, **help_of(Settings)}
 
 
 def plain_defaults(verb: Verb) -> dict[str, Plain]:
@@ -221,5 +249,6 @@ def _class_path(method: "Method") -> str:
 
 def as_typed(config: Mapping[str, Any], verb: Verb) -> dict[str, Any]:
     """Return the options of a verb in a plain request, as a user would type them."""
-    known = {typed_name(each.name, verb) for each in options_of(Request, Settings, verb=verb)}
+    known = {typed_name(each.name, verb) for each in options_of(Request, verb=verb)}
+    known |= {each.name for each in options_of(Settings)}
     return {name: value for name, value in config.items() if name in known}

@@ -4,20 +4,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from filelock import FileLock, Timeout
 
 from asterism.arrays import read_archive
+from asterism.documents import as_yaml, parse_json, read_file, read_json, read_yaml
+from asterism.names import located, nothing_at
+from asterism.words import tell
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Read = TypeVar("Read")
 
 FILES = (
     "aligner.json", "aligner.safetensors", "config.yaml", "evaluation.npz", "metrics.jsonl",
@@ -25,9 +29,29 @@ FILES = (
     "student.safetensors", "tokenizer.json",
 )  # fmt: skip
 
+# Folder of what `asterism export` wrote, and what its files of a student are called.
+EXPORTS = "export"
+EXPORTED = {"student.json": "config.json", "student.safetensors": "model.safetensors"}
+
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was stopped (Ctrl-C) after it had begun to write.
+
+    Attributes:
+        run: The folder with which it goes on.
+        before: Whether that run has not begun yet, as its baseline is trained first.
+    """
+
+    def __init__(self, run: Path, *, before: bool = False) -> None:
+        """Name the folder."""
+        how = "the same call and " if before else "resume=True and "
+        super().__init__(f"go on with {how}out={str(run)!r}.")
+        self.run = run
+        self.before = before
 
 
 class Run:
@@ -35,9 +59,10 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         """Point at a folder; nothing is read or made."""
-        self.path = Path(path)
+        self.path = Path(located(path))
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
+        self.exports = self.path / EXPORTS
 
     @contextmanager
     def writing(
@@ -62,7 +87,7 @@ class Run:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot make the run folder {self.path}: {error}.") from error
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self._own(".lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
@@ -71,9 +96,15 @@ class Run:
             self._make_room(resume=resume, overwrite=overwrite)
             yield
         except KeyboardInterrupt as stopped:
-            raise KeyboardInterrupt(f"Go on with --out {self.path} --resume.") from stopped
+            raise Interrupted(self.path) from stopped
         finally:
             lock.release()
+
+    @property
+    def page(self) -> Path | None:
+        """Return the page on this run; None if there is none."""
+        page = self.path / "report.html"
+        return page if page.is_file() else None
 
     def in_use(self) -> bool:
         """Return whether a process holds the folder right now."""
@@ -81,7 +112,7 @@ class Run:
         if not file.exists():
             return False  # and looking must not make the folder
         try:
-            with FileLock(file).acquire(timeout=0):
+            with FileLock(self._own(".lock")).acquire(timeout=0):
                 return False
         except Timeout:
             return True
@@ -95,13 +126,11 @@ class Run:
         return self.finished() or any(self.checkpoints.glob("*.ckpt"))
 
     def _make_room(self, *, resume: bool, overwrite: bool) -> None:
-        for name in FILES:  # what a process that was killed had begun to write
-            for temporary in self.path.glob(f".{name}.*"):
-                temporary.unlink()
+        self._clear_unfinished()
         names = {p.name for p in self.path.iterdir()} - {".lock"}
         if not names or (resume and "config.yaml" in names):
             return
-        foreign = names - {*FILES, "checkpoints", "logs"}
+        foreign = names - {*FILES, "checkpoints", "logs", EXPORTS}
         if foreign or "config.yaml" not in names:
             raise RunError(
                 f"{self.path} holds {sorted(foreign or names)[0]}, which is no part of a run: "
@@ -113,40 +142,53 @@ class Run:
                 f"{self.path} holds {state}: go on with --resume, replace it with --overwrite, or "
                 "name another folder."
             )
-        for folder in (self.checkpoints, self.logs):
-            shutil.rmtree(folder, ignore_errors=True)
-        for name in names & set(FILES):
-            (self.path / name).unlink()
+        self._empty()
+
+    def _clear_unfinished(self) -> None:
+        """Delete what a process that was killed had begun to write, or to delete."""
+        for name in (*FILES, "checkpoints", "logs", EXPORTS):
+            for begun in self.path.glob(f".{name}.*"):
+                _delete(begun)
+
+    def _empty(self) -> None:
+        """Delete a run so that, wherever this is cut off, the rest is a run or nothing.
+
+        The result goes first, since an old one must not be taken for the new; the states go all at
+        once, since some of them are none to go on from; the settings, by which a folder is known
+        for a run, go last.
+        """
+        (self.path / "result.json").unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.logs, self.exports):
+            if folder.is_symlink():
+                tell(f"asterism: {folder} was a link; what it leads to is left as it is.")
+            if folder.is_symlink() or folder.exists():
+                gone = Path(tempfile.mkdtemp(dir=self.path, prefix=f".{folder.name}."))
+                os.replace(folder, gone / folder.name)
+                _delete(gone)
+        for name in (*sorted({*FILES} - {"config.yaml"}), "config.yaml"):
+            _delete(self.path / name)
 
     def write_config(self, config: dict[str, Any], provenance: dict[str, Any]) -> None:
         """Write the resolved settings, and where they met which data, models and versions."""
-        text = yaml.safe_dump({**config, "provenance": provenance}, sort_keys=False)
-        self._write("config.yaml", text.encode())
+        self._write("config.yaml", as_yaml({**config, "provenance": provenance}).encode())
 
     def read_config(self) -> dict[str, Any]:
         """Return the settings of the run."""
-        try:
-            config = yaml.safe_load(self._read("config.yaml"))
-        except (yaml.YAMLError, RecursionError) as error:
-            reason = " ".join(str(error).split())
-            raise RunError(f"{self.path / 'config.yaml'} is damaged: {reason}.") from error
-        if not isinstance(config, dict):
-            raise RunError(f"{self.path / 'config.yaml'} is damaged: it holds no settings.")
-        return config
+        return self._read("config.yaml", read_yaml)
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        with open(self._own("metrics.jsonl"), "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
         if not (self.path / "metrics.jsonl").exists():
             return []
-        lines = self._read("metrics.jsonl").decode(errors="replace").split("\n")
+        lines = self._read("metrics.jsonl", read_file).decode(errors="replace").split("\n")
         try:
-            records = [json.loads(line) for line in lines[:-1]]
-        except (json.JSONDecodeError, RecursionError) as error:
+            records = [parse_json(line) for line in lines[:-1]]
+        except ValueError as error:
             raise RunError(f"{self.path / 'metrics.jsonl'} is damaged: {error}.") from error
         for line in records:
             if not isinstance(line, dict) or not isinstance(line.get("step"), int):
@@ -164,7 +206,7 @@ class Run:
 
     def read_result(self) -> dict[str, Any]:
         """Return what the run came to."""
-        return self._read_json("result.json")
+        return self._read("result.json", read_json)
 
     def read_evaluation(self) -> dict[str, np.ndarray]:
         """Return the sampled rows behind the result: an array by name, none if there is no file."""
@@ -204,34 +246,44 @@ class Run:
         """Return how the map into the teacher's space was made."""
         if not (self.path / "aligner.json").exists():
             raise FileNotFoundError(f"{self.path} has no aligner: `asterism align` fits one.")
-        return self._read_json("aligner.json")
+        return self._read("aligner.json", read_json)
 
     def read_tokenizer(self) -> str:
         """Return the student's tokenizer.json."""
-        return self._read("tokenizer.json").decode(errors="replace")
+        return self._read("tokenizer.json", read_file).decode(errors="replace")
 
     def read_card(self) -> dict[str, Any]:
         """Return how to build the student."""
-        return self._read_json("student.json")
+        return self._read(self.student_file("student.json"), read_json)
 
-    def _read(self, name: str) -> bytes:
+    def student_file(self, name: str) -> str:
+        """Return a file of the student by its name here; an exported student has others."""
+        exported = EXPORTED[name]
+        alone = not (self.path / name).exists() and (self.path / exported).exists()
+        return exported if alone else name
+
+    def _read(self, name: str, read: Callable[[Path], Read]) -> Read:
+        """Return what a reader finds in a file of the folder, whose contents nobody vouches for."""
+        file = self.path / name
         try:
-            return (self.path / name).read_bytes()
-        except FileNotFoundError as error:
+            return read(file)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not self.path.exists():
+                raise FileNotFoundError(f"{nothing_at(self.path)}: name a run folder.") from error
             what = "is no run folder" if not self._is_run() else "is an unfinished run"
             raise FileNotFoundError(f"{self.path} {what}: it has no {name}.") from error
+        except ValueError as error:
+            raise RunError(f"{file} is damaged: {error}.") from error
+
+    def _own(self, name: str) -> Path:
+        """Return a file that is written in place: what a stranger's link leads to must not be."""
+        file = self.path / name
+        if file.is_symlink():
+            raise RunError(f"{file} is a link, and a run writes its own files only: delete it.")
+        return file
 
     def _is_run(self) -> bool:
         return (self.path / "config.yaml").exists()
-
-    def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads(self._read(name))
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RunError(f"{self.path / name} is damaged: {error}.") from error
-        if not isinstance(value, dict):
-            raise RunError(f"{self.path / name} is damaged: it holds no object.")
-        return value
 
     def _write(self, name: str, content: bytes) -> None:
         with self._atomic(name) as file:
@@ -248,3 +300,11 @@ class Run:
             os.replace(temporary, self.path / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, a link (and not what it leads to) or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

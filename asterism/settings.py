@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
+    OF_TEACHER,
     POSITIVE,
+    TRAINING,
+    Group,
     Plain,
     Role,
     option,
@@ -90,10 +93,10 @@ class Settings:
             the training stops.
     """
 
-    epochs: int = option(30, bounds=AT_LEAST_ONE)
-    batch_size: int = option(128, bounds=AT_LEAST_ONE)
-    samples_per_class: int | None = option(None, bounds=AT_LEAST_ONE)
-    lr: float | None = option(None, bounds=POSITIVE)
+    epochs: int = option(30, bounds=AT_LEAST_ONE, usual=True)
+    batch_size: int = option(128, bounds=AT_LEAST_ONE, usual=True)
+    samples_per_class: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.DATA)
+    lr: float | None = option(None, bounds=POSITIVE, usual=True)
     optimizer: Optimizer | None = option(None, filled_in=True)
     weight_decay: float | None = option(None)
     schedule: Schedule = option("one-cycle")
@@ -101,33 +104,45 @@ class Settings:
     warmup_epochs: float = option(0.0, bounds=NOT_NEGATIVE)
     clip: float = option(0.0, bounds=NOT_NEGATIVE)
     task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
-    loss_weights: LossWeights = option("given")
-    precision: Precision = option("32")
-    channels_last: bool = option(True)
-    compile: bool = option(False)
+    loss_weights: LossWeights = option("given", verbs=OF_TEACHER, group=Group.RELATIONS)
+    precision: Precision = option("32", group=Group.MACHINE)
+    channels_last: bool = option(True, group=Group.MACHINE)
+    compile: bool = option(False, group=Group.MACHINE)
     ema: float = option(0.0, bounds={"at least": 0, "below": 1})
     keep: Keep = option("best")
-    seed: int = option(0, Role.REPEAT, bounds={"at least": 0, "below": 2**32}, grid=False)
-    view_seed: int = option(0, bounds={"above": -(2**63), "below": 2**63})
-    train_views: str | None = option(None)
-    randaugment_operations: int = option(2, bounds=AT_LEAST_ONE)
-    randaugment_magnitude: int = option(9, bounds={"at least": 0, "at most": 30})
-    view_count: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True)
-    padding: int | None = option(None, bounds=NOT_NEGATIVE, filled_in=True)
-    workers: int | None = option(None, Role.HARMLESS, bounds=NOT_NEGATIVE)
-    relation_batch: int | None = option(None, bounds=AT_LEAST_ONE)
-    relation_scope: Scope = option("global")
-    devices: int = option(1, bounds=AT_LEAST_ONE)
-    nodes: int = option(1, bounds=AT_LEAST_ONE)
-    accelerator: Accelerator = option("auto", Role.HARMLESS)
-    relation_memory: float | None = option(None, Role.HARMLESS, bounds=POSITIVE)
-    limit_steps: int | None = option(None, bounds=AT_LEAST_ONE)
-    log_every: int = option(50, Role.HARMLESS, bounds=AT_LEAST_ONE)
-    log: Log | None = option(None, Role.HARMLESS, verbs=("distill", "train"))
-    checkpoint_minutes: float = option(10.0, Role.HARMLESS, bounds=NOT_NEGATIVE)
-    checkpoint_steps: int | None = option(None, Role.HARMLESS, bounds=AT_LEAST_ONE)
-    checkpoints_kept: int = option(2, Role.HARMLESS, bounds=AT_LEAST_ONE)
-    skip_nonfinite: int = option(0, Role.HARMLESS, bounds=NOT_NEGATIVE)
+    seed: int = option(
+        0, Role.REPEAT, bounds={"at least": 0, "below": 2**32}, grid=False, usual=True
+    )
+    view_seed: int = option(0, bounds={"above": -(2**63), "below": 2**63}, group=Group.VIEWS)
+    train_views: str | None = option(None, group=Group.VIEWS)
+    randaugment_operations: int = option(2, bounds=AT_LEAST_ONE, group=Group.VIEWS)
+    randaugment_magnitude: int = option(9, bounds={"at least": 0, "at most": 30}, group=Group.VIEWS)
+    view_count: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.VIEWS)
+    padding: int | None = option(None, bounds=NOT_NEGATIVE, filled_in=True, group=Group.VIEWS)
+    workers: int | None = option(None, Role.HARMLESS, bounds=NOT_NEGATIVE, group=Group.MACHINE)
+    relation_batch: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.RELATIONS)
+    relation_scope: Scope = option("global", verbs=OF_TEACHER, group=Group.RELATIONS)
+    devices: int = option(1, bounds=AT_LEAST_ONE, group=Group.MACHINE, usual=True)
+    nodes: int = option(1, bounds=AT_LEAST_ONE, group=Group.MACHINE)
+    accelerator: Accelerator = option("auto", Role.HARMLESS, group=Group.MACHINE)
+    relation_memory: float | None = option(
+        None, Role.HARMLESS, bounds=POSITIVE, verbs=OF_TEACHER, group=Group.RELATIONS
+    )
+    limit_steps: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.RECORDS)
+    log_every: int = option(
+        50, Role.HARMLESS, bounds=AT_LEAST_ONE, verbs=TRAINING, group=Group.RECORDS
+    )
+    log: Log | None = option(None, Role.HARMLESS, verbs=TRAINING, group=Group.RECORDS)
+    checkpoint_minutes: float = option(
+        10.0, Role.HARMLESS, bounds=NOT_NEGATIVE, verbs=TRAINING, group=Group.RECORDS
+    )
+    checkpoint_steps: int | None = option(
+        None, Role.HARMLESS, bounds=AT_LEAST_ONE, verbs=TRAINING, group=Group.RECORDS
+    )
+    checkpoints_kept: int = option(2, Role.HARMLESS, bounds=AT_LEAST_ONE, group=Group.RECORDS)
+    skip_nonfinite: int = option(
+        0, Role.HARMLESS, bounds=NOT_NEGATIVE, verbs=TRAINING, group=Group.RECORDS
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""

@@ -1,12 +1,13 @@
 """The trained student of a run folder, ready to use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from asterism.modality import Modality
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
@@ -25,37 +26,68 @@ class Student(nn.Module):
         model: The network itself.
         modality: What it takes.
         shape: Size of a sample in training; None for texts.
+        classes: Names of the classes in the order of its scores; None where none are known.
         aligner: The map of the embedding into the teacher's space, or None.
+        checks: Whether samples unlike those of the training are refused.
     """
 
-    def __init__(self, model: nn.Module, modality: Modality, shape: Shape) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        modality: Modality,
+        shape: Shape,
+        classes: Sequence[str] | None = None,
+        *,
+        checks: bool = True,
+    ) -> None:
         """Wrap the network."""
         super().__init__()
         self.model = model
         self.modality = modality
         self.shape = shape
+        self.classes = None if classes is None else tuple(classes)
         self.aligner: nn.Linear | None = None
+        self.checks = checks
+
+    def unchecked(self) -> "Student":
+        """Return the same student for a training, whose data were looked at before it began."""
+        student = Student(self.model, self.modality, self.shape, self.classes, checks=False)
+        student.aligner = self.aligner
+        return student.train(self.training)
 
     def forward(self, samples: Samples) -> Outputs:
         """Return embedding and logits.
 
         Args:
             samples: Float images `(n, channels, height, width)` in [0, 1], float arrays `(n, …)`,
-                or a list of texts.
+                or a list of texts; of the size of the training data.
+
+        Raises:
+            ValueError: If they are of another kind, type, size or range than in training.
         """
+        if self.checks and not (torch.compiler.is_compiling() or is_tracing()):  # type: ignore[no-untyped-call]
+            parameter = next(self.model.parameters(), torch.empty(0))
+            self.modality.check(samples, self.shape, parameter.dtype)
         outputs: Outputs = self.model(samples)
         if self.aligner is not None:
             outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
 
     @torch.no_grad()
-    def embed(self, given: Sequence[Any]) -> Outputs:
+    def embed(self, given: Iterable[Any] | str | Path) -> Outputs:
         """Return embedding and logits of what a user has, read as the training data were.
 
         Args:
             given: Paths of pictures for a student of images, texts for one of texts, arrays or
-                `.npy` files for one of arrays.
+                `.npy` files for one of arrays; a path or a text alone is one sample.
+
+        Raises:
+            ValueError: If something among it is none; the message names it.
+            OSError: If a file cannot be read.
         """
+        if isinstance(given, Mapping | bytes):
+            raise ValueError(f"embed takes a list of samples; got {type(given).__name__}.")
+        given = [given] if isinstance(given, str | Path) else list(given)
         parts = [given[i : i + AT_ONCE] for i in range(0, len(given), AT_ONCE)]
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         return join_outputs(
@@ -72,7 +104,7 @@ def load(
     """Return the trained student of a run as a module in eval mode.
 
     Args:
-        run: The run folder.
+        run: The run folder, or what `asterism export RUN --to state` wrote.
         factory: For a student built by a user's own code: the factory, or the name of one,
             path/to/file.py:factory. It gets the arguments that it got in training. Nothing that is
             named inside a run folder is ever imported.
@@ -86,12 +118,13 @@ def load(
     folder = Run(run)
     card = folder.read_card()
     try:
-        spec = spec_of_card(card)
+        spec, classes = spec_of_card(card), class_names(card)
         name, arguments = named(str(card["model"]))
-        if name.startswith("hf/") and not isinstance(spec.config, dict):
+        if name.startswith(("hf/", "model2vec/")) and not isinstance(spec.config, dict):
             raise ValueError("it lacks the configuration")
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.path / 'student.json'} is damaged: {error!r}.") from error
+        damaged = folder.path / folder.student_file("student.json")
+        raise RunError(f"{damaged} is damaged: {error!r}.") from error
     if factory is None and is_own_code(name):
         raise RunError(
             f"the student of {folder.path} was built by {name}; nothing named in a run folder is "
@@ -103,14 +136,28 @@ def load(
     arguments = unweighted(name, arguments)  # what it began with is of no importance any more
     if card.get("embedding") is not None:
         arguments["embedding"] = card["embedding"]
-    weights = folder.path / "student.safetensors"
+    weights = folder.path / folder.student_file("student.safetensors")
     if factory is None and name in BUILT_IN and spec.shape is not None:
         _believe(spec, name, arguments, folder)
     model = build(name if factory is None else factory, spec, arguments)
-    load_weights(model, weights, name)
-    student = Student(model, spec.takes, spec.shape)
+    load_weights(model, weights, name, spec if factory is not None else None)
+    student = Student(model, spec.takes, spec.shape, classes)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()
+
+
+def class_names(card: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the classes that a run card keeps; None where it keeps none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    names = card.get("class_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or len(names) != card["classes"]:
+        raise ValueError(f"class_names must be {card['classes']} names")
+    return tuple(map(str, names))
 
 
 def run_of(name: Any) -> Path | None:
@@ -147,8 +194,9 @@ def _believe(spec: Spec, name: str, arguments: dict[str, Any], folder: Run) -> N
         with torch.device("meta"):
             model = build(name, spec, arguments)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise RunError(f"{folder.path / 'student.json'} is damaged: {error}") from error
-    load_weights(model, folder.path / "student.safetensors", name)
+        damaged = folder.path / folder.student_file("student.json")
+        raise RunError(f"{damaged} is damaged: {error}") from error
+    load_weights(model, folder.path / folder.student_file("student.safetensors"), name)
 
 
 def _aligner(folder: Run) -> nn.Linear:

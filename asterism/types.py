@@ -1,7 +1,7 @@
 """Outputs and batches: the types that all parts of asterism share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -28,23 +28,28 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch as a method sees it.
+    """One batch as a method sees it; in a loop of one's own, what the method asks for is enough.
 
     Attributes:
         views: The augmented versions of the samples: images `(n, channels, height, width)` in
             [0, 1], or the texts themselves, which have one clean view.
-        index: Rows of the samples in their data source, shape `(n,)`.
+        index: Rows of the samples in their data source, shape `(n,)`; empty if they are not known.
         target: Class numbers, shape `(n,)`; None for data without labels.
         anchors: What the student and the teacher return for the anchor samples, for the methods
             that ask for them.
         broken: Samples that could not be read and are missing from this batch, by name.
     """
 
-    views: tuple[Samples, ...]
-    index: Tensor
+    views: tuple[Samples, ...] = ()
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     target: Tensor | None = None
     anchors: tuple[Outputs, Outputs] | None = None
     broken: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int | None:
+        """Return the number of samples; None if neither rows nor classes are known."""
+        return len(self.index) or (None if self.target is None else len(self.target))
 
     def pin_memory(self) -> "Batch":
         """Return it in memory from which a GPU can fetch while it works (called by loaders)."""

@@ -1,6 +1,7 @@
 """Numbers, units, lists and texts from elsewhere, formatted for readers."""
 
 import re
+import sys
 from typing import Any
 
 MISSING = "–"
@@ -15,6 +16,41 @@ def readable(text: Any, limit: int = 60) -> str:
     cleaned = _UNPRINTABLE.sub(" ", str(text)[: 4 * limit]).strip()
     whole = len(cleaned) <= limit and len(str(text)) <= 4 * limit
     return cleaned if whole else cleaned[: limit - 1].rstrip() + "…"
+
+
+def printable(text: Any) -> str:
+    r"""Return a text of unknown origin as a terminal may have it: what it would obey is spelt out.
+
+    Examples:
+        >>> print(printable("\x1b[31mred\x1b[0m.png"), printable("a\nb"))
+        \x1b[31mred\x1b[0m.png a\nb
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+
+
+def tell(text: Any) -> None:
+    """Print a line to the user, beside what a verb prints as its result."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def markdown(text: Any) -> str:
+    """Return a text with every character escaped that Markdown or HTML would obey."""
+    line = readable(text, 2_000)
+    escaped = "".join("\\" + c if c in "\\`*_{}[]#+!|~@" else c for c in line)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cell(value: Any) -> Any:
+    """Return a value for a CSV file: a text that a spreadsheet would calculate is marked as text.
+
+    Examples:
+        >>> cell("=1+1"), cell("a=1"), cell(-1.5), cell(None)
+        ("'=1+1", 'a=1', -1.5, None)
+    """
+    if not isinstance(value, str):
+        return value
+    line = readable(value, 2_000)
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def number(value: float | None, unit: str = "") -> str:

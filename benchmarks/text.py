@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from asterism import RKD, RRD, RRKD, Batch, Method, Outputs
 from asterism.data import TextSource
 from asterism.measures import cost, retrieval
-from asterism.models import Spec, build
+from asterism.models import Spec, build, vocabulary_of
 from asterism.models.tokens import by_length
 from asterism.recipe import distill
 
@@ -119,6 +119,7 @@ def main() -> None:
     texts += [s for row in rows_of(asked.data / "stsb_train.tsv") for s in row[5:7]]
     source = TextSource(list(dict.fromkeys(texts)))
     teacher = build(f"st/{asked.teacher}", Spec(None, None, own_classifier=True))
+    spec = Spec(None, None, vocabulary=vocabulary_of(teacher))
     stored = asked.out / "teacher.npy"
     if not stored.exists():
         np.save(stored, embed(teacher, source.texts).numpy())
@@ -126,7 +127,7 @@ def main() -> None:
     models: dict[str, nn.Module] = {"teacher": teacher}
     for name in asked.students:
         short = name.partition("?")[0]
-        models[short] = build(name, Spec(None, None, teacher=teacher))
+        models[short] = build(name, spec)
         lines[f"{short}, untrained"] = [measure(models[short], asked.data)]
     for seed in asked.seeds:
         for name in asked.students:
@@ -137,7 +138,7 @@ def main() -> None:
                 if not figures.exists():
                     torch.manual_seed(seed)
                     result = distill(
-                        stored, build(name, Spec(None, None, teacher=teacher)),
+                        stored, build(name, spec),
                         source, method=METHODS[method](), seed=seed, out=run, epochs=asked.epochs,
                         batch_size=asked.batch_size, lr=asked.lr, overwrite=True,
                     )  # fmt: skip

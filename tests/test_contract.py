@@ -125,8 +125,35 @@ class TestEveryMethod:
             return
         student, teacher = outputs(method, 8)
         whole = batch_of(method, 8 * method.views)
-        with pytest.raises(ValueError, match="16 samples have 32 rows; got 16"):
-            method(student, teacher, whole)
+        for batch in (whole, Batch(target=whole.index % 3)):
+            with pytest.raises(ValueError, match="16 samples have 32 rows; got 16"):
+                method(student, teacher, batch)
+
+    def test_bare_tensors_are_refused_in_words(self, method_class):
+        """A method cannot know what a tensor alone is, nor a target that is no batch."""
+        method = ready(method_class)
+        student, teacher = outputs(method, 8)
+        batch = batch_of(method, 8)
+        for bare in (student.embedding, tuple(student), None):
+            with pytest.raises(TypeError, match=r"takes Outputs\(embedding, logits\).*; got "):
+                method(bare, teacher, batch)
+            with pytest.raises(TypeError, match=r"takes Outputs\(embedding, logits\).*; got "):
+                method(student, bare, batch)
+        with pytest.raises(TypeError, match=r"takes an asterism.Batch .*Batch\(target=…\).*Tensor"):
+            method(student, teacher, torch.arange(8))
+
+    def test_a_batch_needs_only_what_the_method_asks_for(self, method_class):
+        method = ready(method_class)
+        student, teacher = outputs(method, 8)
+        whole = batch_of(method, 8)
+        asked = {need: getattr(whole, need) for need in ("index", "target", "anchors")}
+        batch = Batch(**{need: value for need, value in asked.items() if need in method.needs})
+        assert batch.size in (None, 8)
+        found = []
+        for given in (batch, whole):
+            method = ready(method_class)  # from the same draws
+            found.append(method(student, teacher, given))
+        torch.testing.assert_close(*found)
 
     def test_first_call_gives_named_terms_and_gradients_for_the_student_only(self, method_class):
         method = ready(method_class)

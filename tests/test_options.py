@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import asterism
-from asterism.options import help_of, options_of
+from asterism.options import help_of, options_of, said_of
 from asterism.request import CacheRequest, Request, typed_name
 from asterism.settings import Settings, SettingsByName
 
@@ -33,8 +33,8 @@ def told(arguments, code):
             found = ended.code or 0
     assert found == code, (arguments, found, err.getvalue())
     return out.getvalue() + err.getvalue()
-assert "How much it glitters." in told(["train", "--help"], 0)
-assert "How much it glitters." in told(["distill", "--help"], 0)
+assert "How much it glitters." in told(["train", "--help", "all"], 0)
+assert "How much it glitters." in told(["distill", "--help", "all"], 0)
 assert "sparkle must be at most 9; got 10" in told(["train", *run, "--sparkle", "10"], 2)
 told(["train", *run, "--out", "a", "--sparkle", "4"], 0)
 assert yaml.safe_load(open("a/config.yaml"))["sparkle"] == 4
@@ -107,9 +107,4 @@ def test_every_option_is_documented():
 
 
 def help_of_arguments(function):
-    class Like:
-        pass
-
-    body = function.__doc__.partition("Args:")[2].partition("Returns:")[0]
-    Like.__doc__ = "Attributes:" + body
-    return help_of(Like)
+    return said_of(function.__doc__, "Args")

@@ -78,7 +78,7 @@ def test_an_own_student_teaches_and_goes_on(file, trained, tmp_path):
     # A run folder's word is not taken for code: the teacher is named again, or left out.
     again = recipe.evaluate(result.run, factory=f"{file}:make")
     assert again.accuracy == trained.accuracy
-    assert "no teacher was given" in again.evaluation["headline"]
+    assert "its teacher, net.py:make?weights=run, is your own code" in again.evaluation["headline"]
     again = recipe.evaluate(result.run, factory=f"{file}:make", teacher=name)
     assert again.evaluation["headline"].startswith("The student keeps 100 % of the teacher's")
     with pytest.raises(ValueError, match="names no teacher that can be opened again"):

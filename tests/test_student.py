@@ -8,8 +8,11 @@ from PIL import Image
 from torch import nn
 
 import asterism
+from asterism import Outputs
+from asterism.modality import ARRAY, TEXT
 from asterism.models import Spec, build, weights_of
 from asterism.run import Run, RunError
+from asterism.student import Student
 
 CARD = {"model": "convnet?width=8", "classes": 3, "image_shape": [3, 9, 9], "embedding_dim": 32}
 
@@ -67,7 +70,8 @@ def test_a_students_own_factory(tmp_path):
 
     with run.writing():
         run.write_student(
-            weights_of(build(factory, Spec(3, (3, 3, 3)))), CARD | {"model": "a.py:f"}
+            weights_of(build(factory, Spec(3, (3, 3, 3)))),
+            CARD | {"model": "a.py:f", "image_shape": [3, 3, 3]},
         )
     student = asterism.load(run.path, factory=factory)
     assert student(torch.rand(1, 3, 3, 3)).embedding.shape == (1, 27)
@@ -77,3 +81,89 @@ def test_weights_that_do_not_fit_are_named(run):
     (run.path / "student.json").write_text(json.dumps(CARD | {"model": "convnet"}))
     with pytest.raises(ValueError, match=r"student\.safetensors does not fit convnet"):
         asterism.load(run.path)
+
+
+IMAGES = torch.rand(2, 3, 9, 9)
+UNFIT_IMAGES = {
+    "uint8": (
+        (IMAGES * 255).byte(),
+        r"got torch\.uint8: write samples\.to\(torch\.float32\) / 255",
+    ),
+    "float64": (IMAGES.double(), r"got torch\.float64: write samples\.to\(torch\.float32\)\."),
+    "255": (IMAGES * 255, r"in \[0, 1\], and normalises them itself; got values from .* to 25"),
+    "normalised": (IMAGES - 0.5, r"in \[0, 1\].* got values from -0"),
+    "nan": (IMAGES / 0 * 0, "got NaN or infinite values"),
+    "one": (IMAGES[0], r"one sample is samples\[None\]"),
+    "last": (IMAGES.permute(0, 2, 3, 1), r"channels come first, samples\.permute\(0, 3, 1, 2\)"),
+    "size": (torch.rand(2, 3, 18, 18), r"got shape \(2, 3, 18, 18\): resize them"),
+    "grey": (IMAGES[:, :1], r"shape \(n, 3, 9, 9\).* got shape \(2, 1, 9, 9\)\."),
+    "numpy": (IMAGES.numpy(), r"got ndarray: for files.* student\.embed"),
+    "path": ("a.png", r"got str: for files.* student\.embed"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT_IMAGES)
+def test_a_student_of_images_refuses_what_it_would_misread(run, case):
+    samples, message = UNFIT_IMAGES[case]
+    student = asterism.load(run.path)
+    with pytest.raises(ValueError, match=message):
+        student(samples)
+    assert student.unchecked()(torch.rand(2, 3, 18, 18) * 9).embedding.shape == (2, 32)
+    assert student(IMAGES[:0]).embedding.shape == (0, 32)
+    assert torch.compile(student, backend="eager", fullgraph=True)(IMAGES).logits.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([None], "sample 0 is None, of type NoneType"),
+        (["a", float("nan")], "sample 1 is nan, of type float"),
+        (["a\ud83d"], "sample 0 holds half of a surrogate pair"),
+        ({"a": 1}, "takes a list of samples; got dict"),
+        (b"ab", "takes a list of samples; got bytes"),
+        ([b"ab"], "sample 0 is b'ab', of type bytes"),
+    ],
+)
+def test_texts_are_texts(given, message):
+    student = Student(Lengths(), TEXT, None)
+    with pytest.raises(ValueError, match=message):
+        student.embed(given)
+    with pytest.raises(ValueError, match=r"a text alone is \[text\]"):
+        student("two letters")
+    for one in ("two letters", ["two letters"], ("two letters",), iter(["two letters"])):
+        assert student.embed(one).embedding.tolist() == [[11.0]]
+    assert student.embed([]).embedding.shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (torch.rand(4), r"takes arrays of shape \(4,\); sample 0 has \(\)"),
+        ([[1.0, 2.0]], r"sample 0 has \(2,\)"),
+        ([["a"] * 4], "takes arrays of numbers; got list"),
+        ([torch.rand(4), [1, 2, 3, float("nan")]], "got NaN or infinite values"),
+    ],
+)
+def test_arrays_are_arrays(given, message):
+    student = Student(nn.Linear(4, 2), ARRAY, (4,))
+    with pytest.raises(ValueError, match=message):
+        student.embed(given)
+
+
+def test_pictures_are_files(run, tmp_path):
+    student = asterism.load(run.path)
+    Image.new("RGB", (30, 20)).save(tmp_path / "cat.png")
+    assert student.embed(str(tmp_path / "cat.png")).embedding.shape == (1, 32)
+    with pytest.raises(FileNotFoundError, match=r"nothing at .* \(did you mean .*cat\.png\?\)"):
+        student.embed([tmp_path / "cta.png"])
+    with pytest.raises(ValueError, match="is a folder: name the pictures in it"):
+        student.embed(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"embeds paths of pictures; got Tensor: .*student\(images"
+    ):
+        student.embed(IMAGES)
+
+
+class Lengths(nn.Module):
+    def forward(self, texts):
+        return Outputs(torch.tensor([[float(len(x))] for x in texts]).reshape(-1, 1))

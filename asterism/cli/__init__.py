@@ -6,26 +6,43 @@ import os
 import sys
 from collections.abc import Sequence
 
-from asterism.cli.mistakes import UsageError, choices
+from asterism.cli.mistakes import UsageError
+from asterism.names import meant
 
-VERBS = {
-    "distill": "Distil a teacher into a student.",
-    "train": "Train a model from labels: a teacher, or a baseline.",
-    "doctor": "Look at a distillation before it begins.",
-    "embed": "Run a teacher once over data and keep its outputs.",
-    "evaluate": "Measure the student of a run again.",
-    "report": "Write a page on what the students of runs kept.",
-    "compare": "Print runs beside each other.",
-    "align": "Fit the map from a run's student into its teacher's space.",
-    "bench": "Run a grid of methods, models and seeds, and print its table.",
-    "list": "List models, methods and data.",
-    "demo": "Distil a small network on handwritten digits, in about a minute.",
+# Verbs by what a user wants.
+GROUPS = {
+    "make": {
+        "distill": "Distil a teacher into a student.",
+        "train": "Train a model from labels: a teacher, or a baseline.",
+        "embed": "Run a teacher once over data and keep its outputs.",
+        "demo": "Distil a small network on handwritten digits, in about a minute.",
+    },
+    "judge": {
+        "doctor": "Look at a distillation before it begins.",
+        "evaluate": "Measure the student of a run again, or on other data.",
+        "report": "Write a page on what the students of runs kept.",
+        "compare": "Print runs beside each other.",
+        "bench": "Run a grid of methods, models and seeds, and print its table.",
+    },
+    "ship": {
+        "align": "Fit the map from a run's student into its teacher's space.",
+        "export": "Write a run's student in other libraries' formats.",
+    },
+    "look up": {
+        "list": "List models, methods and data, or show one: asterism list resnet20.",
+        "help": "Show the options of a verb: asterism help distill.",
+    },
 }
+VERBS = {verb: what for group in GROUPS.values() for verb, what in group.items()}
 
-HELP = "usage: asterism VERB …\n\n" + "".join(
-    f"  {verb:<10} {what}\n" for verb, what in VERBS.items()
-)
-HELP += "\n`asterism VERB --help` shows the options of a verb."
+
+def overview() -> str:
+    """Return what there is, by what a user wants."""
+    groups = (
+        "\n".join([group, *(f"  {verb:<10}{what}" for verb, what in verbs.items())])
+        for group, verbs in GROUPS.items()
+    )
+    return "\n\n".join(["usage: asterism VERB [options]", *groups, "First steps: asterism demo"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,28 +52,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     # Not list(…): importing the verb `list` would take the place of the built-in one here.
     given = [*(sys.argv[1:] if arguments is None else arguments)]
+    if given[:1] == ["help"]:  # as git and others have it
+        given = [*given[1:2], "--help", *given[2:]]
     if not given or given[0] in ("-h", "--help"):
-        print(HELP)
+        print(overview())
         return 0
-    if given[0] == "--version":
+    if given[0] in ("-V", "--version"):
         from asterism import __version__
 
         print(__version__)
         return 0
     verb = given[0]
     if verb not in VERBS:
-        return _refuse(f"unknown verb {verb!r}: {choices(verb, VERBS)}")
+        return _refuse(f"unknown verb {verb!r}{_meant(verb)}: choose from {', '.join(VERBS)}.")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # methods of the user's own, by import path
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
         code: int | None = command.run(given[1:])
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
     except KeyboardInterrupt as stopped:
-        print(f"asterism: interrupted. {stopped}", file=sys.stderr)
+        print(f"asterism: interrupted. {stopped}".strip(), file=sys.stderr)
         return 130
     return code or 0
+
+
+def _meant(verb: str) -> str:
+    """Return what was probably meant: a verb, or a thing of another kind."""
+    if hint := meant(verb, VERBS):
+        return hint
+    from asterism.cli.list import kind_of  # here: it knows models and methods, and takes a second
+
+    kind = kind_of(verb)
+    return f" ({kind}: `asterism list {verb}`)" if kind else ""
 
 
 def _words(error: Exception) -> str:

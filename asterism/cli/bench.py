@@ -25,7 +25,8 @@ from asterism.bench import (
     write_tables,
 )
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser, parse_request
+from asterism.cli.parser import Parser
+from asterism.cli.requests import parse_request
 from asterism.options import DECISIVE, Plain, Role, Verb, differing, names_with, options_of
 from asterism.request import Request, as_typed, typed_name
 from asterism.run import RunError

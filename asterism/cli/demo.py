@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from asterism import KD, RKD
-from asterism.cli.mistakes import UsageError
+from asterism.cli.parser import Parser
 from asterism.cli.show import row_of, table
 from asterism.recipe import distill, train
 
@@ -18,8 +18,7 @@ TEACHER, STUDENT = "convnet", "convnet?width=8"
 
 def run(arguments: Sequence[str]) -> None:
     """Train a teacher on handwritten digits and distil it in three ways."""
-    if arguments:
-        raise UsageError(f"asterism demo takes no arguments; got {' '.join(arguments)}.")
+    Parser(prog="asterism demo").parse_args(list(arguments))
     # Networks this small gain nothing from a second core, and lose much if others want it too.
     torch.set_num_threads(1)
     begun = time.perf_counter()

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from asterism.cli.parser import parse_request
+from asterism.cli.requests import parse_request
+from asterism.cli.resumption import going_on
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -11,4 +12,5 @@ def run(arguments: Sequence[str]) -> None:
     from asterism.cli.show import show  # here: help needs nothing of what trains
     from asterism.recipe import carry_out_with_baselines
 
-    show(carry_out_with_baselines(request))
+    with going_on("distill", arguments):
+        show(carry_out_with_baselines(request))

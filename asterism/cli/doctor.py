@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asterism.cli.parser import parse_request
+from asterism.cli.requests import parse_request
 
 if TYPE_CHECKING:
     from asterism.doctor import Finding

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asterism.cli.parser import parse_cache
+from asterism.cli.requests import parse_cache
 from asterism.words import number
 
 

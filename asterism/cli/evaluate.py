@@ -1,6 +1,8 @@
 """`asterism evaluate`."""
 
+import json
 from collections.abc import Sequence
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 
@@ -15,6 +17,16 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("run", type=str, help="The run folder.")
     parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
     parser.add_argument(
+        "--out",
+        type=str | None,
+        help="Folder for what is found, as JSON and on a page; report and compare read it as a "
+        "run. By default it is shown alone.",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="Replace what is in that folder.")
+    parser.add_argument(
+        "--format", type=Literal["table", "json"], default="table", help="How to print it."
+    )
+    parser.add_argument(
         "--factory",
         type=str | None,
         help="For a student of your own: path/to/file.py:factory, which builds it.",
@@ -26,4 +38,15 @@ def run(arguments: Sequence[str]) -> None:
         "run.",
     )
     options = parser.parse_args(list(arguments))
-    show(evaluate(options.run, data=options.data, factory=options.factory, teacher=options.teacher))
+    result = evaluate(
+        options.run,
+        data=options.data,
+        factory=options.factory,
+        teacher=options.teacher,
+        out=options.out,
+        overwrite=options.overwrite,
+    )
+    if options.format == "json":
+        print(json.dumps(result.evaluation, indent=1))
+    else:
+        show(result)

@@ -1,38 +1,158 @@
 """`asterism list`."""
 
-from collections.abc import Sequence
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
 
 from asterism import methods
+from asterism.cli.help import entry, value_of
 from asterism.cli.mistakes import UsageError
-from asterism.models import BUILT_IN
+from asterism.cli.parser import Parser
+from asterism.models import BUILT_IN, MODELS_OF, Spec, arguments_of, build
+from asterism.models.hub import LIBRARIES
+from asterism.names import choices
+from asterism.options import said_of
+from asterism.words import listing
 
 DATA = {
     "digits": "scikit-learn's 8x8 digits, built in",
     "FOLDER": "pictures, FOLDER/CLASS/*.jpg with labels or FOLDER/*.jpg without",
-    "FILE.npz": "x: uint8 images (n, h, w[, c]); y: class numbers (optional)",
-    "FILE.csv?text=COLUMN&label=COLUMN": "a table of texts, or ?image=COLUMN of pictures' paths;"
-    " also .tsv, .jsonl, .parquet",
+    "FILE.npz": "x: uint8 images (n, h, w[, c]) or float arrays (n, …), y: class numbers "
+    "(optional); ?kind=array for floats that look like images",
+    "FILE.npy": "float arrays (n, …), without labels",
+    "FILE.csv": "a table of texts, of pictures' paths or of arrays, also .tsv, .jsonl, .parquet; "
+    "?text=COLUMN or ?image=COLUMN or ?array=COLUMN, &label=COLUMN, &id=COLUMN",
     "FILE.txt": "texts, one per line",
-    "hf/NAME?split=train": "a data set of Hugging Face; also a folder of save_to_disk",
+    "hf/NAME": "a data set of Hugging Face, also a folder of save_to_disk; ?split=train, "
+    "&config=NAME, and columns as of a table",
 }
+OTHERS = {
+    "path/to/file.py:factory": "your own module; ?key=value are the factory's arguments",
+    **{f"{library}/NAME": f"a model of {file}" for library, file in LIBRARIES.items()},
+    "runs/NAME": "the student of an earlier run",
+    "FILE.npy, FILE.npz, …": "a teacher that is only its outputs, or FOLDER, a cache of them",
+}
+# Around 32×32 pictures in colour, what the literature's networks are made for.
+USUAL = Spec(10, (3, 32, 32))
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Print what can be named on the command line."""
-    if arguments:
-        raise UsageError(f"asterism list takes no arguments; got {' '.join(arguments)}.")
-    print("methods (--method NAME; `asterism distill --method.help NAME` shows the options)")
-    for name in methods.__all__:
-        method = getattr(methods, name)
-        print(f"  {name:<6} {method.__doc__.splitlines()[0]}\n{'':9}{method.paper}")
-    print("\nmodels (--teacher, --student; MODEL?weights=FILE&key=value)")
-    print(f"  {', '.join(BUILT_IN)}")
-    print("  path/to/file.py:factory   your own module")
-    print(
-        "  timm/NAME  torchvision/NAME  hf/ORG/NAME  st/ORG/NAME   other libraries (docs/models.md)"
-    )
-    print("  runs/NAME                 the student of an earlier run")
-    print("  FILE.npy  FILE.npz …      a teacher that is only its outputs")
-    print("\ndata (--data, --validation-data, --test-data)")
-    for name, what in DATA.items():
-        print(f"  {name:<34} {what}")
+    """Print what can be named on the command line, or what one name means."""
+    parser = Parser(prog="asterism list")
+    parser.add_argument("names", type=str, nargs="*", help="Names to show: resnet20 RKD timm.")
+    names = parser.parse_args(list(arguments)).names or []
+    for name in names:
+        print(_page(name))
+    if not names:
+        print(_everything())
+
+
+def kind_of(name: str) -> str | None:
+    """Return in words of which kind a name is; None if it is not known."""
+    if name in methods.__all__:
+        return "a method"
+    if name in BUILT_IN:
+        return "a model"
+    return "a library of models" if name in LIBRARIES else "data" if name in DATA else None
+
+
+def _everything() -> str:
+    parts = [
+        "methods (--method NAME)",
+        *(entry(name, f"{_first(getattr(methods, name))}") for name in methods.__all__),
+        "\nmodels (--teacher, --student; NAME?key=value&weights=FILE)",
+        *(entry(names, what) for names, what in _families().items()),
+        *(entry(name, what) for name, what in OTHERS.items()),
+        "\ndata (--data, --validation-data, --test-data)",
+        *(entry(name, what) for name, what in DATA.items()),
+        "\n`asterism list NAME` shows what one is, and its arguments.",
+    ]
+    return "\n".join(parts)
+
+
+def _families() -> dict[str, str]:
+    """Return the built-in models that are of one kind together, with what they are."""
+    families: dict[Any, list[str]] = {}
+    for name, factory in BUILT_IN.items():
+        families.setdefault(_class(factory), []).append(name)
+    found = {}
+    for kind, names in families.items():
+        own = [f"?{key}=" for key in arguments_of(names[0])]
+        takes = f" {' '.join(own)}" if own else ""
+        found[", ".join(names)] = f"{_first(kind)}{takes} (for {_takes(names[0])})"
+    return found
+
+
+def _takes(name: str) -> str:
+    return listing([kind.plural for kind, known in MODELS_OF.items() if name in known])
+
+
+def _page(name: str) -> str:
+    """Return what one name means.
+
+    Raises:
+        UsageError: If nothing has it.
+    """
+    library = name.partition("/")[0]
+    if name in methods.__all__:
+        return _method(getattr(methods, name))
+    if name in BUILT_IN:
+        return _model(name)
+    if library in LIBRARIES:
+        module = importlib.import_module(f"asterism.models.hub.{LIBRARIES[library]}")
+        return f"{inspect.getdoc(module)}\n"
+    if name in DATA or name in OTHERS:
+        return entry(name, {**DATA, **OTHERS}[name]) + "\n"
+    known = [*methods.__all__, *BUILT_IN, *LIBRARIES, "digits"]
+    raise UsageError(f"nothing is called {name!r}: {choices(name, known)}")
+
+
+def _method(method: Any) -> str:
+    doc = inspect.getdoc(method) or ""
+    said = said_of(method.__init__.__doc__, "Args")
+    options = [
+        entry(f"--method.{key} {value_of(type(value))}", f"{said.get(key, '')} (default {value})")
+        for key, value in method().config().items()
+    ]
+    name = method.__name__
+    lines = [f"{name}: a method (--method {name}). {method.paper}", "", doc, "", "options"]
+    return "\n".join([*lines, *options]) + "\n"
+
+
+def _model(name: str) -> str:
+    kind = _class(BUILT_IN[name])
+    said = {**said_of(kind.__doc__, "Args"), **said_of(kind.__init__.__doc__, "Args")}
+    arguments = [_argument(key, each, said) for key, each in arguments_of(name).items()]
+    arguments.append(entry("weights=FILE", "a safetensors file, or a run folder"))
+    doc = (inspect.getdoc(kind) or "").partition("\n\nAttributes:")[0].partition("\n\nArgs:")[0]
+    lines = [f"{name}: a model for {_takes(name)}.", "", doc, *_size(name)]
+    return "\n".join([*lines, "", f"arguments ({name}?key=value&key=value)", *arguments]) + "\n"
+
+
+def _argument(key: str, parameter: inspect.Parameter, said: Mapping[str, str]) -> str:
+    value = value_of(parameter.annotation)
+    default = parameter.default
+    shown = "" if default in (None, inspect.Parameter.empty) else f"(default {default})"
+    return entry(f"{key}={value}", f"{said.get(key, '')} {shown}".strip())
+
+
+def _size(name: str) -> list[str]:
+    """Return how large a model of images is; of another, that depends on the data."""
+    if USUAL.takes not in [kind for kind, known in MODELS_OF.items() if name in known]:
+        return []
+    with torch.device("meta"):
+        model = build(name, USUAL)
+        width = model(torch.zeros(2, *(USUAL.shape or ()))).embedding.shape[1]
+    parameters = sum(p.numel() for p in model.parameters())
+    return [f"{parameters:,} parameters for 32x32 pictures in colour of 10 classes; width {width}."]
+
+
+def _class(factory: Callable[..., Any]) -> Any:
+    return getattr(factory, "func", factory)  # of a partial, what it completes
+
+
+def _first(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]

@@ -1,47 +1,89 @@
 """The parser that all verbs share."""
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NoReturn, get_type_hints
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
-from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
-from jsonargparse._actions import ActionConfigFile
+from jsonargparse import SUPPRESS, ArgumentParser
 
 from asterism import methods
-from asterism.cli.mistakes import UsageError, choices
-from asterism.methods.base import Method
-from asterism.options import Role, Verb, help_of, options_of
-from asterism.request import CacheRequest, Request, typed_name
-from asterism.settings import Settings
-
-# What must be named, by verb.
-REQUIRED: dict[Verb, tuple[str, ...]] = {
-    "distill": ("teacher", "student", "data"),
-    "train": ("model", "data"),
-    "doctor": ("student", "data"),
-}
+from asterism.cli import VERBS
+from asterism.cli.help import page
+from asterism.cli.mistakes import UsageError
+from asterism.names import choices, meant, nearest
 
 
 class Parser(ArgumentParser):
-    """Options with dashes, errors in one sentence."""
+    """Options with dashes, a help in groups, errors in one sentence.
+
+    Attributes:
+        rare: Options that the short help leaves out.
+        required: Options that must be given.
+        more: What the help says at its end.
+        elsewhere: Options that other verbs have, with one that has it.
+    """
+
+    rare: frozenset[str] = frozenset()
+    required: tuple[str, ...] = ()
+    more: str = ""
+    elsewhere: Mapping[str, str] = {}
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take no abbreviation: what is short today may be ambiguous tomorrow."""
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a UsageError: a ValueError would be taken for one more type that does not fit."""
         raise UsageError(self._reworded(" ".join(message.split())))
 
+    def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
+        """Parse; print the help instead where it is asked for, `--help all` all of it."""
+        typed = list(args or ())
+        asked = [i for i, each in enumerate(typed) if each in ("-h", "--help", "--help=all")]
+        if asked and self._is_verb:
+            full = typed[asked[0]] == "--help=all" or typed[asked[0] + 1 : asked[0] + 2] == ["all"]
+            print(self.shown(full=full), end="")
+            raise SystemExit(0)
+        return super().parse_args(args, *others, **options)
+
+    @property
+    def _is_verb(self) -> bool:
+        # A method's own options are checked by a parser within the verb's.
+        return self.prog.startswith("asterism ")
+
+    def shown(self, *, full: bool) -> str:
+        """Return the help: the usual options, or all."""
+        rare = frozenset() if full else self.rare
+        verb = self.prog.removeprefix("asterism ")
+        actions = [a for a in self._actions if a.dest not in ("help", "print_config")]
+        actions = [a for a in actions if not a.dest.endswith(".help")]
+        return page(
+            self.prog, VERBS[verb], actions, rare=rare, required=self.required, more=self.more
+        )
+
     def format_help(self, *arguments: Any, **options: Any) -> str:
-        """Show options with dashes."""
+        """Show a method's options with dashes."""
         shown = super().format_help(*arguments, **options)
-        if "--method" in shown and self.prog == "asterism distill":
-            shown += f"\nmethods (`{self.prog} --method.help NAME` shows all of one):\n"
-            shown += "".join(f"  {line}\n" for line in method_lines())
         return re.sub(r"--[a-z_]+", lambda match: match[0].replace("_", "-"), shown)
+
+    def _unknown(self, typed: str) -> str:
+        """Return what is said of something typed that is no option here."""
+        name, equals, value = typed.lstrip("-\u2013\u2014").partition("=")
+        name = name.replace("-", "_")
+        known = [a.dest for a in self._actions if a.help != SUPPRESS and a.option_strings]
+        see = f"`{self.prog} --help all` shows all"
+        is_option = typed[0] in "-\u2013\u2014" or "Option" in typed
+        if not is_option and not (equals and nearest(name, known)):
+            return f"{typed!r} follows no option's name, as --data {typed} would: {see}."
+        if verb := self.elsewhere.get(name):
+            return f"{dashed(name)} is an option of `asterism {verb}`, not of `{self.prog}`."
+        near = nearest(name, known)
+        hint = f" (did you mean {dashed(near)}{f' {value}' if value else ''}?)" if near else ""
+        return f"{typed.replace('_', '-')} is no option here{hint}: {see}."
 
     def _reworded(self, text: str) -> str:
         """Return jsonargparse's message as what must hold, what came, and the way out."""
-        # A method's own options are checked by a parser within the verb's.
-        within = "" if self.prog.startswith("asterism ") else "method."
+        within = "" if self._is_verb else "method."
         if match := re.search(r" - (--method[. ].*?\.) - Expected a ", text):
             return match[1]
         if re.search(r"^Option 'class_path'|class_path .* 'NoneType' object has no", text):
@@ -51,12 +93,15 @@ class Parser(ArgumentParser):
             )
         if match := re.search(r"NestedArg\(key='([\w.]+)'|^Option '([\w.]+)'", text):
             if within or match[1]:
+                name = match[1] or match[2]
+                near = nearest(name, [a.dest for a in self._actions] if within else [])
+                hint = f" (did you mean --method.{near}?)" if near else ""
                 return (
-                    f"--method.{match[1] or match[2]} is no option of this method: "
-                    f"`asterism distill --method.help NAME` shows them."
+                    f"--method.{name} is no option of this method{hint}: `asterism list NAME` "
+                    "shows what a method takes."
                 )
         if match := re.search(r'Parser key "(\w+)": Expected a (.*?)\. Got value: (.*)', text):
-            return f"{dashed(within + match[1])} takes {_kind(match[2])}; got {match[3]}."
+            return _misfit(within + match[1], match[2], match[3])
         if match := re.search(r'Parser key "method".*Given value: (\S+)', text):
             cause = r"(Problem with given class_path .*?|(?<=Errors: - )(?!Exp|Imp|Not a).*?) - Exp"
             if wrong := re.search(cause, text):  # something in a file of the user's own
@@ -67,27 +112,15 @@ class Parser(ArgumentParser):
         if match := re.search(
             r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?), .*Given value: (.*)', text
         ):
-            return f"{dashed(match[1])} takes {_kind(match[2])}; got {match[3]}."
+            return _misfit(*match.groups())
         trying = (
             r"Union subtypes .*Errors: - (?:Not a valid .*?implicit class_path\) - )?(.*?) - Exp"
         )
         if match := re.search(trying, text):
             return match[1]  # what a method's constructor says of its arguments
-        if match := re.search(r"(?:Option '|unrecognized arguments: -*)([\w.]+)", text):
-            known = [action.dest for action in self._actions]
-            near = difflib.get_close_matches(match[1], known, 1)
-            hint = f" (did you mean {dashed(near[0])}?)" if near else ""
-            return f"{dashed(match[1])} is no option here{hint}: `{self.prog} --help` shows all."
+        if match := re.search(r"(?:Option '|nrecognized arguments: )([^\s']+)", text):
+            return self._unknown(match[1])
         return f"{text} (`{self.prog} --help` shows all options.)"
-
-
-def method_lines() -> list[str]:
-    """Return each method's name, options and paper."""
-    lines = []
-    for name in methods.__all__:
-        method = getattr(methods, name)
-        lines += [f"{name:<5} {method.paper}", f"{'':5} {', '.join(method().config())}"]
-    return lines
 
 
 KINDS = {
@@ -105,104 +138,12 @@ def _kind(declared: str) -> str:
     return "one of " + ", ".join(names) if "Literal" in declared else KINDS[names[0]]
 
 
+def _misfit(option: str, declared: str, value: str) -> str:
+    """Return what an option takes, what came, and of one with few values what was meant."""
+    few = re.findall(r"'([^']+)'", declared) if "Literal" in declared else []
+    return f"{dashed(option)} takes {_kind(declared)}; got {value}{meant(value, few)}."
+
+
 def dashed(option: str) -> str:
     """Return an option as it is typed."""
     return "--" + option.replace("_", "-")
-
-
-def parse_request(
-    verb: Verb, arguments: Sequence[str] | Mapping[str, Any], *, formats: Sequence[str] = ()
-) -> tuple[Request, str]:
-    """Return what a user asked for, and how to print what comes of it.
-
-    Args:
-        verb: The verb.
-        arguments: What the user typed, or options by name, as a YAML file gives them.
-        formats: What `--format` may be, the default first; none for a verb without it.
-
-    Raises:
-        UsageError: If an option is not known, missing or of another kind.
-        ValueError: If a value cannot be meant.
-    """
-    parser = Parser(prog=f"asterism {verb}")
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
-    parser.add_argument("--provenance", type=dict, help=SUPPRESS)  # config.yaml of a run has it
-    if formats:
-        parser.add_argument(
-            "--format", type=Literal[tuple(formats)], default=formats[0], help="How to print it."
-        )
-    # A command of distill with another verb is a command, too.
-    accepted: Verb = "distill" if verb == "doctor" else verb
-    for dataclass in (Request, Settings):
-        _add_options(parser, dataclass, verb=verb, accepted=accepted)
-    typed = _parsed(parser, arguments)
-    missing = [f"--{name}" for name in REQUIRED[verb] if typed.get(name) is None]
-    if missing:
-        raise UsageError(f"asterism {verb} needs {' and '.join(missing)}.")
-    names = {each.name: typed_name(each.name, verb) for each in options_of(Request, verb=verb)}
-    settings = {each.name: typed[each.name] for each in options_of(Settings, verb=verb)}
-    own = {name: typed[option] for name, option in names.items()}
-    return Request(**own, settings=Settings(**settings)), typed.get("format", "")
-
-
-def parse_cache(arguments: Sequence[str]) -> CacheRequest:
-    """Return the cache that a user asked for; raises as `parse_request`."""
-    parser = Parser(prog="asterism embed")
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
-    _add_options(parser, CacheRequest)
-    typed = _parsed(parser, arguments)
-    missing = [f"--{name}" for name in ("teacher", "data", "out") if not typed.get(name)]
-    if missing:
-        raise UsageError(f"asterism embed needs {' and '.join(missing)}.")
-    return CacheRequest(**typed)
-
-
-def _add_options(
-    parser: ArgumentParser,
-    dataclass: type,
-    *,
-    verb: Verb | None = None,
-    accepted: Verb | None = None,
-) -> None:
-    """Add the options of a dataclass; those that mean nothing to the verb are not shown."""
-    places = {"Model": str, "Methods": Method | list[Method] | None, "Callback": object}
-    types = get_type_hints(dataclass, localns=places)
-    texts = help_of(dataclass)
-    for each in options_of(dataclass, verb=accepted):
-        known = each.metadata
-        shown = texts[each.name] if verb is None or verb in known["verbs"] else SUPPRESS
-        name = f"--{each.name if verb is None else typed_name(each.name, verb)}"
-        kind = types[each.name]
-        switch = kind is bool and known["role"] is not Role.EXPERIMENT
-        if switch and each.default:
-            parser.add_argument(name, action=ActionYesNo, default=True, help=shown)
-        elif switch:
-            parser.add_argument(name, action="store_true", help=shown)
-        elif known["is_name"]:
-            parser.add_argument(name, type=str | None, default=each.default or None, help=shown)
-        elif known["bare"] is not None:
-            parser.add_argument(
-                name, type=kind, nargs="?", const=known["bare"], default=each.default, help=shown
-            )
-        else:
-            parser.add_argument(name, type=kind, default=each.default, help=shown)
-
-
-def _parsed(parser: ArgumentParser, arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of all options by name."""
-    if isinstance(arguments, Mapping):
-        checked = parser.parse_object(dict(arguments))
-    else:
-        typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
-        checked = parser.parse_args(typed)
-    try:
-        parsed = parser.instantiate(checked)
-    except ValueError as error:
-        parser.error(str(error))
-    options = {k: v for k, v in vars(parsed).items() if k not in ("config", "provenance")}
-    return {k: v for k, v in options.items() if not isinstance(v, Namespace)}
-
-
-def _underscored(argument: str) -> str:
-    name, equals, value = argument.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value

@@ -67,7 +67,7 @@ def show(result: Result) -> None:
     console.print(table(rows, title=f"{result.run}, measured on {where}"))
     if "headline" in result.evaluation:
         console.print(result.evaluation["headline"], highlight=False)
-    if (result.run / "report.html").exists():
-        console.print(f"What it kept, on a page: {result.run / 'report.html'}")
+    if result.page is not None:
+        console.print(f"What it kept, on a page: {result.page}", markup=False)
     if result.evaluation.get("broken"):
         console.print(f"{len(result.evaluation['broken'])} unreadable samples were left out.")

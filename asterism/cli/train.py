@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from asterism.cli.parser import parse_request
+from asterism.cli.requests import parse_request
+from asterism.cli.resumption import going_on
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -11,4 +12,5 @@ def run(arguments: Sequence[str]) -> None:
     from asterism.cli.show import show  # here: help needs nothing of what trains
     from asterism.training import carry_out
 
-    show(carry_out(request))
+    with going_on("train", arguments):
+        show(carry_out(request))

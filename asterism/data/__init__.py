@@ -1,5 +1,7 @@
 """Data: sources of samples, and batches of them."""
 
+from asterism.data.account import DataAccount as DataAccount
+from asterism.data.account import account_of as account_of
 from asterism.data.array import ArraySource as ArraySource
 from asterism.data.batches import Loader as Loader
 from asterism.data.batches import Order as Order
@@ -18,6 +20,7 @@ from asterism.data.text import TextSource as TextSource
 __all__ = [
     "ArraySource",
     "Data",
+    "DataAccount",
     "DatasetSource",
     "FolderSource",
     "LeftOut",
@@ -25,6 +28,7 @@ __all__ = [
     "Order",
     "Source",
     "TextSource",
+    "account_of",
     "default_workers",
     "left_over",
     "open_data",

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from asterism.arrays import read_archive, read_array
-from asterism.data.source import Source, check_targets
+from asterism.data.source import Source
 from asterism.modality import ARRAY, IMAGE
+from asterism.names import refuse_arguments
 from asterism.types import Batch
+from asterism.words import readable
 
 
 class ArraySource(Source):
@@ -29,23 +31,27 @@ class ArraySource(Source):
     def __init__(
         self,
         samples: Tensor,
-        targets: "Tensor | np.ndarray[Any, Any] | None" = None,
+        targets: Any = None,
         *,
         names: Sequence[str] | None = None,
-        ids: Sequence[str] | None = None,
+        ids: Sequence[Any] | None = None,
+        unusable: Mapping[int, str] | None = None,
         flip: bool = True,
+        place: str = "the data",
     ) -> None:
         """Hold the arrays.
 
         Args:
             samples: uint8 images, shape `(n, channels, height, width)`, or floats, shape `(n, …)`.
-            targets: Class numbers, shape `(n,)`.
-            names: Names of the classes.
+            targets: A label for each, shape `(n,)`: class numbers or names.
+            names: Names of the classes by number.
             ids: A name for each sample.
+            unusable: Rows that are left out, with the reason.
             flip: Whether a mirrored image is still the same thing.
+            place: Where the samples are from, for messages.
 
         Raises:
-            ValueError: If lengths differ, a class number is negative, or it is neither of both.
+            ValueError: If lengths differ, a label is none, or samples are neither of both.
         """
         images = samples.dtype == torch.uint8 and samples.ndim == 4
         if not images and not (samples.is_floating_point() and samples.ndim > 1):
@@ -57,17 +63,16 @@ class ArraySource(Source):
         self.samples = samples if images else samples.float()
         self.shape = tuple(samples.shape[1:])
         self.flip = flip
-        self.ids = ids
-        if targets is not None:
-            self.targets, self.names = check_targets(targets, len(samples), names)
+        self.place = place
+        self.describe(unusable=unusable, labels=targets, names=names, ids=ids)
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.samples)
 
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
+    def fetch(self, rows: Sequence[int]) -> Batch:
         """Return the samples of these rows as one batch."""
-        index = torch.as_tensor(rows)
+        index = torch.tensor(rows, dtype=torch.int64)
         return Batch((self.samples[index],), index, self._targets_of(index))
 
     def fingerprint(self) -> str:
@@ -102,20 +107,17 @@ def open_archive(path: Path, named: Mapping[str, str]) -> ArraySource:
     Raises:
         ValueError: If it cannot be read, or holds something else.
     """
-    if set(named) - {"kind"} or named.get("kind", "array") != "array":
-        given = next(f"{name}={value}" for name, value in named.items())
-        raise ValueError(f"{path} takes no argument {given!r}: only kind=array.")
+    refuse_arguments(str(path), named, ["kind"])
+    if named.get("kind", "array") != "array":
+        raise ValueError(f"{path}?kind= takes array alone; got {named['kind']}.")
     arrays = read_archive(path)
     if "x" not in arrays:
         raise ValueError(
             f"{path} must hold the samples as `x` (and class numbers as `y`); it holds "
             f"{', '.join(arrays) or 'nothing'}."
         )
-    x, y = arrays["x"], arrays.get("y")
-    names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    ids = [str(name) for name in arrays["id"].tolist()] if "id" in arrays else None
-    if not len(x):
-        raise ValueError(f"{path} holds no sample.")
+    _refuse_shapes(arrays, path)
+    x = arrays["x"]
     if x.dtype.kind == "f":
         if x.ndim == 4 and {x.shape[1], x.shape[3]} & {1, 3} and not named:
             raise ValueError(
@@ -125,13 +127,30 @@ def open_archive(path: Path, named: Mapping[str, str]) -> ArraySource:
         samples = features(x, str(path))
     else:
         samples = _images(x, path)
-    if ids is not None and len(ids) != len(samples):
-        raise ValueError(f"{path} must hold one id per sample; it has {len(ids)}.")
-    try:
+    source = ArraySource(
+        samples,
+        arrays.get("y"),
+        names=None if "names" not in arrays else arrays["names"].tolist(),
+        ids=None if "id" not in arrays else arrays["id"].tolist(),
         # Grey pictures are digits and letters as a rule: a mirrored 2 is no 2.
-        return ArraySource(samples, y, names=names, ids=ids, flip=samples.shape[1] == 3)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        flip=samples.shape[1] == 3,
+        place=str(path),
+    )
+    if others := sorted(set(arrays) - {"x", "y", "names", "id"}):
+        source.notes = (f"arrays not taken: {', '.join(map(readable, others))}",)
+    return source
+
+
+def _refuse_shapes(arrays: Mapping[str, "np.ndarray[Any, Any]"], path: Path) -> None:
+    """Raise a ValueError if an array that is used has no axis or a side of length 0."""
+    for name in ("x", "y", "names", "id"):
+        shape = arrays[name].shape if name in arrays else (1,)
+        if not shape or min(shape) < 1:
+            what = "holds no sample" if shape[:1] == (0,) else f"has `{name}` of shape {shape}"
+            raise ValueError(
+                f"{path} {what}: `x` must have one sample along its first axis for each, `y`, "
+                "`names` and `id` one entry for each, and no side may be 0."
+            )
 
 
 def open_features(path: Path) -> ArraySource:
@@ -140,7 +159,7 @@ def open_features(path: Path) -> ArraySource:
     Raises:
         ValueError: If it cannot be read, or holds something else.
     """
-    return ArraySource(features(np.asarray(read_array(path)), str(path)))
+    return ArraySource(features(np.asarray(read_array(path)), str(path)), place=str(path))
 
 
 def features(x: "np.ndarray[Any, Any]", place: str) -> Tensor:

@@ -13,7 +13,7 @@ def refuse_gaps(source: Source) -> None:
         return
     if source.names != tuple(map(str, range(len(source.names)))):
         return  # named classes may be without samples
-    present = torch.unique(source.targets)
+    present = torch.unique(source.targets[source.usable()])
     if len(present) < len(source.names):
         raise ValueError(
             f"labels must be class numbers from 0 on without gaps; got {len(present)} different "

@@ -1,7 +1,8 @@
-"""Classes of several sources under one numbering: those of the training data first, new ones after.
+"""Classes of several sources under one numbering: the training data's first, new ones after.
 
-So a class number from the number of training classes on is that of a class of its own, which no
-training row has, and labels of test data are not confined to what a classifier knows.
+Names decide which class is which, never the place in a list: folders come sorted as texts (`0`,
+`1`, `10`, `2`), arrays by number. A class number from the number of training classes on is that of
+a class of its own: labels of test data are not confined to what a classifier knows.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from asterism.data.source import LeftOut, Source
 from asterism.types import Batch
+from asterism.words import readable
 
 
 class Renumbered(LeftOut):
@@ -51,26 +53,58 @@ class Renumbered(LeftOut):
 def with_training_numbers(source: Source, training: Source) -> Source:
     """Return validation or test data with the class numbers of the training data.
 
-    Classes are matched by name; where one side has numbers for names, by number. Classes that the
-    training data lack follow after those they have.
+    Classes are matched by name. Where one side has names and the other bare numbers, a number
+    is that of the class. Classes that the training data lack follow after those they have.
+
+    Raises:
+        ValueError: If numbers may be meant as names and as numbers.
     """
     if source.targets is None or source.names is None or training.names is None:
         return source
-    known, names = training.names, source.names
-    if _numbers(names) and not _numbers(known):
-        names = tuple(known[int(x)] if int(x) < len(known) else x for x in names)
-    elif _numbers(known) and not _numbers(names):
-        names = (*known[: len(names)], *names[len(known) :])
-    if known[: len(names)] == names:
+    known = training.names
+    names, by_number = _matched(source, training)
+    if names == source.names and known[: len(names)] == names:
         return source
-    everyone = (*known, *(name for name in dict.fromkeys(names) if name not in known))
-    number = {name: i for i, name in enumerate(everyone)}
-    return Renumbered(source, torch.tensor([number[name] for name in names]), everyone)
+    present = set(torch.unique(source.targets).tolist())
+    new = (name for i, name in enumerate(names) if name not in known and i in present)
+    number = {name: i for i, name in enumerate((*known, *new))}
+    numbers = torch.tensor([number.get(name, 0) for name in names])
+    renumbered = Renumbered(source, numbers, list(number))
+    if by_number:
+        renumbered.notes = (
+            *source.notes,
+            "classes matched with the training data's by number, as one side has no names",
+        )
+    return renumbered
 
 
-def _numbers(names: Sequence[str]) -> bool:
-    """Return whether classes have no names but their numbers."""
+def _matched(source: Source, training: Source) -> tuple[tuple[str, ...], bool]:
+    """Return the training data's name of each class, and whether it was found by number."""
+    names, known = source.names or (), training.names or ()
+    if _numeric(names) == _numeric(known):
+        return names, False
+    if _bare(names):  # the training data have names
+        return (*known[: len(names)], *names[len(known) :]), True
+    if _bare(known) and len(names) == len(known):
+        return known, True
+    raise ValueError(
+        f"the classes of {source.place} ({_some(names)}) and of {training.place} ({_some(known)}) "
+        "cannot be matched: one side has names and the other numbers. Give both sides names."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(readable, names[:3])) + (", …" if len(names) > 3 else "")
+
+
+def _numeric(names: Sequence[str]) -> bool:
+    """Return whether all classes are numbers, and no names."""
     return all(name.isdecimal() for name in names)
+
+
+def _bare(names: Sequence[str]) -> bool:
+    """Return whether classes are numbers as they stand, from 0 on."""
+    return tuple(names) == tuple(map(str, range(len(names))))
 
 
 def without_some_classes(source: Source, share: float, seed: int) -> tuple[Renumbered, int]:
@@ -92,7 +126,7 @@ def without_some_classes(source: Source, share: float, seed: int) -> tuple[Renum
             "validation_classes keeps whole classes for validation, and the data have no labels: "
             "leave it out, so that a share of the rows is kept."
         )
-    present = torch.unique(source.targets)
+    present = torch.unique(source.targets[source.usable()])
     kept = max(2, round(share * len(present)))
     if len(present) - kept < 2:
         raise ValueError(

@@ -1,14 +1,13 @@
 """The columns of a table that hold the sample, the label and the id."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from asterism.data.source import MOST_CLASSES
+from asterism.data.values import name_of
 from asterism.modality import ARRAY, IMAGE, TEXT, Modality
+from asterism.names import meant, refuse_arguments
+from asterism.words import listing, readable
 
 # Names that are looked for when none is given, in this order; texts before pictures.
 SAMPLES: dict[str, Modality] = {each.name: each for each in (TEXT, IMAGE, ARRAY)}
@@ -17,6 +16,14 @@ USUAL: dict[str, tuple[str, ...]] = {
     "label": ("label",),
     "id": ("id",),
 }
+# Names that may mean the same, and are never taken unasked; a reader is told.
+NEAR: dict[str, tuple[str, ...]] = {
+    "label": (
+        "labels", "class", "classes", "class_name", "class_id", "category", "categories", "target",
+        "targets", "y", "intent", "topic", "coarse_label", "fine_label", "label_id", "label_text",
+    ),
+    "id": ("ids", "_id", "uid", "uuid", "guid", "key", "doc_id", "row_id", "sample_id"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,82 +35,73 @@ class Chosen:
         modality: What it holds.
         label: Name of the column with the classes; None for data without labels.
         id: Name of the column with the names of the samples, or None.
+        notes: In words, what is used, and which columns may have been meant and are not.
     """
 
     samples: str
     modality: Modality
     label: str | None
     id: str | None
+    notes: tuple[str, ...] = ()
 
 
-def choose(columns: Sequence[str], named: dict[str, str], place: str) -> Chosen:
+def headed(columns: Sequence[Any], place: str) -> list[str]:
+    """Return the names of columns without blanks around them, each of which is there once.
+
+    Raises:
+        ValueError: If two columns have one name.
+    """
+    names = [name_of(str(column)) for column in columns]
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise ValueError(
+            f"{place} has several columns {readable(twice[0])!r}: rename all but the one that is "
+            "meant."
+        )
+    return names
+
+
+def choose(columns: Sequence[str], named: Mapping[str, str], place: str) -> Chosen:
     """Return the columns to use: those that the user named, else those with a usual name.
+
+    A usual name counts in capitals, too.
 
     Raises:
         ValueError: If a named column is not there, or none has a usual name.
     """
-    listed = f"{place} has the columns {', '.join(columns)}"
+    listed = f"{place} has the columns {', '.join(map(readable, columns))}"
+    named = {role: name_of(column) for role, column in named.items()}
     for role, column in named.items():
-        if role not in USUAL:
-            raise ValueError(f"{place} takes no argument {role!r}: choose from {', '.join(USUAL)}.")
+        refuse_arguments(place, [role], USUAL)
         if column not in columns:
-            raise ValueError(f"{listed}; there is no {role} column {column!r}.")
+            near = meant(column, columns)
+            raise ValueError(f"{listed}; there is no {role} column {column!r}{near}.")
     asked = [name for name in SAMPLES if name in named]
     if len(asked) > 1:
         raise ValueError(f"{place}: name one column of samples, not {' and '.join(asked)}.")
-    chosen = {
-        role: named.get(role) or next((name for name in names if name in columns), None)
-        for role, names in USUAL.items()
-    }
+    chosen = {role: named.get(role) or _usual(columns, names) for role, names in USUAL.items()}
     for name in asked or SAMPLES:
         if samples := chosen[name]:
-            return Chosen(samples, SAMPLES[name], chosen["label"], chosen["id"])
+            label, key = chosen["label"], chosen["id"]
+            notes = _notes(columns, {name: samples, "label": label, "id": key})
+            return Chosen(samples, SAMPLES[name], label, key, notes)
     ways = " or ".join(f"?{name}=COLUMN" for name in SAMPLES)
     raise ValueError(f"{listed}: name the one to use, {ways}.")
 
 
-def classes(
-    labels: Sequence[Any], names: Sequence[str] | None, place: str, broken: dict[int, str]
-) -> tuple[Tensor, Sequence[str] | None]:
-    """Return the class number of each row and the names of the classes.
+def _usual(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the first column with a usual name, in small letters before capitals."""
+    exact = next((name for name in names if name in columns), None)
+    folded = (c for name in names for c in columns if c.casefold() == name)
+    return exact or next(folded, None)
 
-    Names in `names` are numbered in that order. Else whole numbers are class numbers, as they
-    stand, and anything else is a class's name, numbered alphabetically.
 
-    Args:
-        labels: The column.
-        names: Names of the classes in the order of their numbers, where they are known.
-        place: Where the labels are from, for messages.
-        broken: Rows that cannot be used; those without a label are added.
-
-    Raises:
-        ValueError: If a label is no class, or not one of the training data's.
-    """
-    for row, label in enumerate(labels):
-        if label is None or label == "":
-            broken.setdefault(row, "no label")
-    kept = {row: label for row, label in enumerate(labels) if row not in broken}
-    numbers = torch.zeros(len(labels), dtype=torch.int64)
-    if not kept:
-        return numbers, names
-    if odd := [value for value in kept.values() if not isinstance(value, int | str)]:
-        raise ValueError(
-            f"labels must be class numbers or names; {place} has {odd[0]!r}. For data without "
-            "labels, rename the column or name another one."
-        )
-    present = {str(label) for label in kept.values()}
-    unknown = sorted(present - set(names or ()))
-    if unknown and all(label.isdecimal() for label in present):
-        number = {label: int(label) for label in present}
-        if (most := max(number.values())) >= MOST_CLASSES:
-            raise ValueError(
-                f"labels must be class numbers from 0 on, or names; {place} has {most}: number the "
-                "classes, with np.unique(y, return_inverse=True)."
-            )
-    elif unknown and names is not None:
-        raise ValueError(f"{place} has the class {unknown[0]!r}, which the training data lack.")
-    else:
-        names = list(names or unknown)
-        number = {name: i for i, name in enumerate(names)}
-    numbers[list(kept)] = torch.tensor([number[str(label)] for label in kept.values()])
-    return numbers, names
+def _notes(columns: Sequence[str], taken: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return in words which columns are used, and which may have been meant and are not."""
+    used = [f"{role} {readable(column)!r}" for role, column in taken.items() if column]
+    notes = [f"columns: {listing(used)}"]
+    for role, names in NEAR.items():
+        near = [c for c in columns if c.casefold() in names and c not in taken.values()]
+        if near and taken[role] is None:
+            shown = listing([repr(readable(c)) for c in near])
+            notes.append(f"not taken as {role}: {shown} (?{role}={readable(near[0])} takes it)")
+    return tuple(notes)

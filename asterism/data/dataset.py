@@ -1,14 +1,29 @@
 """A Dataset of the user's own as a source."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    default_collate,
+)
 
-from asterism.data.source import Source, check_targets
+from asterism.data.columns import headed
+from asterism.data.items import all_items, cannot, first_item, labelled, labels_of, names_of, spread
+from asterism.data.source import Source
+from asterism.data.table import Table, from_table
 from asterism.data.text import TextSource
 from asterism.modality import ARRAY, IMAGE
 from asterism.types import Batch
@@ -32,8 +47,7 @@ class DatasetSource(Source):
             ValueError: If the dataset gives something else.
         """
         self.dataset = dataset
-        first = dataset[0]
-        self.labelled = isinstance(first, tuple | list) and len(first) > 1
+        first = first_item(dataset)
         sample = self._sample(first)
         arrays = sample.ndim in (1, 2) and sample.is_floating_point()
         if sample.ndim != 3 and not arrays:
@@ -56,14 +70,12 @@ class DatasetSource(Source):
         self.shape = tuple(sample.shape)
         self.modality = ARRAY if arrays else IMAGE
         self.augmented = sample.is_floating_point() and not arrays
-        if self.labelled:
-            known = getattr(dataset, "targets", None)
-            numbers = known if known is not None else [item[1] for item in self._items()]
-            names = getattr(dataset, "classes", None)
-            self.targets, self.names = check_targets(numbers, len(dataset), names)
-
-    def _items(self) -> Any:
-        return (self.dataset[i] for i in range(len(self.dataset)))
+        self.place = "the dataset"
+        if labelled(first):
+            labels, unusable, notes = labels_of(dataset)
+            names, more = names_of(dataset)
+            self.notes = (*notes, *more)
+            self.describe(unusable=unusable, labels=labels, names=names)
 
     def _sample(self, item: Any) -> Tensor:
         sample = item[0] if isinstance(item, tuple | list) else item
@@ -80,25 +92,37 @@ class DatasetSource(Source):
         """Return the number of samples."""
         return len(self.dataset)
 
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Return the samples of these rows as one batch."""
-        index = torch.as_tensor(rows)
-        samples = [self._sample(self.dataset[i]) for i in rows]
-        for row, sample in zip(rows, samples, strict=True):
+    def fetch(self, rows: Sequence[int]) -> Batch:
+        """Return the samples of these rows as one batch; those that cannot be had are named."""
+        samples: list[Tensor] = []
+        good: list[int] = []
+        broken: list[str] = []
+        for row in rows:
+            try:
+                item = self.dataset[row]
+            except Exception as error:  # a file that cannot be read, in a user's own code
+                broken.append(cannot(row, error))
+                continue
+            sample = self._sample(item)
             if sample.shape != self.shape:
                 raise ValueError(
                     f"a dataset must give {self.modality.plural} of one shape: the first has "
                     f"{self.shape}, and number {row} has {tuple(sample.shape)}."
                 )
-        if self.modality is ARRAY:
-            samples = [sample.float() for sample in samples]
-        return Batch((torch.stack(samples),), index, self._targets_of(index))
+            samples.append(sample.float() if self.modality is ARRAY else sample)
+            good.append(row)
+        index = torch.tensor(good, dtype=torch.int64)
+        kind = torch.uint8 if not self.augmented and self.modality is IMAGE else torch.float32
+        stacked = torch.stack(samples) if samples else torch.empty(0, *self.shape, dtype=kind)
+        return Batch((stacked,), index, self._targets_of(index), broken=tuple(broken))
 
     def _twice(self) -> tuple[Tensor, Tensor]:
         """Return some samples, spread over the set, fetched twice."""
-        rows = torch.linspace(0, len(self) - 1, min(16, len(self))).long().tolist()
-        some, again = (torch.stack([self._sample(self.dataset[i]) for i in rows]) for _ in range(2))
-        return some, again
+        rows = [row for row in spread(len(self)) if row not in self.unusable]
+        some, again = self.fetch(rows), self.fetch(rows)
+        if len(some.index) == len(again.index):
+            return torch.as_tensor(some.views[0]), torch.as_tensor(again.views[0])
+        return torch.zeros(0), torch.ones(1)
 
     def repeats(self) -> bool:
         """Return whether the samples are the same when they are fetched again."""
@@ -117,7 +141,9 @@ class DatasetSource(Source):
 
 def check_dataset(dataset: Any) -> None:
     """Raise a ValueError if a user's dataset has no random access, or nothing in it."""
-    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and len(dataset)):
+    if isinstance(dataset, Mapping) or not (
+        hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and len(dataset)
+    ):
         raise ValueError(
             "a dataset needs a length of at least 1 and integer indexing, so that samples can "
             f"be split and shuffled by a seed; got {type(dataset).__name__}."
@@ -125,21 +151,69 @@ def check_dataset(dataset: Any) -> None:
 
 
 def open_dataset(dataset: Any) -> Source:
-    """Return a source of a Dataset, a DataLoader or a plain list; texts are read at once."""
-    dataset = dataset.dataset if isinstance(dataset, DataLoader) else dataset
+    """Return a source of a Dataset, a DataLoader or a plain list; texts are read at once.
+
+    A DataLoader gives the rows of its sampler. A column or a table of pandas is taken by position.
+    """
+    notes: tuple[str, ...] = ()
+    if isinstance(dataset, DataLoader):
+        dataset, notes = _rows_of(dataset)
+    if hasattr(dataset, "iloc"):
+        return _open_frame(dataset)
     check_dataset(dataset)
-    first = dataset[0]
-    labelled = isinstance(first, tuple | list) and len(first) > 1
-    if not isinstance(first[0] if labelled else first, str):
-        return DatasetSource(dataset)
-    items = [dataset[i] for i in range(len(dataset))]
-    texts = [item[0] for item in items] if labelled else items
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(
-                f"a dataset of texts must give strings; item {row} is of {type(text).__name__}."
-            )
-    if not labelled:
-        return TextSource(texts)
-    names = getattr(dataset, "classes", None)
-    return TextSource(texts, [item[1] for item in items], names=names)
+    first = first_item(dataset)
+    source: Source
+    if not isinstance(first[0] if labelled(first) else first, str):
+        source = DatasetSource(dataset)
+    else:
+        source = _open_texts(dataset, with_labels=labelled(first))
+    source.notes = (*notes, *source.notes)
+    return source
+
+
+def _open_texts(dataset: Any, *, with_labels: bool) -> TextSource:
+    items, unusable = all_items(dataset)
+    if not with_labels:
+        return TextSource(items, unusable=unusable, place="the dataset")
+    names, notes = names_of(dataset)
+    texts, labels = ([item[i] if item else None for item in items] for i in (0, 1))
+    source = TextSource(texts, labels, names=names, unusable=unusable, place="the dataset")
+    source.notes = notes
+    return source
+
+
+def _open_frame(data: Any) -> Source:
+    """Return a source of a pandas Series of texts, or of a table, by position."""
+    if not hasattr(data, "columns"):
+        return TextSource(data.tolist(), place="the series")
+    names = headed(list(data.columns), "the table")
+    table = Table({name: data.iloc[:, j].tolist() for j, name in enumerate(names)})
+    return from_table(table, {}, Path("the table"))
+
+
+def _rows_of(loader: "DataLoader[Any]") -> tuple[Any, tuple[str, ...]]:
+    """Return the dataset of a DataLoader with the rows that its sampler has, and what is not taken.
+
+    Raises:
+        ValueError: If its sampler chooses rows in a way that a seed cannot repeat.
+    """
+    sampler, dataset = loader.sampler, loader.dataset
+    notes: tuple[str, ...] = ()
+    if loader.collate_fn is not default_collate:
+        notes = ("the DataLoader's own collate_fn is not used: items are taken from its dataset",)
+    batches = type(loader.batch_sampler) in (BatchSampler, NoneType)
+    if batches and isinstance(sampler, SubsetRandomSampler):
+        return Subset(dataset, [int(row) for row in sampler.indices]), notes
+    whole = isinstance(sampler, SequentialSampler | DistributedSampler) or (
+        isinstance(sampler, RandomSampler)
+        and not sampler.replacement
+        and sampler.num_samples == len(loader.dataset)  # type: ignore[arg-type]
+    )
+    if batches and (whole or isinstance(dataset, IterableDataset)):
+        return dataset, notes
+    chooser = sampler if batches else loader.batch_sampler
+    raise ValueError(
+        f"the DataLoader chooses its rows by a {type(chooser).__name__}, and the order of training "
+        "is asterism's own: give a Dataset of the rows that are meant, "
+        "torch.utils.data.Subset(dataset, rows)."
+    )

@@ -3,13 +3,12 @@
 import hashlib
 import importlib
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from asterism.data.columns import choose, classes
+from asterism.data.columns import choose, headed
 from asterism.data.source import Source
-from asterism.data.table import PictureTable, from_columns
+from asterism.data.table import PictureTable, Table, from_table
 from asterism.modality import IMAGE
 
 
@@ -19,7 +18,9 @@ def is_saved(path: Path) -> bool:
 
 
 def is_dataset(data: Any) -> bool:
-    """Return whether an object is a data set of that library, streamed or not."""
+    """Return whether an object is a data set of that library, streamed or not, or parts of one."""
+    if isinstance(data, dict) and data:
+        return all(map(is_dataset, data.values()))
     return hasattr(data, "features") and hasattr(data, "column_names")
 
 
@@ -62,41 +63,44 @@ def open_object(
     named: dict[str, str] | None = None,
     *,
     place: str = "the data set",
-    image_size: int,
-    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
 ) -> Source:
     """Return a source of a `datasets.Dataset`: texts and arrays in memory, pictures as needed.
 
     Raises:
         ValueError: If the data set is streamed, or lacks a column.
     """
+    data = _part(data, None, place)
     if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         raise _streamed(place)
-    chosen = choose(data.column_names, named or {}, place)
-    feature = data.features[chosen.label] if chosen.label is not None else None
-    class_names = class_names or getattr(feature, "names", None)
-    used = [x for x in (chosen.samples, chosen.label, chosen.id) if x is not None]
-    if chosen.modality is not IMAGE or data.features[chosen.samples].dtype == "string":
-        columns = {name: list(data[name]) for name in used}
-        return from_columns(
-            columns, chosen, Path(place), {}, image_size=image_size, class_names=class_names
+    data = data.with_format(None)  # values as they are stored, and not as a library's tensors
+    names = dict(zip(headed(data.column_names, place), data.column_names, strict=True))
+    chosen = choose(list(names), named or {}, place)
+    feature = data.features[names[chosen.label]] if chosen.label is not None else None
+    classes = getattr(feature, "names", None)
+    column = names[chosen.samples]
+    if chosen.modality is not IMAGE or data.features[column].dtype == "string":
+        used = [x for x in (chosen.samples, chosen.label, chosen.id) if x is not None]
+        table = Table({name: list(data[names[name]]) for name in used})
+        taken = {chosen.modality.name: chosen.samples, "label": chosen.label, "id": chosen.id}
+        roles = {role: name for role, name in taken.items() if name is not None}
+        source = from_table(table, roles, Path(place), image_size=image_size, names=classes)
+    else:
+        undecoded = data.cast_column(column, _library().Image(decode=False))
+        labels, ids = (
+            None if c is None else list(data[names[c]]) for c in (chosen.label, chosen.id)
         )
-    broken: dict[int, str] = {}
-    targets = None
-    names = None
-    if chosen.label is not None:
-        targets, names = classes(list(data[chosen.label]), class_names, place, broken)
-    undecoded = data.cast_column(chosen.samples, _library().Image(decode=False))
-    return HubPictures(
-        undecoded,
-        chosen.samples,
-        image_size=image_size,
-        targets=targets,
-        names=names,
-        ids=None if chosen.id is None else [str(value) for value in data[chosen.id]],
-        unusable=broken,
-        place=place,
-    )
+        source = HubPictures(
+            undecoded,
+            column,
+            image_size=image_size,
+            targets=labels,
+            names=classes,
+            ids=ids,
+            place=place,
+        )
+    source.notes = chosen.notes
+    return source
 
 
 class Encoded(io.BytesIO):
@@ -120,11 +124,12 @@ class HubPictures(PictureTable):
             **options: See `PictureTable`.
         """
         files = [Path(f"{place}, row {row + 1}") for row in range(len(data))]
-        super().__init__(files, place=place, **options)
         self.data = data
         self.column = column
+        super().__init__(files, place=place, **options)
 
-    def _picture(self, row: int) -> Path | IO[bytes]:
+    def picture(self, row: int) -> Path | IO[bytes]:
+        """Return the bytes of a row's picture, or its file."""
         cell = self.data[row][self.column]
         if cell is None:
             raise ValueError("no image")

@@ -11,8 +11,10 @@ from asterism.data.folder import FolderSource
 from asterism.data.source import Source
 from asterism.data.table import READERS, open_table
 from asterism.data.text import read_lines
-from asterism.names import split_name
+from asterism.names import is_path, meant, nothing_at, refuse_arguments, split_name
 
+# Data that are named otherwise than by their place.
+NAMED = ("digits",)
 KINDS = (
     "`digits`, a folder of pictures, an .npz file with x (and y), an .npy file of arrays, a .csv, "
     ".tsv, .jsonl or .parquet table, a .txt file of one text per line, a standard archive "
@@ -20,13 +22,12 @@ KINDS = (
 )
 
 
-def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source:
+def open_source(data: Any, *, image_size: int | None = None) -> Source:
     """Open one source.
 
     Args:
         data: What docs/data.md lists: a name with `?column=…` arguments, a Dataset, or a Source.
-        image_size: Height and width to which pictures are brought.
-        names: Names of the classes in the order of their numbers, where they are known.
+        image_size: Height and width to which pictures are brought; by default their own, up to 224.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -35,7 +36,7 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
     if isinstance(data, Source):
         return data
     if hub.is_dataset(data):
-        return hub.open_object(data, image_size=image_size, class_names=names)
+        return hub.open_object(data, image_size=image_size)
     if not isinstance(data, str | Path):
         return open_dataset(data)
     if data == "digits":
@@ -45,20 +46,20 @@ def open_source(data: Any, *, image_size: int = 32, names: Any = None) -> Source
         return open_standard(*standard, named, image_size=image_size)
     path = Path(base)
     if path.is_dir() and hub.is_saved(path):
-        return hub.open_saved(path, named, image_size=image_size, class_names=names)
+        return hub.open_saved(path, named, image_size=image_size)
     if path.suffix.lower() in READERS and path.is_file():
-        return open_table(path, named, image_size=image_size, class_names=names)
+        return open_table(path, named, image_size=image_size)
     if base.startswith("hf/") and not path.exists():
-        name = base.removeprefix("hf/")
-        return hub.open_named(name, named, image_size=image_size, class_names=names)
+        return hub.open_named(base.removeprefix("hf/"), named, image_size=image_size)
     if path.suffix == ".npz" and path.is_file():
         return open_archive(path, named)
-    if named:
-        raise ValueError(f"{base} takes no arguments; got {next(iter(named))}.")
+    if base in NAMED or path.exists():
+        refuse_arguments(base, named, [])
     if path.is_dir():
-        return FolderSource(path, image_size=image_size, names=names)
+        return FolderSource(path, image_size=image_size)
     if not path.exists():
-        raise FileNotFoundError(f"no data at {path}: name {KINDS}.")
+        hint = nothing_at(path) if is_path(base) else f"unknown data {base!r}{meant(base, NAMED)}"
+        raise FileNotFoundError(f"{hint}: name {KINDS}.")
     if path.suffix.lower() == ".txt":
         return read_lines(path)
     if path.suffix == ".npy":

@@ -4,18 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from asterism.data.values import read_ids, read_labels
 from asterism.modality import IMAGE, Modality
 from asterism.settings import Settings
 from asterism.types import Batch, Shape
 from asterism.views import Views
-
-# More classes than this, without names, are taken for identifiers that nobody numbered.
-MOST_CLASSES = 1_000_000
 
 
 class Source(Dataset[Batch]):
@@ -31,6 +28,12 @@ class Source(Dataset[Batch]):
         in_memory: Whether all samples are in memory, so that fetching them takes no time.
         ids: A name for each sample that outlives its row (file name, id column); None for data
             whose samples are known by their row alone.
+        place: Where the samples are from, for messages.
+        unusable: Rows that are known to be no samples before they are fetched, with the reason.
+        strays: What lies beside the samples and is no row, counted by what it is.
+        notes: What a reader of this source must know: which columns are used, what is not taken.
+        found_size: Median width and height of the pictures before they are brought to `shape`;
+            None for samples that keep the size they have.
         broken: Samples that could not be read so far, by name (kept by the loader).
     """
 
@@ -42,23 +45,44 @@ class Source(Dataset[Batch]):
     augmented: bool = False
     in_memory: bool = False
     ids: Sequence[str] | None = None
+    place: str = "the data"
+    unusable: Mapping[int, str] = {}
+    strays: Mapping[str, int] = {}
+    notes: tuple[str, ...] = ()
+    found_size: tuple[int, int] | None = None
     broken: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """Return the number of samples."""
+        """Return the number of rows."""
         raise NotImplementedError
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Return the samples of these rows, as they are, as one batch."""
+        """Return the samples of these rows, as they are, as one batch; those left out are named."""
+        batch = self.fetch([row for row in rows if row not in self.unusable])
+        named = tuple(self.told(row) for row in rows if row in self.unusable)
+        return replace(batch, broken=(*batch.broken, *named)) if named else batch
+
+    def fetch(self, rows: Sequence[int]) -> Batch:
+        """Return the samples of rows, none of which is left out; what cannot be read is named."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
         """Return a short hash of the contents."""
         raise NotImplementedError
 
+    def usable(self) -> Tensor:
+        """Return the rows that are not left out."""
+        kept = torch.ones(len(self), dtype=torch.bool)
+        kept[list(self.unusable)] = False
+        return torch.nonzero(kept).flatten()
+
     def name_of(self, row: int) -> str:
         """Return by what a reader finds a sample: its id, or else its row."""
         return str(row) if self.ids is None else str(self.ids[row])
+
+    def told(self, row: int) -> str:
+        """Return a row that is left out, with the reason."""
+        return f"{self.place}, row {row + 1} ({self.unusable[row]})"
 
     def repeats(self) -> bool:
         """Return whether a sample is the same when it is fetched again."""
@@ -83,6 +107,38 @@ class Source(Dataset[Batch]):
         """Return what the samples are, in words."""
         return self.modality.described(self.shape)
 
+    def describe(
+        self,
+        *,
+        unusable: Mapping[int, str] | None = None,
+        labels: Any = None,
+        names: Any = None,
+        ids: Any = None,
+    ) -> None:
+        """Take labels and ids as they are written, and leave out the rows that lack theirs.
+
+        Args:
+            unusable: Rows that are left out anyway, with the reason.
+            labels: A label for each row: numbers or names; None for data without labels.
+            names: Names of the classes by number, where they are declared.
+            ids: A name for each row, or None.
+
+        Raises:
+            ValueError: If they do not fit, or no row is left.
+        """
+        reasons = dict(unusable or {})
+        if labels is not None:
+            read = read_labels(labels, len(self), names, place=self.place, skipped=reasons)
+            self.targets, self.names = read.targets, read.names
+            reasons = read.missing | reasons
+        if ids is not None:
+            self.ids, missing = read_ids(ids, len(self), place=self.place)
+            reasons = missing | reasons
+        if not len(self) or len(reasons) == len(self):
+            reason = f": row 1 has {reasons[0]}" if reasons else ""
+            raise ValueError(f"{self.place} has no row that can be used{reason}.")
+        self.unusable = reasons
+
     def _targets_of(self, index: Tensor) -> Tensor | None:
         return None if self.targets is None else self.targets[index]
 
@@ -102,20 +158,25 @@ class LeftOut(Source):
         self.augmented = source.augmented
         self.in_memory = source.in_memory
         self.ids = source.ids
+        self.place = source.place
+        self.unusable = {**self.reasons, **source.unusable}
+        self.strays = source.strays
+        self.notes = source.notes
+        self.found_size = source.found_size
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.source)
 
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Return the samples of these rows; those left out are named."""
-        batch = self.source.__getitems__([row for row in rows if row not in self.reasons])
-        named = tuple(
-            f"{self.name_of(row) if self.ids else f'row {row + 1}'} ({self.reasons[row]})"
-            for row in rows
-            if row in self.reasons
-        )
-        return replace(batch, broken=(*batch.broken, *named))
+    def fetch(self, rows: Sequence[int]) -> Batch:
+        """Return the samples of rows that are not left out."""
+        return self.source.__getitems__(rows)
+
+    def told(self, row: int) -> str:
+        """Return a row that is left out, with the reason."""
+        if row in self.source.unusable:
+            return self.source.told(row)
+        return f"{self.name_of(row) if self.ids else f'row {row + 1}'} ({self.reasons[row]})"
 
     def fingerprint(self) -> str:
         """Return the other source's."""
@@ -128,35 +189,3 @@ class LeftOut(Source):
     def repeats(self) -> bool:
         """Return what the other source does."""
         return self.source.repeats()
-
-
-def check_targets(
-    targets: Any, rows: int, names: Sequence[str] | None
-) -> tuple[Tensor, tuple[str, ...]]:
-    """Return class numbers as int64 and the names of the classes, or say what is wrong."""
-    numbers = np.asarray(targets)
-    if numbers.dtype.kind not in "biuf":
-        raise ValueError(
-            f"labels must be class numbers; got {numbers.dtype} {str(numbers.flat[0])!r}: number "
-            "the classes, with np.unique(y, return_inverse=True)."
-        )
-    if numbers.shape != (rows,):
-        raise ValueError(
-            f"labels must be one class number per sample, shape ({rows},); "
-            f"got shape {numbers.shape}."
-        )
-    whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
-    if not whole.all():
-        raise ValueError(f"labels must be whole numbers; got {numbers[~whole][0]}.")
-    least, most = int(numbers.min()), int(numbers.max())
-    if names is None and most >= MOST_CLASSES:
-        raise ValueError(
-            f"labels must be class numbers from 0 on; got some up to {most}: number the classes, "
-            "with np.unique(y, return_inverse=True)."
-        )
-    classes = most + 1 if names is None else len(names)
-    if least < 0 or most >= classes:
-        raise ValueError(
-            f"labels must be class numbers from 0 to {classes - 1}; got {least} to {most}."
-        )
-    return torch.from_numpy(numbers.astype(np.int64)), tuple(names or map(str, range(classes)))

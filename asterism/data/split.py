@@ -1,5 +1,6 @@
 """Sources of training, validation and test rows, from what a user names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from asterism.data.checks import first_readable, refuse_gaps, refuse_other_kind
 from asterism.data.classes import with_training_numbers, without_some_classes
 from asterism.data.open import open_source
 from asterism.data.source import Source
+from asterism.modality import IMAGE
 from asterism.modality.modality import Statistics
 
 
@@ -40,7 +42,13 @@ class Data:
 
         Validation and test data may have more: class numbers from here on.
         """
-        return None if self.source.names is None else len(self.source.names) - self.kept_classes
+        return None if self.class_names is None else len(self.class_names)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes to train on, by number; None without labels."""
+        names = self.source.names
+        return None if names is None else names[: len(names) - self.kept_classes]
 
     @property
     def selects_by_new_classes(self) -> bool:
@@ -59,6 +67,12 @@ class Data:
             samples = first_readable(self.source, self.train, "training").views[0]
         return self.source.modality.statistics(samples)
 
+    @property
+    def image_size(self) -> int | None:
+        """Return height and width to which pictures are brought; None for what keeps its size."""
+        shape = self.source.shape
+        return shape[1] if self.source.found_size and shape else None
+
     def refuse_useless(self, *, use_labels: bool, broken: bool) -> None:
         """Look at labels and at a picture of each part, before an hour is spent.
 
@@ -76,7 +90,7 @@ class Data:
             "validation": (self.validation_source or self.source, self.validation),
         }
         if self.test is not None:
-            parts["test"] = (self.test, torch.arange(len(self.test)))
+            parts["test"] = (self.test, self.test.usable())
         if use_labels and self.classes == 1:
             raise ValueError(
                 f"all training data are of one class, {(self.source.names or '?')[0]}: labels "
@@ -90,10 +104,19 @@ class Data:
                 )
             first_readable(source, rows, name)
 
+    def sources(self) -> dict[str, Source]:
+        """Return the sources by what they are: `data`, `validation data`, `test data`."""
+        given = {"data": self.source, "validation data": self.validation_source}
+        given["test data"] = self.test
+        return {name: source for name, source in given.items() if source is not None}
+
     def broken(self) -> list[str]:
-        """Return the samples that could not be read so far in this process, by name."""
-        parts = (self.source, self.validation_source, self.test)
-        return [name for source in parts if source is not None for name in source.broken]
+        """Return the samples that are left out or could not be read so far here, by name."""
+        return [
+            name
+            for source in self.sources().values()
+            for name in (*map(source.told, sorted(source.unusable)), *source.broken)
+        ]
 
     def refuse_broken(self) -> None:
         """Read all samples once.
@@ -101,9 +124,8 @@ class Data:
         Raises:
             ValueError: If some cannot be read; the message names them.
         """
-        sources = [s for s in (self.source, self.validation_source, self.test) if s is not None]
         broken: list[str] = []
-        for source in sources:
+        for source in self.sources().values():
             for rows in torch.split(torch.arange(len(source)), 256):
                 broken += source.__getitems__(rows.tolist()).broken
         if broken:
@@ -116,7 +138,7 @@ class Data:
     def evaluation(self) -> tuple[Source, Tensor, str]:
         """Return source, rows and name of the data that results are measured on."""
         if self.test is not None:
-            return self.test, torch.arange(len(self.test)), "test"
+            return self.test, self.test.usable(), "test"
         return self.validation_source or self.source, self.validation, "validation"
 
 
@@ -128,7 +150,7 @@ def open_data(
     validation_share: float = 0.1,
     validation_classes: float | None = None,
     split_seed: int = 0,
-    image_size: int = 32,
+    image_size: int | None = None,
 ) -> Data:
     """Open data and split off validation rows, seeded and, with labels, class by class.
 
@@ -139,7 +161,7 @@ def open_data(
         validation_share: Share of the training data kept for validation.
         validation_classes: Share of the classes kept for validation instead, with all their rows.
         split_seed: Seed of the split.
-        image_size: Size to which pictures are brought.
+        image_size: Size to which pictures are brought; by default their own, up to 224.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -147,11 +169,12 @@ def open_data(
     """
     source = open_source(data, image_size=image_size)
     refuse_gaps(source)
-    test_source: Source | None = None
+    # The other parts are brought to the size of the training pictures, whatever theirs is.
+    size = source.shape[1] if source.modality is IMAGE and source.shape else image_size
     if isinstance(data, str) and data == "digits" and test is None:
-        test_source = digits()[1]
-    elif test is not None:
-        test_source = _of_training_kind(test, source, "test", image_size)
+        test_source: Source | None = digits()[1]
+    else:
+        test_source = None if test is None else _open_part(test, source, "test", size)
     if validation_classes is not None:
         if validation is not None:
             raise ValueError(
@@ -161,47 +184,61 @@ def open_data(
         renumbered, kept = without_some_classes(source, validation_classes, split_seed)
         held_out = renumbered.targets >= len(renumbered.names) - kept
         test_source = test_source and renumbered.alike(test_source)
-        return Data(renumbered, *_divided(held_out), None, test_source, kept)
+        return Data(renumbered, *_divided(source, held_out), None, test_source, kept)
     if validation is not None:
-        validation_source = _of_training_kind(validation, source, "validation", image_size)
-        return Data(
-            source,
-            torch.arange(len(source)),
-            torch.arange(len(validation_source)),
-            validation_source,
-            test_source,
-        )
+        other = _open_part(validation, source, "validation", size)
+        return Data(source, source.usable(), other.usable(), other, test_source)
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must lie between 0 and 1; got {validation_share}.")
     held_out = _held_out(source, validation_share, split_seed)
-    return Data(source, *_divided(held_out), None, test_source)
+    return Data(source, *_divided(source, held_out), None, test_source)
 
 
-def _of_training_kind(data: Any, training: Source, part: str, image_size: int) -> Source:
-    """Open validation or test data, of samples and with class numbers as in the training data."""
+def _open_part(data: Any, training: Source, part: str, image_size: int | None) -> Source:
+    """Return validation or test data with the class numbers of the training data."""
     source = open_source(data, image_size=image_size)
     refuse_other_kind(source, training, part)
     return with_training_numbers(source, training)
 
 
-def _divided(held_out: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows that are not held out, and those that are."""
-    return torch.nonzero(~held_out).flatten(), torch.nonzero(held_out).flatten()
+def _divided(source: Source, held_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the usable rows that are not held out, and those that are."""
+    rows = source.usable()
+    return rows[~held_out[rows]], rows[held_out[rows]]
 
 
 def _held_out(source: Source, share: float, seed: int) -> Tensor:
-    """Mark the validation rows; the same share of every class where there are labels."""
+    """Mark the validation rows; the same share of every class where there are labels.
+
+    Of classes so small that their share rounds to no row, all together give theirs: one row each
+    of those to whose share most is missing, and never the only one.
+    """
     generator = torch.Generator().manual_seed(seed)
     key = torch.rand(len(source), generator=generator, dtype=torch.float64)
     group = source.targets if source.targets is not None else torch.zeros(len(source)).long()
+    usable = source.usable()
     held_out = torch.zeros(len(source), dtype=torch.bool)
-    for number in torch.unique(group):
-        rows = torch.nonzero(group == number).flatten()
+    small: list[Tensor] = []
+    for rows in _by_class(usable, group[usable]):
         count = round(share * len(rows))
-        held_out[rows[key[rows].argsort()[:count]]] = True
-    if not held_out.any() or held_out.all():
+        chosen = rows[key[rows].argsort()]
+        held_out[chosen[:count]] = True
+        if not count:
+            small.append(chosen)
+    wanted = round(share * sum(map(len, small)))
+    # The largest remainder is that of the largest class; ties are drawn.
+    small.sort(key=lambda rows: (-len(rows), float(key[rows[0]])))
+    for rows in [rows for rows in small if len(rows) > 1][:wanted]:
+        held_out[rows[0]] = True
+    if not held_out.any() or held_out[usable].all():
         raise ValueError(
-            f"{len(source)} samples are too few to split off {share:.0%} for validation: give "
+            f"{len(usable)} samples are too few to split off {share:.0%} for validation: give "
             "validation data."
         )
     return held_out
+
+
+def _by_class(rows: Tensor, group: Tensor) -> Sequence[Tensor]:
+    """Return the rows of each class, in order."""
+    order = group.argsort(stable=True)
+    return torch.split(rows[order], torch.unique(group, return_counts=True)[1].tolist())

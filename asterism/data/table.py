@@ -5,23 +5,24 @@ import hashlib
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from asterism.data.array import ArraySource, features
-from asterism.data.columns import Chosen, choose, classes
+from asterism.data.columns import choose, headed
 from asterism.data.folder import FolderSource
-from asterism.data.source import LeftOut, Source, check_targets
+from asterism.data.source import Source
 from asterism.data.text import TextSource
+from asterism.data.values import read_texts
 from asterism.modality import ARRAY, TEXT
-from asterism.types import Batch
 
 # A cell may hold a long document; Python's own limit is 128 KiB.
 LONGEST_CELL = 2**30
+# A quoted cell of so many lines is worth a word.
+MANY_LINES = 50
 
 
 class PictureTable(FolderSource):
@@ -31,10 +32,10 @@ class PictureTable(FolderSource):
         self,
         files: Sequence[Path],
         *,
-        image_size: int,
-        targets: Tensor | None = None,
+        image_size: int | None = None,
+        targets: Any = None,
         names: Sequence[str] | None = None,
-        ids: Sequence[str] | None = None,
+        ids: Sequence[Any] | None = None,
         unusable: Mapping[int, str] | None = None,
         place: str = "the data",
     ) -> None:
@@ -42,29 +43,19 @@ class PictureTable(FolderSource):
 
         Args:
             files: The pictures.
-            image_size: Height and width to which each picture is brought.
-            targets: Class numbers, shape `(n,)`.
-            names: Names of the classes.
+            image_size: Height and width to which each picture is brought; by default their own, up
+                to 224.
+            targets: A label for each, shape `(n,)`: class numbers or names.
+            names: Names of the classes by number.
             ids: A name for each picture; by default its path as the table gives it.
             unusable: Rows that are left out, with the reason.
             place: Where the paths are from, for messages.
         """
         self.folder = Path()  # each file by itself may be missing
         self.files = list(files)
-        self.ids = ids
         self.place = place
-        self.unusable = dict(unusable or {})
-        self.shape = (3, image_size, image_size)
-        if targets is not None:
-            self.targets, self.names = check_targets(targets, len(self.files), names)
-
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Decode the pictures of these rows; the unusable ones are left out and named."""
-        batch = super().__getitems__([row for row in rows if row not in self.unusable])
-        named = (
-            f"{self.place}, row {r + 1} ({self.unusable[r]})" for r in rows if r in self.unusable
-        )
-        return replace(batch, broken=(*batch.broken, *named))
+        self.describe(unusable=unusable, labels=targets, names=names, ids=ids)
+        self.set_size(image_size)
 
     def fingerprint(self) -> str:
         """Return a short hash of the paths and the sizes of the files."""
@@ -75,105 +66,126 @@ class PictureTable(FolderSource):
         return digest.hexdigest()[:16]
 
 
-def open_table(
-    path: Path,
-    named: dict[str, str],
-    *,
-    image_size: int,
-    class_names: Sequence[str] | None = None,
-) -> Source:
+@dataclass
+class Table:
+    """What a file of rows and columns holds.
+
+    Attributes:
+        columns: The cells of each column, by name.
+        unusable: Rows that cannot be used, with the reason.
+        strays: Lines that are no rows, counted by what they are.
+        notes: What a reader must know of how it was read.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
+    unusable: dict[int, str] = field(default_factory=dict)
+    strays: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def open_table(path: Path, named: dict[str, str], *, image_size: int | None = None) -> Source:
     """Open a table of texts, of arrays, or of paths, relative to the table's own folder.
 
     Args:
         path: A `.csv`, `.tsv`, `.jsonl` or `.parquet` file whose columns have names.
         named: Columns by role: `text`, `image` or `array`; `label`, `id`.
-        image_size: Height and width to which each picture is brought.
-        class_names: Names of the classes in the order of their numbers, where they are known.
+        image_size: Height and width to which each picture is brought; by default their own.
 
     Raises:
         ValueError: If the table cannot be read, or lacks a column.
     """
-    columns, broken = READERS[path.suffix.lower()](path)
-    chosen = choose(list(columns), named, str(path))
-    return from_columns(
-        columns, chosen, path, broken, image_size=image_size, class_names=class_names
-    )
+    return from_table(READERS[path.suffix.lower()](path), named, path, image_size=image_size)
 
 
-def from_columns(
-    columns: Mapping[str, Sequence[Any]],
-    chosen: Chosen,
+def from_table(
+    table: Table,
+    named: Mapping[str, str],
     path: Path,
-    broken: dict[int, str],
     *,
-    image_size: int,
-    class_names: Sequence[str] | None,
+    image_size: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> Source:
-    """Return a source of the chosen columns."""
+    """Return a source of a table's columns that are named or have usual names.
+
+    Args:
+        table: The columns.
+        named: Columns by role.
+        path: Where they are from: paths of pictures are relative to the folder of it.
+        image_size: Height and width to which each picture is brought; by default their own.
+        names: Names of the classes by number, where they are declared.
+
+    Raises:
+        ValueError: If a column is missing, or values are none of samples, labels or ids.
+    """
     place = str(path)
+    given = list(table.columns)
+    columns = dict(zip(headed(given, place), table.columns.values(), strict=True))
+    chosen = choose(list(columns), named, place)
     samples = columns[chosen.samples]
-    named = chosen.modality is not ARRAY  # texts and paths are strings
-    for row, value in enumerate(samples):
-        if value is None or (named and (not isinstance(value, str) or not value.strip())):
-            broken.setdefault(row, f"no {chosen.modality.name}")
-    targets = None
-    names = None
-    if chosen.label is not None:
-        targets, names = classes(columns[chosen.label], class_names, place, broken)
-    if len(broken) == len(samples):
-        reason = f": row 1 has {broken[0]}" if broken else ""
-        raise ValueError(f"{place} has no row that can be used{reason}.")
-    ids = None if chosen.id is None else [str(value) for value in columns[chosen.id]]
+    labels, ids = (None if c is None else columns[c] for c in (chosen.label, chosen.id))
+    shared: dict[str, Any] = {"targets": labels, "names": names, "place": place}
+    source: Source
     if chosen.modality is ARRAY:
-        return _arrays(samples, targets, names, ids, broken, place)
-    shared: dict[str, Any] = {
-        "targets": targets,
-        "names": names,
-        "unusable": broken,
-        "place": place,
-    }
-    if chosen.modality is TEXT:
-        texts = ["" if row in broken else value for row, value in enumerate(samples)]
-        return TextSource(texts, ids=ids, **shared)
-    files = [Path() if row in broken else path.parent / value for row, value in enumerate(samples)]
-    return PictureTable(files, image_size=image_size, ids=ids or list(map(str, samples)), **shared)
+        source = _arrays(samples, table.unusable, ids=ids, **shared)
+    elif chosen.modality is TEXT:
+        source = TextSource(samples, unusable=table.unusable, ids=ids, **shared)
+    else:
+        paths, missing = read_texts(samples)
+        missing = {row: reason.replace("text", "image") for row, reason in missing.items()}
+        reasons = missing | table.unusable
+        files = [Path() if r in reasons else path.parent / p.strip() for r, p in enumerate(paths)]
+        source = PictureTable(files, unusable=reasons, ids=ids, image_size=image_size, **shared)
+        if source.ids is None:
+            source.ids = [p.strip() for p in paths]
+    source.strays = table.strays
+    source.notes = (*chosen.notes, *table.notes)
+    return source
 
 
 def _arrays(
-    samples: Sequence[Any],
-    targets: Tensor | None,
-    names: Sequence[str] | None,
-    ids: Sequence[str] | None,
-    broken: Mapping[int, str],
-    place: str,
+    samples: Sequence[Any], unusable: Mapping[int, str], *, place: str, **described: Any
 ) -> Source:
     """Return a source of a column of lists of numbers; rows that cannot be used are left out."""
-    good = next(row for row in range(len(samples)) if row not in broken)
+    reasons = {row: "no array" for row, x in enumerate(samples) if x is None} | dict(unusable)
+    if len(reasons) == len(samples):
+        raise ValueError(f"{place} has no row that can be used: row 1 has {reasons[0]}.")
+    good = next(row for row in range(len(samples)) if row not in reasons)
     try:
         empty = np.zeros_like(np.asarray(samples[good], dtype=np.float64))
-        rows = [empty if i in broken else np.asarray(x, np.float64) for i, x in enumerate(samples)]
+        rows = [empty if i in reasons else np.asarray(x, np.float64) for i, x in enumerate(samples)]
         stacked = np.stack(rows)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{place}: a column of arrays must hold lists of numbers, all of one size ({error})."
         ) from error
-    source = ArraySource(features(stacked, place), targets, names=names, ids=ids)
-    return LeftOut(source, broken) if broken else source
+    return ArraySource(features(stacked, place), unusable=reasons, place=place, **described)
 
 
-Read = tuple[dict[str, Sequence[Any]], dict[int, str]]
-
-
-def _separated(path: Path, delimiter: str, quoting: int) -> Read:
+def _separated(path: Path, delimiter: str, quoting: int) -> Table:
     rows: list[list[str]] = []
+    lines: list[int] = []  # in which each row begins
+    blank = 0
     before = csv.field_size_limit(LONGEST_CELL)
+    begin = 1
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            for row in csv.reader(file, delimiter=delimiter, quoting=quoting):  # type: ignore[arg-type]
+            # Strict: else a stray quote swallows all lines up to the next one.
+            reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
+            for row in reader:
                 if row:
                     rows.append(row)
-    except (UnicodeDecodeError, csv.Error) as error:
+                    lines.append(begin)
+                else:
+                    blank += 1
+                begin = reader.line_num + 1
+    except UnicodeDecodeError as error:
         raise ValueError(f"cannot read {path}: {error}.") from error
+    except csv.Error as error:
+        raise ValueError(
+            f"cannot read {path}: in the row that begins in line {begin}, {error}. A quote at the "
+            'beginning of a cell needs one at its end, and is doubled inside (""); a .tsv file is '
+            "taken without quotes."
+        ) from error
     finally:
         csv.field_size_limit(before)
     if len(rows) < 2:
@@ -184,36 +196,67 @@ def _separated(path: Path, delimiter: str, quoting: int) -> Read:
         for i, row in enumerate(body)
         if len(row) != len(header)
     }
-    return {
-        name: [row[j] if j < len(row) else "" for row in body] for j, name in enumerate(header)
-    }, broken
+    names = headed(header, str(path))
+    columns = {
+        name: [row[j] if j < len(row) else "" for row in body] for j, name in enumerate(names)
+    }
+    strays = {"blank lines": blank} if blank else {}
+    return Table(columns, broken, strays, _spread(lines, begin))
 
 
-def _csv(path: Path) -> Read:
+def _spread(lines: Sequence[int], end: int) -> tuple[str, ...]:
+    """Return a note on the row of most lines, if rows have several: a stray quote looks like it."""
+    taken = [after - line for line, after in zip(lines, (*lines[1:], end), strict=True)]
+    most = max(taken)
+    if most < MANY_LINES:
+        return ()
+    line = lines[taken.index(most)]
+    return (f"a quoted cell spans {most} lines from line {line} on: is a quote missing?",)
+
+
+def _csv(path: Path) -> Table:
     return _separated(path, ",", csv.QUOTE_MINIMAL)
 
 
-def _tsv(path: Path) -> Read:
+def _tsv(path: Path) -> Table:
     return _separated(path, "\t", csv.QUOTE_NONE)
 
 
-def _json_lines(path: Path) -> Read:
+def _json_lines(path: Path) -> Table:
     rows: list[dict[str, Any]] = []
     broken: dict[int, str] = {}
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        for i, line in enumerate(file):
+    blank = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file):
+            line = line.removeprefix(b"\xef\xbb\xbf") if not number else line
+            if not line.strip():
+                blank += 1
+                continue
             try:
-                value = json.loads(line)
+                value = json.loads(line.decode(), object_pairs_hook=_once)
+                if not isinstance(value, dict):
+                    raise ValueError("no JSON object")
+            except UnicodeDecodeError:
+                broken[len(rows)], value = "not UTF-8", {}
             except (json.JSONDecodeError, RecursionError):
-                value = None
-            if not isinstance(value, dict):
-                broken[i] = "no JSON object"
-                value = {}
+                broken[len(rows)], value = "no JSON object", {}
+            except ValueError as error:
+                broken[len(rows)], value = str(error), {}
             rows.append(value)
     names = dict.fromkeys(name for row in rows for name in row)
     if not names:
-        raise ValueError(f"{path} must hold one JSON object per line.")
-    return {name: [row.get(name) for row in rows] for name in names}, broken
+        reason = f"; row 1 has {broken[0]}" if 0 in broken else ""
+        raise ValueError(f"{path} must hold one JSON object per line{reason}.")
+    columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in names}
+    return Table(columns, broken, {"blank lines": blank} if blank else {})
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object whose keys differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key that comes twice")
+    return found
 
 
 def read_parquet(path: Path) -> Any:
@@ -234,9 +277,10 @@ def read_parquet(path: Path) -> Any:
         raise ValueError(f"cannot read {path}: {error}.") from error
 
 
-def _parquet(path: Path) -> Read:
+def _parquet(path: Path) -> Table:
     table = read_parquet(path)
-    return {name: table.column(name).to_pylist() for name in table.column_names}, {}
+    names = headed(table.column_names, str(path))
+    return Table({name: table.column(j).to_pylist() for j, name in enumerate(names)})
 
 
 READERS = {".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from asterism.data.source import Source, check_targets
+from asterism.data.source import Source
+from asterism.data.values import read_texts
 from asterism.modality import TEXT
 from asterism.types import Batch
 
@@ -24,51 +25,40 @@ class TextSource(Source):
 
     def __init__(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Any],
         targets: Any = None,
         *,
         names: Sequence[str] | None = None,
-        ids: Sequence[str] | None = None,
+        ids: Sequence[Any] | None = None,
         unusable: Mapping[int, str] | None = None,
         place: str = "the data",
     ) -> None:
         """Hold the texts.
 
         Args:
-            texts: The texts.
-            targets: Class numbers, shape `(n,)`.
-            names: Names of the classes.
+            texts: The texts; blank ones are left out.
+            targets: A label for each, shape `(n,)`: class numbers or names.
+            names: Names of the classes by number.
             ids: A name for each text.
-            unusable: Rows that are left out, with the reason; empty texts are found here.
+            unusable: Other rows that are left out, with the reason.
             place: Where the texts are from, for messages.
 
         Raises:
             ValueError: If there is no text at all, or labels do not fit.
         """
-        self.texts = list(texts)
-        self.ids = ids
+        self.texts, missing = read_texts(texts)
         self.place = place
-        empty = {i: "no text" for i, text in enumerate(self.texts) if not text.strip()}
-        self.unusable = empty | dict(unusable or {})
-        if len(self.unusable) == len(self.texts):
-            raise ValueError(f"{place} holds no text.")
-        if targets is not None:
-            self.targets, self.names = check_targets(targets, len(self.texts), names)
+        reasons = missing | dict(unusable or {})
+        self.describe(unusable=reasons, labels=targets, names=names, ids=ids)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.texts)
 
-    def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Return the texts of these rows; the unusable ones are left out and named."""
-        index = torch.tensor([row for row in rows if row not in self.unusable], dtype=torch.int64)
-        broken = tuple(
-            f"{self.place}, row {row + 1} ({self.unusable[row]})"
-            for row in rows
-            if row in self.unusable
-        )
-        texts = [self.texts[row] for row in index.tolist()]
-        return Batch((texts,), index, self._targets_of(index), broken=broken)
+    def fetch(self, rows: Sequence[int]) -> Batch:
+        """Return the texts of these rows."""
+        index = torch.tensor(rows, dtype=torch.int64)
+        return Batch(([self.texts[row] for row in rows],), index, self._targets_of(index))
 
     def fingerprint(self) -> str:
         """Return a short hash of texts and labels."""

@@ -4,7 +4,13 @@ import sys
 
 import torch
 
-from asterism.doctor.data import check_classes, check_contents, check_range
+from asterism.doctor.data import (
+    check_account,
+    check_classes,
+    check_contents,
+    check_range,
+    check_resizing,
+)
 from asterism.doctor.finding import Finding as Finding
 from asterism.doctor.finding import Severity as Severity
 from asterism.doctor.input import check_entering, check_preprocessing
@@ -32,7 +38,7 @@ SECONDS = 20.0
 @torch.random.fork_rng(devices=[])
 def check(training: Training) -> list[Finding]:
     """Look at everything: read many samples, prepare them in other ways, take a few steps."""
-    findings = [*_look(training, seconds=SECONDS, thorough=True)]
+    findings = [*check_account(training), *_look(training, seconds=SECONDS, thorough=True)]
     findings += [*check_cache(training), *check_disk(training)]
     rehearsal = rehearse(training)
     findings += [*check_terms(training, rehearsal), *check_memory(training, rehearsal)]
@@ -46,7 +52,8 @@ def check_quickly(training: Training) -> list[Finding]:
 
 
 def _look(training: Training, *, seconds: float, thorough: bool) -> list[Finding]:
-    findings = [*check_classes(training), *check_contents(training, read=thorough)]
+    findings = [*check_classes(training), *check_resizing(training)]
+    findings += check_contents(training, read=thorough)
     if trial := try_networks(training, seconds=seconds):
         for look in (check_sizes, check_range, check_modes, check_entering):
             findings += look(training, trial)

@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor
 
-from asterism.data import Source
+from asterism.data import DataAccount, Source
 from asterism.doctor.finding import Finding, Severity
 from asterism.doctor.trial import Trial
 from asterism.engine import Training
@@ -16,9 +16,53 @@ from asterism.words import count, share
 UNEVEN = 10
 # More copies than this share of the samples are too many.
 COPIES = 0.01
+# More than this share left out is worth a look.
+LEFT_OUT = 0.05
+# Pictures that are brought to a size so many times smaller are worth a look.
+THROWN_AWAY = 1.5
 # How many samples of training and of validation are read, and for how long.
 MOST = 100_000
 SECONDS = 10.0
+
+
+def check_account(training: Training) -> list[Finding]:
+    """Tell what was found in the data, and what is left out."""
+    account = training.account
+    if account is None:
+        return []
+    found = sum(source.found for source in account.sources)
+    left_out = sum(sum(source.left_out.values()) for source in account.sources)
+    figures = {"found": found, "left_out": left_out}
+    severity: Severity = "ok"
+    advice = ""
+    if account.classes is None and any("not taken as label" in n for n in _notes(account)):
+        severity = "look"
+        advice = "name the column of labels, if they are to be used."
+    elif left_out > LEFT_OUT * found:
+        severity = "look"
+        advice = f"{share(left_out / found)} is left out: see whether it is meant to be."
+    return [Finding("data", severity, "; ".join(account.lines()), advice, figures)]
+
+
+def _notes(account: DataAccount) -> list[str]:
+    return [note for source in account.sources for note in source.notes]
+
+
+def check_resizing(training: Training) -> list[Finding]:
+    """See how much of the pictures is thrown away, unless a model was made for their size."""
+    account = training.account
+    if account is None or account.found_size is None or account.size is None:
+        return []
+    times = min(account.found_size) / account.size
+    if times <= THROWN_AWAY or account.size_by == "model":
+        return []
+    width, height = account.found_size
+    found = (
+        f"{width}×{height} (median) brought to {account.size}×{account.size}: {count(times)} times "
+        "smaller"
+    )
+    advice = f"--image-size {min(width, height)} keeps more, and takes longer."
+    return [Finding("size of the pictures", "look", found, advice, {"times": times})]
 
 
 def check_range(training: Training, trial: Trial) -> list[Finding]:

@@ -172,6 +172,7 @@ def check_preprocessing(training: Training, trial: Trial, *, thorough: bool) -> 
     outputs = Outputs(embedding[: len(shown)], None if logits is None else logits[: len(shown)])
     if not _finite(outputs):
         return []  # said elsewhere
+    classes = 0 if logits is None else classes
     right = _right(outputs, target, classes)
     before = float(right.float().mean())
     if not thorough and before > USUAL:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asterism.data import Data
 from asterism.engine import Training
-from asterism.teachers import observed
+from asterism.teachers import observed, strangers
 from asterism.types import Outputs, Samples, as_input, join_outputs, join_views
 
 # Samples that the networks see, and how many of them are kept to be shown again.
@@ -70,6 +70,8 @@ def try_networks(training: Training, *, seconds: float) -> Trial | None:
         made["student"].append(observed(training.student, samples))
         if teacher is not None:
             taught = teacher.on(source).clean(batch.index, samples)
+            if strangers(teacher.card, training.data):
+                taught = Outputs(taught.embedding)  # its scores say nothing of these classes
             made.setdefault("teacher", []).append(taught)
         if time.perf_counter() - begun > seconds:
             break

@@ -1,12 +1,13 @@
 """The student's outputs for a batch that is larger than what fits with its graph."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from asterism.distributed import mean_over_ranks, rank
+from asterism.models import keeping_buffers
 from asterism.seeds import seed_of
 from asterism.types import Outputs
 
@@ -50,7 +51,7 @@ class Encoded:
             self.kept = self._run(0)
             passed = [self.kept]
         else:
-            with torch.no_grad(), _buffers_as_they_are(student):
+            with torch.no_grad(), keeping_buffers(student):
                 passed = [self._run(i) for i in range(len(parts))]
         self.outputs = [_as_leaves(part) for part in passed]
 
@@ -86,7 +87,7 @@ class Encoded:
         slopes = [iter(_gradients([scale * term], leaves)) for term in terms]
         sums = [[torch.zeros_like(p) for p in parameters] for _ in terms]
         again = self.kept is None
-        with _buffers_as_they_are(self.student) if again else nullcontext():
+        with keeping_buffers(self.student) if again else nullcontext():
             for i, part in enumerate(self.outputs):
                 made = self._run(i) if self.kept is None else self.kept
                 rows = [
@@ -117,16 +118,6 @@ def _gradients(
         values, inputs, slopes, retain_graph=True, allow_unused=True
     )
     return gradients
-
-
-@contextmanager
-def _buffers_as_they_are(module: nn.Module) -> Iterator[None]:
-    """Undo what the `with` block does to the buffers, as running statistics."""
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    yield
-    with torch.no_grad():
-        for buffer, value in before:
-            buffer.copy_(value)
 
 
 def _as_leaves(outputs: Outputs) -> Outputs:

@@ -94,7 +94,7 @@ def fit(training: Training, run: Run, *, resume: bool = False) -> Fitted:
                 state.scores = _validate(training, state, batches, accelerator) if complete else {}
                 _close_epoch(state, recording, checkpoints)
                 if any_rank(bool(wish), state.device) and state.epoch < settings.epochs:
-                    _end(state)
+                    _end(state, run)
         finally:
             recording.close()
     state.faults.refuse_all(state.step)
@@ -216,7 +216,7 @@ def _train_epoch(
         if checkpoints.due(state.batch, state.device) or ending:
             _save(state, recording, checkpoints)
         if ending:
-            _end(state)
+            _end(state, recording.run)
 
 
 def _enough(state: State) -> bool:
@@ -303,11 +303,11 @@ def _asked_to_end() -> "Iterator[list[int]]":
         signal.signal(signal.SIGTERM, before)
 
 
-def _end(state: State) -> None:
+def _end(state: State, run: Run) -> None:
     if is_first():
         print(
             f"asterism: asked to end (SIGTERM) at step {state.step}; the state is "
-            "saved, and the same command with --resume goes on.",
+            f"saved: go on with --out {run.path} --resume.",
             file=sys.stderr,
         )
     raise Preempted

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from asterism.data import Data
+from asterism.data import Data, DataAccount
 from asterism.methods.base import Method
 from asterism.request import Request
 from asterism.settings import Settings
@@ -42,6 +42,7 @@ class Training:
         cached: The teacher's outputs on the training data, where they are kept beside it.
         anchors: The anchor samples of methods that ask for them, or None.
         score: What validation measures; None until the training begins.
+        account: What was found in the data, and what is left out; None for a loop of one's own.
     """
 
     request: Request
@@ -55,6 +56,7 @@ class Training:
     cached: Taught | None = None
     anchors: Anchors | None = None
     score: Score | None = None
+    account: DataAccount | None = None
 
     @property
     def settings(self) -> Settings:

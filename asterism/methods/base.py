@@ -37,6 +37,27 @@ class Method(nn.Module):
     anchor_count: int
     weight_grows: bool = False
 
+    def __call__(self, student: Any, teacher: Any, batch: Any = None) -> Any:
+        """Call `forward`, if it is given what it takes.
+
+        Raises:
+            TypeError: If it is given bare tensors.
+        """
+        name = type(self).__name__
+        for given in (student, teacher):
+            if not isinstance(given, Outputs):
+                raise TypeError(
+                    f"{name} takes Outputs(embedding, logits) of the student and of the teacher, "
+                    f"as a tensor alone does not say what it is; got {type(given).__name__}: write "
+                    "asterism.Outputs(embedding), or Outputs(embedding, logits)."
+                )
+        if not isinstance(batch, Batch | None):
+            raise TypeError(
+                f"{name} takes an asterism.Batch beside both outputs, with what it needs, as "
+                f"Batch(target=…) or Batch(index=…); got {type(batch).__name__}."
+            )
+        return super().__call__(student, teacher, batch)
+
     def config(self) -> dict[str, Any]:
         """Return the arguments of the constructor; each is kept under its own name.
 

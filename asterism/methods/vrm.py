@@ -235,7 +235,7 @@ class VRM(Method):
         self, student: Outputs, teacher: Outputs, batch: Batch | None = None
     ) -> dict[str, Tensor]:
         """Return `{"inter_sample": …, "inter_class": …}`, without the terms of weight 0."""
-        n = None if batch is None else len(batch.index)
+        n = None if batch is None else batch.size
         views = (split_views("VRM", x.logits, self.views, samples=n) for x in (student, teacher))
         ramp: float | Tensor = 1.0
         if self.ramp_steps:

@@ -26,6 +26,12 @@ class Array(Modality):
         """Return two arrays of zeros."""
         return torch.zeros(2, *(shape or ()))
 
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return an array of zeros, and one of values of either sign."""
+        size = (1, *(shape or ()))
+        values = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        return [("an array of zeros", torch.zeros(size)), ("an array of noise", values)]
+
     def statistics(self, samples: Samples) -> Statistics:
         """Return mean and deviation: of each feature of `(n, d)`, of all values of larger shapes.
 
@@ -44,6 +50,12 @@ class Array(Modality):
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return arrays, tensors or `.npy` files as one batch."""
         rows = [_row(each) for each in given]
+        for i, row in enumerate(rows):
+            if row.shape != shape:
+                raise ValueError(
+                    f"the student takes arrays of shape {shape}; sample {i} has "
+                    f"{tuple(row.shape)}: give a list of arrays, one alone as [array]."
+                )
         return torch.stack(rows) if rows else torch.empty(0, *(shape or ()))
 
     def contents(self, samples: Samples) -> Iterator[bytes]:
@@ -55,7 +67,12 @@ class Array(Modality):
 def _row(given: Any) -> Tensor:
     if isinstance(given, str | Path):
         given = np.array(read_array(Path(given)))
-    return torch.as_tensor(given).float()
+    try:
+        return torch.as_tensor(given).float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"the student takes arrays of numbers; got {type(given).__name__}: {error}."
+        ) from error
 
 
 def _drawn(arrays: Tensor) -> "np.ndarray[Any, Any]":

@@ -1,11 +1,13 @@
 """The interface of a modality: all that depends on the kind of samples."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from asterism.settings import Optimizer, Settings
 from asterism.types import Kind, Samples, Shape
@@ -15,6 +17,8 @@ Pictures = dict[str, npt.NDArray[Any]]
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 # Longest side of the picture that a report shows of a sample.
 THUMBNAIL = 64
+# By how much pixels may lie outside [0, 1], for rounding.
+TOLERANCE = 1e-3
 # Longest name or text kept: an array of texts takes the length of the longest for each.
 CHARACTERS = 1_000
 
@@ -32,6 +36,7 @@ class Modality(ABC):
             looked for.
         optimizer: The optimiser that its models are trained with by default.
         pixels: Whether values are pixels, which models expect in [0, 1].
+        reading: How what a user has becomes a sample, for who does it without asterism.
         preparation: What to check first of a network that knows nothing of the labels.
     """
 
@@ -40,6 +45,7 @@ class Modality(ABC):
     columns: ClassVar[tuple[str, ...]]
     optimizer: ClassVar[Optimizer]
     pixels: ClassVar[bool] = False
+    reading: ClassVar[str] = ""
     preparation: ClassVar[str]
 
     def described(self, shape: Shape) -> str:
@@ -49,6 +55,10 @@ class Modality(ABC):
     @abstractmethod
     def example(self, shape: Shape) -> Samples:
         """Return two samples to try a model with."""
+
+    @abstractmethod
+    def edges(self, shape: Shape) -> list[tuple[str, Samples]]:
+        """Return batches that go wrong first, with what they are: exports are tried with them."""
 
     def statistics(self, samples: Samples) -> Statistics:
         """Return mean and deviation of samples, as models normalise with; two empty tuples if none.
@@ -75,7 +85,50 @@ class Modality(ABC):
 
     @abstractmethod
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
-        """Return samples of what a user has: paths of pictures, texts, arrays."""
+        """Return samples of what a user has: paths of pictures, texts, arrays.
+
+        Raises:
+            ValueError: If something among it is none; the message names it.
+            OSError: If a file cannot be read.
+        """
+
+    def check(self, samples: Any, shape: Shape, dtype: torch.dtype) -> None:
+        """Refuse samples that a trained student would take for others than they are.
+
+        Args:
+            samples: What a user gives to a student.
+            shape: Size of a sample in training.
+            dtype: Type of the student's weights.
+
+        Raises:
+            ValueError: If they are of another kind, type, size or range than in training.
+        """
+        axes = ", ".join(str(side) for side in ("n", *(shape or ())))
+        must = f"the student takes {self.plural} as a tensor of shape ({axes}) and type {dtype}"
+        if not isinstance(samples, torch.Tensor):
+            way_out = "for files, or what is not one tensor yet, use student.embed(…)"
+            raise ValueError(f"{must}; got {type(samples).__name__}: {way_out}.")
+        if samples.shape[1:] != shape:
+            raise ValueError(
+                f"{must}; got shape {tuple(samples.shape)}{self.reshaped(samples, shape)}."
+            )
+        if samples.dtype != dtype:
+            divided = " / 255" if self.pixels and not samples.is_floating_point() else ""
+            raise ValueError(f"{must}; got {samples.dtype}: write samples.to({dtype}){divided}.")
+        if not len(samples):
+            return
+        low, high = torch.stack(samples.aminmax()).tolist()
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"{must}, all of it finite; got NaN or infinite values.")
+        if self.pixels and not -TOLERANCE <= low <= high <= 1 + TOLERANCE:
+            raise ValueError(
+                f"the student takes {self.plural} in [0, 1], and normalises them itself; got "
+                f"values from {low:.3g} to {high:.3g}."
+            )
+
+    def reshaped(self, samples: torch.Tensor, shape: Shape) -> str:
+        """Return in words how a tensor of another shape becomes one that fits, if that is known."""
+        return ": one sample is samples[None]" if samples.shape == shape else ""
 
     @abstractmethod
     def contents(self, samples: Samples) -> Iterator[bytes]:

@@ -1,7 +1,5 @@
 """`build(name)`: a model by name, with its arguments and weights."""
 
-import difflib
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -9,25 +7,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from asterism.modality import ARRAY, IMAGE, TEXT
 from asterism.models import deep_resnet, mobile, resnet, small, text, vgg, vit, wide_resnet
-from asterism.models.adapt import Adapted, Wrapper
+from asterism.models.adapt import Adapted
 from asterism.models.head import HeadOptions
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
+from asterism.models.modes import in_mode, keeping_buffers
 from asterism.models.own import import_factory, in_words
-from asterism.models.published import (
-    MOST_NAMED,
-    is_of_torch,
-    matched,
-    read_weights,
-    stated_statistics,
-)
+from asterism.models.published import stated_statistics
 from asterism.models.spec import Spec
-from asterism.models.tokens import read_tokeniser, tokeniser_of
-from asterism.names import split_name
+from asterism.models.tokens import read_tokeniser
+from asterism.models.weights import load_weights
+from asterism.names import (
+    is_path,
+    joined_name,
+    meant,
+    nearest,
+    nothing_at,
+    refuse_arguments,
+    split_name,
+)
 
 IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
     resnet.MODELS
@@ -41,8 +45,16 @@ IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
 BUILT_IN = IMAGE_MODELS | text.MODELS
 # What each modality's samples can be given to.
 MODELS_OF = {IMAGE: IMAGE_MODELS, TEXT: text.MODELS, ARRAY: {"mlp": IMAGE_MODELS["mlp"]}}
-# Arguments that are names of files or modules, even where they look like numbers.
-NAMES = ("weights", "tokenizer", "embedding")
+# Arguments that are names or texts, even where they look like something else.
+NAMES = ("weights", "tokenizer", "embedding", "prompt", "prompt_name")
+# What factories get from the data (`Spec.arguments`), which a user has no need to say.
+FROM_DATA = frozenset("classes shape image_shape mean std teacher vocabulary".split())
+# The kinds of arguments that built-in models have, and how they are called.
+KINDS: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+}
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
@@ -82,7 +94,7 @@ def build(
         ValueError: If there is no such model, or arguments or weights do not fit it.
     """
     if isinstance(name, nn.Module):
-        return name if _is_native(name) else Adapted(name, classes=spec.classes)
+        return name if _is_native(name) else _filled(Adapted(name, classes=spec.classes), spec)
     name = str(name) if isinstance(name, Path) else name
     base, given = named(name) if isinstance(name, str) else ("the factory", {})
     arguments = dict(arguments or {}) | given
@@ -99,20 +111,37 @@ def build(
     elif is_hub_name(base):
         model = build_hub(base, arguments, spec)
     else:
-        near = difflib.get_close_matches(base, BUILT_IN, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(
-            f"unknown model {base!r}: choose from {', '.join(BUILT_IN)}, "
-            f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
-            f"folder or, as a teacher, a file or a cache of its outputs{hint}."
-        )
+        raise _unknown(base, spec)
     model = head.on(model, spec)
     if weights is not None:
         place = Path(weights)
         file = place / "student.safetensors" if place.is_dir() else place
         new_head = not spec.own_classifier
-        load_weights(model, file, base, stated=stated is not None, new_head=new_head)
+        load_weights(model, file, base, spec, stated=stated is not None, new_head=new_head)
     return model
+
+
+def _unknown(base: str, spec: Spec) -> Exception:
+    """Return the error for a name that is no model's: of a path, or of one of a model."""
+    library, slash, _ = base.partition("/")
+    if slash and (near := nearest(library, LIBRARIES)) and not Path(library).exists():
+        return ValueError(f"there is no library {library!r} (did you mean {near}/…?).")
+    others = (
+        f"{', '.join(f'{library}/…' for library in LIBRARIES)}, path/to/file.py:factory, a run "
+        "folder or, as a teacher, a file or a cache of its outputs"
+    )
+    if Path(base).exists():
+        return ValueError(f"{base} is no model: name one of `asterism list`, {others}.")
+    if is_path(base):
+        return FileNotFoundError(f"{nothing_at(base)}: name one of `asterism list`, {others}.")
+    fitting = ", ".join(MODELS_OF[spec.takes])
+    return ValueError(f"unknown model {base!r}{meant(base, BUILT_IN)}: name {fitting}, {others}.")
+
+
+def arguments_of(name: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a built-in model that a user may set (`NAME?key=value`)."""
+    given = inspect.signature(BUILT_IN[name]).parameters
+    return {key: given[key] for key in given if key not in FROM_DATA}
 
 
 def unweighted(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,71 +157,6 @@ def input_size(model: Any) -> int | None:
         return next((m.size for m in model.modules() if isinstance(m, Prepared)), None)
     base, arguments = named(str(model)) if isinstance(model, str | Path) else ("", {})
     return hub_size(base, arguments) if is_hub_name(base) else None
-
-
-def load_weights(
-    model: nn.Module, file: Path, name: str, *, stated: bool = False, new_head: bool = False
-) -> None:
-    """Load a file of weights into a model, strictly.
-
-    On the meta device only the shapes are compared.
-
-    Args:
-        model: The model.
-        file: A safetensors file, or one of torch (`asterism.models.published`).
-        name: Name of the model.
-        stated: Whether the model has the statistics that it was trained with, if the file lacks
-            them.
-        new_head: Whether an embedding head that the file lacks may begin anew.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read or its tensors do not fit the model.
-    """
-    given = read_weights(file)
-    inner = _inner(model)
-    wanted = inner.state_dict()
-    options = {"ordered": is_of_torch(file), "stated": stated, "new_head": new_head}
-    state = matched(given, wanted, name, **options)
-    problems = [f"{key} is missing" for key in wanted if key not in state]
-    problems += [f"{key} is unknown to the model" for key in state if key not in wanted]
-    problems += [
-        f"{key} has the shape {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and not _fits(state[key], wanted[key])
-    ]
-    if problems:
-        rest = len(problems) - MOST_NAMED
-        more = f" (and {rest} more)" if rest > 0 else ""
-        raise ValueError(f"{file} does not fit {name}: {'; '.join(problems[:MOST_NAMED])}{more}.")
-    if all(x.device.type != "meta" for x in wanted.values()):
-        inner.load_state_dict(state)
-
-
-def _fits(given: Tensor, wanted: Tensor) -> bool:
-    # Old checkpoints keep single numbers, as counters, in one-element lists; torch takes them.
-    return given.shape == wanted.shape or (wanted.ndim == 0 and given.shape == (1,))
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights under the names that the model's own author gave them."""
-    inner = _inner(model)
-    return {key: value.detach().cpu().contiguous() for key, value in inner.state_dict().items()}
-
-
-def weights_fingerprint(model: nn.Module) -> str:
-    """Return a short hash of a model's weights by name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights_of(model).items()):
-        digest.update(name.encode())
-        digest.update(value.float().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _inner(model: nn.Module) -> nn.Module:
-    while isinstance(model, Wrapper):
-        model = model.module
-    return model
 
 
 def _is_native(module: nn.Module) -> bool:
@@ -216,13 +180,30 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
     known = spec.arguments()
     if "tokenizer" in arguments:
         arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
-    elif spec.takes is TEXT and spec.tokenizer is None and (taken := tokeniser_of(spec.teacher)):
-        known["tokenizer"] = taken.json
     asked = inspect.signature(factory).parameters
+    if unknown := arguments.keys() - asked.keys():
+        refuse_arguments(base, unknown, [*arguments_of(base), "dim", "unit", "weights"])
+    for key, value in arguments.items():
+        _refuse_kind(f"{base}?{key}", value, asked[key].annotation)
     try:
         return factory(**({k: v for k, v in known.items() if k in asked} | arguments))
-    except TypeError as error:
-        raise ValueError(f"{base} takes no such argument: {error}.") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        if not arguments:
+            raise
+        how = joined_name(base, {key: str(value)[:40] for key, value in arguments.items()})
+        raise ValueError(f"{how} cannot be built: {in_words(error)}.") from error
+
+
+def _refuse_kind(place: str, value: Any, declared: Any) -> None:
+    """Raise a ValueError for an argument's value of another kind than the one that is declared."""
+    if declared not in KINDS:
+        return
+    kind, words = KINDS[declared]
+    fits = isinstance(value, kind) and (declared is bool or not isinstance(value, bool))
+    if not fits:
+        raise ValueError(f"{place} takes {words}; got {value!r}.")
+    if declared is int and value < 1:
+        raise ValueError(f"{place} must be at least 1; got {value}.")
 
 
 def _from_factory(
@@ -233,9 +214,9 @@ def _from_factory(
     embedding: str | None,
 ) -> nn.Module:
     parameters = inspect.signature(factory).parameters
-    unknown = [key for key in arguments if not _takes(factory, key)]
-    if unknown:
-        raise ValueError(f"{name} takes no argument {unknown[0]!r}.")
+    own = [key for key in parameters if key not in FROM_DATA]
+    unknown = {key for key in arguments if not _takes(factory, key)}
+    refuse_arguments(name, unknown, [*own, "dim", "unit", "weights"])
     known = spec.arguments().items()
     offered = {k: v for k, v in known if k in parameters and v is not None}
     try:
@@ -244,4 +225,26 @@ def _from_factory(
         raise ValueError(f"{name} failed: {in_words(error)}.") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} must return a torch.nn.Module; got {type(module).__name__}.")
-    return Adapted(module, classes=spec.classes, embedding=embedding)
+    return _filled(Adapted(module, classes=spec.classes, embedding=embedding), spec)
+
+
+def _filled(model: nn.Module, spec: Spec) -> nn.Module:
+    """Return a model whose lazy layers have their widths, by a dry pass if there are any.
+
+    Layers that only train mode runs, as auxiliary classifiers, are filled in train mode.
+    """
+    if spec.shape is None and spec.modality is None:
+        return model  # of samples that only the caller knows
+    for training in (False, True):
+        if not any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+            break
+        try:
+            with torch.no_grad(), keeping_buffers(model), in_mode(model, training=training):
+                model(spec.takes.example(spec.shape))
+        except Exception as error:
+            what = spec.takes.described(spec.shape)
+            raise ValueError(
+                f"the lazy layers of a model get their widths from a pass of {what}, and it "
+                f"failed: {in_words(error)}."
+            ) from error
+    return model

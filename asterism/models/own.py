@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from asterism.models.adapt import OutputError
 from asterism.names import is_own
 
 # Frames in here are not the user's: asterism, the standard library, installed packages.
@@ -60,6 +61,8 @@ def in_own_code(part: object) -> Iterator[None]:
 
 def in_words(error: Exception) -> str:
     """Return an error as its kind and message, with the last line of the user's that led to it."""
+    if isinstance(error, OutputError):  # a sentence already
+        return str(error).rstrip(".")
     message = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame for frame in frames if not frame.filename.startswith(_OTHERS)]

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from asterism.modality import IMAGE, MODALITIES, TEXT, Modality
+from asterism.models.vocabulary import Vocabulary, vocabulary_of
 from asterism.types import Shape
 
 
@@ -20,7 +21,9 @@ class Spec:
         mean: Mean of each channel, for images in [0, 1]; of each feature or of all of arrays.
         std: Standard deviation, likewise.
         tokenizer: For texts: the content of a `tokenizer.json`; by default the teacher's.
-        teacher: For texts: whose tokeniser, and possibly whose vectors, a student begins with.
+        vocabulary: For texts: the teacher's tokens, and possibly vectors to begin with; by default
+            what the network knows of them.
+        teacher: For texts: the teacher's network, if there is one, for a factory that asks for it.
         own_classifier: Keep the classifier that a model of another library comes with, whatever
             the data's classes are, as a teacher does.
         modality: What the samples are; by default texts without a shape, images with one.
@@ -32,6 +35,7 @@ class Spec:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
     tokenizer: str | None = None
+    vocabulary: Vocabulary | None = None
     teacher: nn.Module | None = None
     own_classifier: bool = False
     modality: Modality | None = None
@@ -52,7 +56,10 @@ class Spec:
         """Return what a factory may ask for; statistics of images for each channel."""
         offered: dict[str, Any] = {"classes": self.classes, "shape": self.shape}
         if self.takes is TEXT:
-            return {**offered, "tokenizer": self.tokenizer, "teacher": self.teacher}
+            known = self.vocabulary or vocabulary_of(self.teacher)
+            tokenizer = known.tokeniser if known and self.tokenizer is None else self.tokenizer
+            offered |= {"tokenizer": tokenizer, "vocabulary": known}
+            return {**offered, "teacher": self.teacher}
         if self.takes is not IMAGE or self.shape is None:
             return {**offered, "mean": self.mean, "std": self.std}
         channels = self.shape[0]

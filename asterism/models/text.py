@@ -1,26 +1,19 @@
 """Small students for texts, on the teacher's tokens or others."""
 
+import sys
 from collections.abc import Callable
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asterism.models.tokens import Tokeniser, by_length, tokeniser_of
+from asterism.distributed import is_first
+from asterism.models.tokens import Tokeniser, by_length
+from asterism.models.vocabulary import Vocabulary
 from asterism.types import Outputs
 
-# Tokens that a teacher embeds at a time, each as a text of its own.
-ALONE = 512
 Start = Literal["teacher", "alone", "random"]
-
-
-@runtime_checkable
-class TakesTokens(Protocol):
-    """A model of texts that also takes the numbers of tokens."""
-
-    def of_tokens(self, numbers: Tensor) -> Tensor:
-        """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
 
 
 class StaticText(nn.Module):
@@ -35,7 +28,7 @@ class StaticText(nn.Module):
         *,
         classes: int | None,
         tokenizer: str | None,
-        teacher: nn.Module | None = None,
+        vocabulary: Vocabulary | None = None,
         width: int = 256,
         weighted: bool = False,
         start: Start | None = None,
@@ -46,7 +39,7 @@ class StaticText(nn.Module):
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length, special=False)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
-        _start(self.tokens, self.tokeniser, teacher, start, sif=sif)
+        _start(self.tokens, self.tokeniser, vocabulary, start, sif=sif)
         # The logarithm of each token's weight in the mean.
         self.weights = nn.Parameter(torch.zeros(self.tokeniser.size)) if weighted else None
         self.classifier = nn.Linear(width, classes) if classes else None
@@ -69,7 +62,26 @@ class StaticText(nn.Module):
                 numbers, self.weights.exp()[:, None], begins, mode="sum"
             )  # zero only for a text without tokens, whose sum is zero too
             embedding = embedding / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return self._outputs(embedding)
+
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        weight = mask.to(self.tokens.weight.dtype)
+        if self.weights is not None:
+            weight = weight * self.weights[numbers].exp()
+        total = weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+        return self._outputs((self.tokens(numbers) * weight[:, :, None]).sum(1) / total)
+
+    def _outputs(self, embedding: Tensor) -> Outputs:
         return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+
+    def of_tokens(self, numbers: Tensor) -> Tensor:
+        """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
+        numbers = numbers.to(self.tokens.weight.device)
+        vectors: Tensor = self.tokens(numbers)
+        if self.weights is None:
+            return vectors.mean(1)
+        return (self.weights[numbers].softmax(1)[:, :, None] * vectors).sum(1)
 
 
 class Block(nn.Module):
@@ -116,7 +128,7 @@ class TransformerText(nn.Module):
         *,
         classes: int | None,
         tokenizer: str | None,
-        teacher: nn.Module | None = None,
+        vocabulary: Vocabulary | None = None,
         layers: int = 2,
         width: int = 128,
         heads: int = 4,
@@ -134,7 +146,7 @@ class TransformerText(nn.Module):
         # Ten times the usual 0.02, so that the optimiser's steps leave them near the teacher's.
         nn.init.normal_(self.tokens.weight, std=0.2)
         nn.init.zeros_(self.places.weight)
-        _start(self.tokens, self.tokeniser, teacher, start, sif=sif)
+        _start(self.tokens, self.tokeniser, vocabulary, start, sif=sif)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.classifier = nn.Linear(width, classes) if classes else None
 
@@ -142,8 +154,17 @@ class TransformerText(nn.Module):
         """Return the mean over each text's tokens and the logits."""
         return by_length(texts, self._encode)
 
+    def of_tokens(self, numbers: Tensor) -> Tensor:
+        """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
+        numbers = self.tokeniser.marked(numbers).to(self.tokens.weight.device)
+        return self.encode(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
+
     def _encode(self, texts: list[str]) -> Outputs:
-        numbers, mask = self.tokeniser.padded(texts, self.tokens.weight.device)
+        return self.encode(*self.tokeniser.padded(texts, self.tokens.weight.device))
+
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        mask = attended(mask)
         x = self.tokens(numbers) + self.places.weight[: numbers.shape[1]]
         for block in self.blocks:
             x = block(x, mask)
@@ -168,6 +189,15 @@ def mean_over(tokens: Tensor, mask: Tensor) -> Tensor:
     return (tokens * weight).sum(1) / weight.sum(1)
 
 
+def attended(mask: Tensor) -> Tensor:
+    """Return a mask with the first token of a text that has none, as `Tokeniser.padded` gives it.
+
+    Attention and means need something.
+    """
+    first = torch.arange(mask.shape[1], device=mask.device) == 0
+    return mask | (first & ~mask.any(1, keepdim=True))
+
+
 def _given(tokenizer: str | None) -> str:
     if tokenizer is None:
         raise ValueError(
@@ -181,7 +211,7 @@ def _given(tokenizer: str | None) -> str:
 def _start(
     table: nn.Embedding,
     tokeniser: Tokeniser,
-    teacher: nn.Module | None,
+    vocabulary: Vocabulary | None,
     start: Start | None,
     *,
     sif: float,
@@ -197,17 +227,14 @@ def _start(
         raise ValueError(f"start is teacher, alone or random; got {start}.")
     if sif < 0:
         raise ValueError(f"sif must not be negative; got {sif}.")
-    vectors = {"random": None, "alone": alone_table}.get(start or "teacher", token_table)
-    rows = None if vectors is None else vectors(teacher, tokeniser)
+    rows = _vectors(tokeniser, vocabulary, start)
     if rows is not None:
-        rows = rows - rows.mean(0)
+        rows = rows.double() - rows.double().mean(0)
         _, directions = torch.linalg.eigh(rows.T @ rows)
         shown = (rows @ directions.flip(1))[:, : table.embedding_dim]
         # The scale of a random start: what follows was chosen for it.
         scale = table.weight.std() / shown.std().clamp_min(1e-12)
         table.weight[:, : shown.shape[1]] = (shown * scale).to(table.weight.dtype)
-    elif start in ("teacher", "alone"):
-        raise ValueError(f"start={start} needs a teacher of texts with the same tokeniser.")
     if sif:
         rank = torch.arange(1, len(table.weight) + 1, dtype=torch.float64)
         frequency = rank.reciprocal() / rank.reciprocal().sum()
@@ -215,32 +242,21 @@ def _start(
         table.weight *= (weight / weight.square().mean().sqrt())[:, None].to(table.weight.dtype)
 
 
-def token_table(teacher: nn.Module | None, tokeniser: Tokeniser) -> Tensor | None:
-    """Return a teacher's vectors of a tokeniser's tokens, float64 `(size, d)`, if it has them."""
-    if not _shares(teacher, tokeniser):
+def _vectors(
+    tokeniser: Tokeniser, vocabulary: Vocabulary | None, start: Start | None
+) -> Tensor | None:
+    """Return what the tokens begin with, `(size, d)`; None for a random start."""
+    if start == "random":
         return None
-    assert teacher is not None
-    tables = (m.weight for m in teacher.modules() if isinstance(m, nn.Embedding))
-    fitting = (table for table in tables if len(table) >= tokeniser.size)
-    first = next(fitting, None)
-    return None if first is None else first[: tokeniser.size].double().cpu()
-
-
-def alone_table(teacher: nn.Module | None, tokeniser: Tokeniser) -> Tensor | None:
-    """Return what a teacher makes of each token as a text, float64 `(size, d)`, if it can tell."""
-    encoders = [] if teacher is None else list(teacher.modules())
-    encode = next((m.of_tokens for m in encoders if isinstance(m, TakesTokens)), None)
-    if encode is None or not _shares(teacher, tokeniser):
+    if vocabulary is None:
+        if start is None:
+            return None
+        raise ValueError(f"start={start} needs a teacher of texts whose tokens are known.")
+    try:
+        return vocabulary.vectors(start or "teacher", tokeniser)
+    except ValueError as error:
+        if start is not None:
+            raise ValueError(f"start={start} is not possible: {error}.") from error
+        if is_first():
+            print(f"the student's token vectors begin at random: {error}", file=sys.stderr)
         return None
-    before, after = tokeniser.marks()
-    numbers = torch.arange(tokeniser.size)
-    parts = []
-    for some in torch.split(numbers, ALONE):
-        begin, end = (torch.tensor(marks).expand(len(some), -1) for marks in (before, after))
-        parts.append(encode(torch.cat([begin, some[:, None], end], 1)).double().cpu())
-    return torch.cat(parts)
-
-
-def _shares(teacher: nn.Module | None, tokeniser: Tokeniser) -> bool:
-    known = tokeniser_of(teacher)
-    return known is not None and known.json == tokeniser.json

@@ -1,6 +1,7 @@
 """Tokenising inside the model, so that teacher and student may differ in it."""
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from asterism.types import Outputs, join_outputs
 
 # Texts that a model takes at once when there are more.
 GROUP = 64
+# Half of a character that UTF-16 writes in two, as an emoji: what is left where a text was cut.
+HALF = re.compile("[\ud800-\udfff]")
 
 
 class Tokeniser:
@@ -52,16 +55,30 @@ class Tokeniser:
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the numbers of the tokens of each text."""
         _refuse_no_texts(texts)
+        if _traced():
+            raise ValueError(
+                "torch.export would keep the tokens of this example for ever: export the model's "
+                "encode(numbers, mask), or use `asterism export`."
+            )
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=self.special)
         return [one.ids for one in encoded]
 
-    def marks(self) -> tuple[list[int], list[int]]:
-        """Return the numbers of the tokens that stand before and after each text."""
-        inside = self.tokenizer.encode("a", add_special_tokens=False).ids
-        whole = self.tokenizer.encode("a", add_special_tokens=True).ids
-        places = range(len(whole) - len(inside) + 1)
-        at = next(i for i in places if whole[i : i + len(inside)] == inside)
-        return whole[:at], whole[at + len(inside) :]
+    def marked(self, numbers: Tensor, prompt: str = "") -> Tensor:
+        """Return what a model is given of texts, `(n, t)`, whose own tokens have these numbers.
+
+        Args:
+            numbers: Shape `(n, t)`, without the tokens that mark begin and end.
+            prompt: What stands before each text.
+        """
+        one = self.tokenizer.encode(f"{prompt}a", add_special_tokens=self.special)
+        own = [
+            i
+            for i, (_, end) in enumerate(one.offsets)
+            if end > len(prompt) and not one.special_tokens_mask[i]
+        ] or [len(one.ids) - 1]
+        ends = (one.ids[: own[0]], one.ids[own[-1] + 1 :])
+        begin, end = (torch.tensor(m).long().expand(len(numbers), -1) for m in ends)
+        return torch.cat([begin, numbers.cpu(), end], 1)
 
     def padded(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return numbers and a mask of what is no padding, both `(n, length of the longest)`.
@@ -92,9 +109,21 @@ def by_length(texts: list[str], encode: Callable[[list[str]], Outputs]) -> Outpu
     return Outputs(embedding[back], None if logits is None else logits[back])
 
 
+def _traced() -> bool:
+    # torch 2.6 cannot tell whether it exports.
+    exporting = getattr(torch.compiler, "is_exporting", None)
+    return exporting is not None and bool(exporting())
+
+
 def _refuse_no_texts(texts: Sequence[str]) -> None:
+    """Raise a ValueError for what the library would refuse in an error of another kind."""
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"a model of texts takes a list of strings; got {type(texts).__name__}.")
+    for i, text in enumerate(texts):
+        if not text.isascii() and HALF.search(text):
+            raise ValueError(
+                f"a model of texts takes whole characters; text {i} holds half of one."
+            )
 
 
 def tokeniser_of(model: nn.Module | None) -> Tokeniser | None:

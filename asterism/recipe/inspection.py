@@ -8,8 +8,11 @@ from torch import nn
 
 from asterism.doctor import Finding
 from asterism.doctor import check as check_training
+from asterism.names import as_text, portable
+from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
+from asterism.run import Run, RunError
 from asterism.settings import Settings, SettingsByName
 from asterism.training import open_training, reopen, with_anchors
 from asterism.verdict import assess
@@ -99,6 +102,8 @@ def evaluate(
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
     teacher: "Model | None" = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Result:
     """Measure the student of a finished run again, beside its teacher.
 
@@ -107,11 +112,48 @@ def evaluate(
         data: Other data to measure it on, as `distill` takes them; by default the run's own.
         factory: For a student built by your own code, see `asterism.load`.
         teacher: The teacher, as `distill` takes it, if it is your own code or has moved.
+        out: Folder for what is found: result.json, a sample of the rows, and the page on them;
+            `report` and `compare` read it as they read a run. By default nothing is written.
+        overwrite: Replace what an earlier evaluation, or a run, has left there.
+
+    Returns:
+        What was found, with the page on it, if there is one.
 
     Raises:
         FileNotFoundError: If there is no such run.
         ValueError: If its models or data cannot be opened any more.
     """
+    folder = Run(run)
+    if out is not None:
+        _refuse_used(Run(out), folder, overwrite=overwrite)
     opened = reopen(run, data=data, factory=factory, teacher=teacher)
-    measured, _ = assess(opened.student, opened.teacher, opened.data)
-    return Result(Path(run), opened.student, {**measured, "broken": opened.data.broken()})
+    config = folder.read_config()
+    named, missing = config.get("teacher"), None
+    if named and opened.teacher is None:
+        missing = (
+            f"its teacher, {portable(str(named))}, is your own code: name it again (--teacher)"
+        )
+    measured, arrays = assess(opened.student.model, opened.teacher, opened.data, missing=missing)
+    found = {**measured, "broken": opened.data.broken()}
+    if out is None:
+        # The run's own page is on the run's own data.
+        return Result(folder.path, opened.student, found, folder.page if data is None else None)
+    origin = {**(config.pop("provenance", None) or {}), "evaluated": folder.path.name}
+    if data is not None:
+        config["test_data"] = as_text(data)
+        origin["test_data"] = opened.data.test.fingerprint() if opened.data.test else None
+    kept = Run(out)
+    with kept.writing(overwrite=overwrite):
+        kept.write_config({**config, "out": str(out)}, origin)
+        kept.write_evaluation(arrays)
+        kept.write_result(found)
+    page = write_report([out], kept.path / "report.html")
+    return Result(folder.path, opened.student, found, page)
+
+
+def _refuse_used(out: Run, run: Run, *, overwrite: bool) -> None:
+    """Refuse a folder that is taken, before anything is measured."""
+    if out.path.resolve() == run.path.resolve():
+        raise RunError(f"{out.path} is the run itself: name another folder for what is found.")
+    if out.begun() and not overwrite:
+        raise RunError(f"{out.path} holds results already: name another folder, or --overwrite.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asterism.engine import Callback
 from asterism.request import OnBroken, Request
 from asterism.result import Result
+from asterism.run import Interrupted
 from asterism.settings import Settings, SettingsByName
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
@@ -77,8 +78,8 @@ def distill(
         report: Write report.html, report.json and report.md into the run folder.
         baseline: Run folder of the same student trained without the teacher, to be measured
             beside this one.
-        with_baselines: Train that baseline first, in a folder beside this run's, if it is not
-            there yet.
+        with_baselines: Train the student without the teacher first, in a folder beside this
+            run's, if it is not there yet, and measure it beside this one.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
@@ -144,7 +145,10 @@ def _train_alone(request: Request) -> Path:
         report=False,
         settings=replace(settings, task_weight=settings.task_weight or 1.0),
     )
-    carry_out(alone)
+    try:
+        carry_out(alone)
+    except Interrupted as stopped:
+        raise Interrupted(Path(request.out or ""), before=True) from stopped
     return run
 
 

@@ -92,6 +92,8 @@ class Account:
         classes: All classes, without an order.
         metrics: The lines of `metrics.jsonl`.
         sample: The sampled rows, or None.
+        data: What was found in the data, in sentences; none of an older run.
+        unmeasured: What could not be measured, and why.
     """
 
     path: Path
@@ -105,6 +107,8 @@ class Account:
     classes: tuple[ClassScore, ...]
     metrics: list[dict[str, Any]]
     sample: Sample | None
+    data: tuple[str, ...] = ()
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def baselines(self) -> list[str]:
@@ -131,6 +135,8 @@ def read_account(path: Path, name: str) -> Account:
         classes = tuple(_class(c) for c in result.get("per_class") or ())
         rows = finite(result.get("rows"))
         drawn = result.get("sampling") or {}
+        data = tuple(str(line) for line in (result.get("data") or {}).get("lines") or ())
+        unmeasured = {str(k): str(why) for k, why in (result.get("unmeasured") or {}).items()}
         sampling = {key: finite(drawn.get(key)) for key in _SAMPLING}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.path / 'result.json'} is damaged: {error!r}.") from error
@@ -149,6 +155,8 @@ def read_account(path: Path, name: str) -> Account:
         classes=classes,
         metrics=metrics,
         sample=sample,
+        data=data,
+        unmeasured=unmeasured,
     )
 
 

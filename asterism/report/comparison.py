@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from asterism.names import portable
 from asterism.options import Role, names_with
 from asterism.report.account import Account, Estimate, Measure
 from asterism.request import Request
@@ -104,7 +105,7 @@ def compare(accounts: Sequence[Account]) -> Comparison:
         values = [[_value(m.teacher) for m in _measures_of(runs[:1], column)] for column in columns]
         if any(v is not None for row in values for v in row):
             cells = tuple(map(_cell, values, columns))
-            rows.append(Row(readable(f"teacher {teacher}"), "", "", (), cells))
+            rows.append(Row(readable(f"teacher {portable(teacher)}"), "", "", (), cells))
     return Comparison(columns, tuple(rows))
 
 

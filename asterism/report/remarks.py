@@ -75,6 +75,9 @@ def remarks_on(account: Account) -> list[Remark]:
         remarks.append(Remark("open", text))
     noted = {m.note: m for m in reversed(account.measures) if m.note and m.group in _NOTED}
     remarks += [Remark("open", _noted(noted[note], note)) for note in reversed(noted)]
+    for name, why in account.unmeasured.items():
+        text = f"Not measured: {readable(name, 100)} ({readable(why, 300)})."
+        remarks.append(Remark("open", text))
     return sorted(remarks, key=lambda f: ("against", "for", "open").index(f.kind))
 
 

@@ -23,10 +23,10 @@ def as_data(
         chosen = {} if account.sample is None else queries(account.sample)
         runs.append(
             {
-                "run": str(account.path),
                 "name": account.name,
                 "headline": top_sentence(account),
                 "findings": [asdict(remark) for remark in remarks_on(account)],
+                "data": list(account.data),
                 "split": account.split,
                 "sampling": account.sampling,
                 "measures": [asdict(measure) for measure in account.measures],
@@ -56,6 +56,8 @@ def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
                 for remark in remarks_on(account)
             ).rstrip()
         )
+        if account.data:
+            said.append("".join(f"- {markdown(line)}\n" for line in account.data).rstrip())
         head = ["measure", "student", "teacher", *account.baselines]
         rows = [_row(measure, account.baselines) for measure in account.measures]
         table = as_markdown(head, rows) + f"\n{markdown(measured(account))}\n"

@@ -3,6 +3,8 @@
 from asterism.teachers.cache import Cache as Cache
 from asterism.teachers.cache import CacheState as CacheState
 from asterism.teachers.cache import is_cache as is_cache
+from asterism.teachers.classes import differing as differing
+from asterism.teachers.classes import strangers as strangers
 from asterism.teachers.making import cache_for as cache_for
 from asterism.teachers.making import fill_for as fill_for
 from asterism.teachers.making import refuse_unrepeatable as refuse_unrepeatable
@@ -31,11 +33,13 @@ __all__ = [
     "card_of",
     "common_size",
     "device_of",
+    "differing",
     "fill_for",
     "is_cache",
     "make_cache",
     "observed",
     "open_teacher",
     "refuse_unrepeatable",
+    "strangers",
     "try_out",
 ]

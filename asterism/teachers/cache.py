@@ -7,6 +7,7 @@ whole.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +154,11 @@ def view_name(kind: int, number: int) -> str:
 def is_cache(name: Any) -> bool:
     """Return whether a name is that of a cache's folder."""
     return isinstance(name, str | Path) and (Path(name) / NAME).is_file()
+
+
+def free_bytes(cache: Cache) -> int:
+    """Return what is free on the disk of a cache, whose folder is there."""
+    return shutil.disk_usage(cache.folder).free
 
 
 def open_cache(folder: Path, manifest: Manifest | None = None) -> Cache:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from asterism.data import Data, LeftOut, Source
+from asterism.models import Vocabulary
 from asterism.settings import Settings
 from asterism.teachers.cache import CLEAN, Cache, open_cache, view_name
+from asterism.teachers.description import read_card, read_vocabulary
 from asterism.teachers.manifest import read_manifest
 from asterism.teachers.teacher import Teacher, TeacherCard
 from asterism.types import Outputs, Samples, join_outputs, outputs_on_device
@@ -82,12 +84,17 @@ class CachedTeacher(Teacher):
         """Look things up in this cache."""
         super().__init__(str(cache.folder))
         self.cache = cache
+        self._card, self._vocabulary = read_card(cache), read_vocabulary(cache)
 
     @property
     def card(self) -> TeacherCard:
-        """Return its widths."""
-        width, classes = self.cache.manifest.widths
-        return TeacherCard(width, classes)
+        """Return what the cache keeps of the network that made it."""
+        return self._card
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Return what the cache keeps of the network's tokens."""
+        return self._vocabulary
 
     def _match(self, source: Source) -> Tables:
         manifest = self.cache.manifest

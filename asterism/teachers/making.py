@@ -16,7 +16,7 @@ from asterism.models.adapt import Adapted
 from asterism.models.hub import Prepared
 from asterism.names import as_text
 from asterism.settings import Settings
-from asterism.teachers.cache import Cache, open_cache
+from asterism.teachers.cache import Cache, free_bytes, open_cache
 from asterism.teachers.cached import CachedTeacher
 from asterism.teachers.filler import Filler
 from asterism.teachers.folder import begin
@@ -24,7 +24,6 @@ from asterism.teachers.manifest import Manifest
 from asterism.teachers.progress import (
     Progress,
     bytes_to_write,
-    free_bytes,
     remaining,
     samples_per_second,
 )
@@ -55,7 +54,8 @@ def describe(name: Any, teacher: LiveTeacher) -> dict[str, Any]:
     buffers = hashlib.sha256()
     for key, value in sorted(network.named_buffers()):
         buffers.update(key.encode() + value.detach().cpu().float().numpy().tobytes())
-    parts = [str(network), buffers.hexdigest(), teacher.card.tokeniser or ""]
+    vocabulary = teacher.vocabulary
+    parts = [str(network), buffers.hexdigest(), (vocabulary and vocabulary.tokeniser) or ""]
     parts += [str(m.embedding) for m in network.modules() if isinstance(m, Adapted)]
     prepared = [m for m in network.modules() if isinstance(m, Prepared)]
     return {

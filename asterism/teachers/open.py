@@ -1,19 +1,24 @@
 """From what a user names to a teacher, and to the size of its pictures."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from asterism.data import Data
+from asterism.data import Data, Source
+from asterism.distributed import is_first
+from asterism.modality import IMAGE
 from asterism.models import BUILT_IN, Spec, build, input_size
+from asterism.models.adapt import Channels
 from asterism.names import as_text, split_name
 from asterism.run import Run
 from asterism.student import Student, run_of, student_of_run
 from asterism.teachers.cache import is_cache
 from asterism.teachers.cached import cached_size, open_cached
+from asterism.teachers.classes import in_order
 from asterism.teachers.stored import is_stored, open_stored
-from asterism.teachers.teacher import LiveTeacher, Teacher
+from asterism.teachers.teacher import LiveTeacher, Teacher, class_names_of, observed
 
 
 def open_teacher(name: Any, data: Data) -> Teacher:
@@ -54,22 +59,59 @@ def _open(name: Any, data: Data) -> Teacher:
 
 def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:
     source = data.source
+    network = network.unchecked() if isinstance(network, Student) else network
+    network = _in_channels(network, source, name)
+    network = in_order(network, class_names_of(network), data.class_names)
     return LiveTeacher(network, source.modality, source.shape, as_text(name))
 
 
-def common_size(asked: int | None, *models: Any) -> int:
+def _in_channels(network: nn.Module, source: Source, name: Any) -> nn.Module:
+    """Return a network that takes the data's images, if it takes them grey, or three times grey.
+
+    The student of a run says what it takes; of another network it is tried.
+    """
+    shape = source.shape
+    if source.modality is not IMAGE or shape is None or shape[0] not in (1, 3):
+        return network
+    other = 4 - shape[0]
+    if isinstance(network, Student):
+        if network.shape is None or network.shape[0] != other:
+            return network
+    elif _takes(network, shape) or not _takes(network, (other, *shape[1:])):
+        return network
+    takes, data, how = ("images in colour", "grey", "with their one channel repeated")
+    if other == 1:
+        takes, data, how = ("grey images", "in colour", "grey")
+    if is_first():
+        print(
+            f"asterism: the teacher {as_text(name)} takes {takes}, and the data are {data}: it is "
+            f"given them {how}.",
+            file=sys.stderr,
+        )
+    return Channels(network, other)
+
+
+def _takes(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    try:
+        observed(network, IMAGE.example(shape))
+    except Exception:  # of any kind: a user's own module may run here
+        return False
+    return True
+
+
+def common_size(asked: int | None, *models: Any) -> int | None:
     """Return the size of images that is asked for, or the larger that some models were made for.
 
-    A cache of a teacher's outputs has the only one at which they are right; 32 if any will do.
+    A cache of a teacher's outputs has the only one at which they are right; None if any will do.
     """
     if asked is not None:
         return asked
     sizes: list[int | None] = []
     for model in models:
         if is_cache(model):
-            return cached_size(Path(str(model))) or 32
+            return cached_size(Path(str(model)))
         sizes.append(_own_size(model))
-    return max([size for size in sizes if size], default=32)
+    return max([size for size in sizes if size], default=None)
 
 
 def _own_size(model: Any) -> int | None:

@@ -11,14 +11,16 @@ from typing import Any
 
 import torch
 
-from asterism.data import Data, open_data
+from asterism.data import Data, Source, open_data
 from asterism.request import CacheRequest
 from asterism.teachers.cache import CacheState
+from asterism.teachers.description import keep_card, keep_tokens
 from asterism.teachers.filler import Filler, verify
 from asterism.teachers.folder import begin
 from asterism.teachers.making import fill, manifest_of, sources_of
 from asterism.teachers.open import common_size, open_teacher
 from asterism.teachers.teacher import LiveTeacher
+from asterism.types import Samples, as_input, on_device
 
 
 def make_cache(request: CacheRequest) -> CacheState:
@@ -62,6 +64,9 @@ def _work(request: CacheRequest, number: int = 0) -> CacheState:
         device = torch.device("cuda", number % torch.cuda.device_count())
     sources = sources_of(data)
     cache = begin(Path(request.out), wanted, teacher, sources, device)
+    teacher.to(device)
+    if not number:  # first: a cache with all outputs has what a student begins with
+        keep_tokens(cache, teacher)
     fill(
         cache,
         teacher,
@@ -72,11 +77,19 @@ def _work(request: CacheRequest, number: int = 0) -> CacheState:
         tell=not number,
         after=_stop_without_parent,
     )
+    if not number:  # last: nobody else is at work
+        keep_card(cache, teacher, _some(list(sources.values())[-1], device))
     if request.verify_cache and not number:
         cache.check()
         filler = Filler(cache, teacher.network, device=device)
         verify(filler, sources, rows=request.verify_cache)
     return cache.state()
+
+
+def _some(source: Source, device: torch.device) -> Samples:
+    """Return the first samples of a source, as models take them."""
+    rows = list(range(min(64, len(source))))
+    return on_device(as_input(source.__getitems__(rows).views[0]), device)
 
 
 def _open(request: CacheRequest) -> tuple[Data, LiveTeacher]:

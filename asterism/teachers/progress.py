@@ -1,6 +1,5 @@
 """How much a cache takes, of the disk and of time, before and while it is made."""
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from asterism.data import Source
-from asterism.teachers.cache import CLEAN, Cache
+from asterism.teachers.cache import CLEAN, Cache, free_bytes
 from asterism.teachers.filler import Filler
 from asterism.teachers.manifest import DTYPES
 from asterism.words import duration, number
@@ -30,11 +29,6 @@ def bytes_to_write(cache: Cache) -> int:
     """Return what the missing outputs will take on the disk."""
     manifest = cache.manifest
     return remaining(cache) * sum(manifest.widths) * DTYPES[manifest.dtype].itemsize
-
-
-def free_bytes(cache: Cache) -> int:
-    """Return what is free on the disk of a cache, whose folder is there."""
-    return shutil.disk_usage(cache.folder).free
 
 
 def refuse_full_disk(cache: Cache) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from asterism.arrays import read_archive, read_array
 from asterism.data.source import Source
 from asterism.data.table import read_parquet
+from asterism.names import refuse_arguments
 from asterism.teachers.teacher import Teacher, TeacherCard
 from asterism.types import Outputs, Samples, join_outputs, outputs_on_device
 
@@ -168,8 +169,7 @@ def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
     Raises:
         ValueError: If the file cannot be read, or has no embeddings.
     """
-    if unknown := set(named) - {"embedding", "logits", "id"}:
-        raise ValueError(f"{path} takes no argument {unknown.pop()!r}: embedding, logits or id.")
+    refuse_arguments(str(path), named, ["embedding", "logits", "id"])
     try:
         arrays = READERS[path.suffix.lower()](path)
     except (BadZipFile, EOFError, OSError, SafetensorError) as error:

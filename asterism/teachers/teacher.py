@@ -9,8 +9,16 @@ import torch
 from torch import nn
 
 from asterism.data import Data, Source
+from asterism.measures import Cost
 from asterism.modality import Modality
-from asterism.models import evaluating, in_words, tokeniser_of, weights_fingerprint
+from asterism.models import (
+    Vocabulary,
+    evaluating,
+    in_words,
+    tokeniser_of,
+    vocabulary_of,
+    weights_fingerprint,
+)
 from asterism.settings import Settings
 from asterism.types import Outputs, Samples, Shape, join_views, on_device, outputs_on_device
 from asterism.views import Views
@@ -46,14 +54,16 @@ class TeacherCard:
         classes: Columns of its logits, 0 for none.
         parameters: Numbers in its weights; None where there is no network.
         kinds: Types of its weights, sorted.
-        tokeniser: The content of its `tokenizer.json`; None for another one than of texts.
+        names: What the columns of its logits mean, where that is known.
+        cost: What running it costs, where that was measured before and cannot be now.
     """
 
     width: int
     classes: int
     parameters: int | None = None
     kinds: tuple[str, ...] = ()
-    tokeniser: str | None = None
+    names: tuple[str, ...] | None = None
+    cost: Cost | None = None
 
     def example(self) -> Outputs:
         """Return outputs of two samples of these widths."""
@@ -109,6 +119,11 @@ class Teacher(ABC):
     @abstractmethod
     def card(self) -> TeacherCard:
         """Return what is known of it."""
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Return what is known of its tokens; None for one that has none."""
+        return vocabulary_of(self.network)
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -170,7 +185,7 @@ class LiveTeacher(Teacher):
 
     @property
     def card(self) -> TeacherCard:
-        """Return the network's widths, size, types and tokeniser."""
+        """Return the network's widths, size, types and class names."""
         return card_of(self.network, self.outputs)
 
     def fingerprint(self) -> str:
@@ -205,14 +220,22 @@ def card_of(network: nn.Module, outputs: Outputs) -> TeacherCard:
     """Return what is known of a network that gave some outputs."""
     embedding, logits = outputs
     parameters = list(network.parameters())
-    tokeniser = tokeniser_of(network)
+    classes = 0 if logits is None else logits.shape[1]
+    names = class_names_of(network)
     return TeacherCard(
         width=embedding.shape[1],
-        classes=0 if logits is None else logits.shape[1],
+        classes=classes,
         parameters=sum(p.numel() for p in parameters),
         kinds=tuple(sorted({str(p.dtype).removeprefix("torch.") for p in parameters})),
-        tokeniser=tokeniser.json if tokeniser else None,
+        names=names if names and len(names) == classes else None,
     )
+
+
+def class_names_of(network: nn.Module) -> tuple[str, ...] | None:
+    """Return the names of its classes that a network, or a part of it, comes with."""
+    known = (getattr(module, "classes", None) for module in network.modules())
+    tuples = (names for names in known if isinstance(names, tuple) and names)
+    return next((names for names in tuples if all(isinstance(x, str) for x in names)), None)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -236,16 +259,20 @@ def try_out(
         ValueError: If it cannot take the samples, or returns something else.
     """
     example = modality.example(shape)
+    rows = len(example)
     if not isinstance(example, list) and tokeniser_of(model) is not None:
         raise ValueError(f"the {role} takes texts, and the data are {modality.plural}.")
     try:
         with evaluating(model):
-            outputs = model(example)
+            outputs = model(on_device(example, device_of(model)))
     except Exception as error:  # of any kind: a user's own module may run here
         what = modality.described(shape)
         raise ValueError(f"the {role} cannot take {what}: {in_words(error)}.") from error
     if not isinstance(outputs, Outputs) or outputs.embedding.ndim != 2:
         raise ValueError(f"the {role} must return an embedding of shape (n, d) for each sample.")
+    if any(x is not None and len(x) != rows for x in outputs):
+        got = ", ".join(str(tuple(x.shape)) for x in outputs if x is not None)
+        raise ValueError(f"the {role} must return one row for each sample; of {rows} came {got}.")
     if classes and (outputs.logits is None or outputs.logits.shape[1] != classes):
         raise ValueError(
             f"the {role} gives no scores of {classes} classes, and labels or methods need them: "

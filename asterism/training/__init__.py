@@ -3,8 +3,17 @@
 from asterism.training.opening import open_training as open_training
 from asterism.training.reopen import Reopened as Reopened
 from asterism.training.reopen import reopen as reopen
+from asterism.training.reopen import reopen_data as reopen_data
 from asterism.training.training import by_time as by_time
 from asterism.training.training import carry_out as carry_out
 from asterism.training.training import with_anchors as with_anchors
 
-__all__ = ["Reopened", "by_time", "carry_out", "open_training", "reopen", "with_anchors"]
+__all__ = [
+    "Reopened",
+    "by_time",
+    "carry_out",
+    "open_training",
+    "reopen",
+    "reopen_data",
+    "with_anchors",
+]

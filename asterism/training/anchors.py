@@ -8,7 +8,7 @@ from torch import Tensor
 from asterism.data import Data
 from asterism.engine import Anchors
 from asterism.methods.base import Method
-from asterism.teachers import Teacher
+from asterism.teachers import Teacher, differing
 from asterism.types import as_input
 from asterism.verdict import outputs_on, teaching
 
@@ -74,7 +74,7 @@ def _by_confidence(teacher: Teacher, data: Data, rows: Tensor) -> Tensor:
     observed = outputs_on(teaching(teacher), data.source, rows)
     taught = observed.outputs
     target = observed.target
-    if taught.logits is None or target is None or taught.logits.shape[1] != data.classes:
+    if taught.logits is None or target is None or differing(teacher.card, data):
         raise ValueError(
             "most-confident anchors need a teacher that classifies the data's classes."
         )

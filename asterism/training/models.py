@@ -10,20 +10,27 @@ from torch import nn
 from asterism.data import Data
 from asterism.methods import KD, RKD
 from asterism.methods.base import NEEDS, Method
-from asterism.models import Spec, build, card_of
+from asterism.models import Spec, build, card_of, unweighted
 from asterism.models.adapt import Adapted
-from asterism.names import as_text, is_own_code
+from asterism.names import as_text, is_own_code, joined_name, portable, split_name
 from asterism.run import Run
 from asterism.settings import Settings
 from asterism.student import load, student_of_run
-from asterism.teachers import Teacher, TeacherCard
+from asterism.teachers import Teacher, TeacherCard, differing
 
 if TYPE_CHECKING:
     from asterism.request import Methods, Model
 
 
-def open_student(name: "Model", spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
+def open_student(
+    name: "Model", spec: Spec, names: Sequence[str] | None
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return the student, and the card from which `asterism.load` builds it again.
+
+    Args:
+        name: How a user names it.
+        spec: What it must know of the data.
+        names: Names of the classes that it is asked for, where they are known.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -33,15 +40,29 @@ def open_student(name: "Model", spec: Spec) -> tuple[nn.Module, dict[str, Any]]:
     if earlier is None:
         student = build(name, spec)
         embedding = student.embedding if isinstance(student, Adapted) else None
-        kept = {"model": as_text(name), "embedding": embedding, "config": card_of(student)}
-        return student, {**kept, **spec.card()}
+        kept = {
+            "model": _kept_name(as_text(name)),
+            "embedding": embedding,
+            "config": card_of(student),
+        }
+        return student, {**kept, **spec.card(), "class_names": names and list(names)}
     card = Run(earlier[1]).read_card()
     if spec.classes not in (None, card["classes"]):
         raise ValueError(
             f"the student of {earlier[1]} has {card['classes'] or 'no'} classes, and this run "
             f"needs {spec.classes}: begin with a new one."
         )
-    return earlier[0].model, card
+    if spec.classes is not None:
+        card |= {"class_names": names and list(names)}
+    # It may go on at another size than it was first trained at.
+    return earlier[0].model, {**card, "image_shape": spec.card()["image_shape"]}
+
+
+def _kept_name(name: str) -> str:
+    """Return what a card keeps of a name: what it is built again with, and no machine's folders."""
+    base, arguments = split_name(name)
+    needed = unweighted(base, arguments)
+    return joined_name(portable(base), {k: v for k, v in arguments.items() if k in needed})
 
 
 def open_baseline(run: str | Path, student: "Model") -> nn.Module:
@@ -81,14 +102,20 @@ def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
 
 def choose_methods(
     method: "Methods", data: Data, card: TeacherCard, *, use_labels: bool
-) -> list[Method]:
-    """Return the methods as a list; without any, what is known to work with such a teacher."""
+) -> tuple[list[Method], str | None]:
+    """Return the methods as a list; without any, what is known to work with such a teacher.
+
+    Returns:
+        The methods, and in words what of the default was left out, and why.
+    """
     if method is not None:
-        return [method] if isinstance(method, Method) else list(method)
+        return [method] if isinstance(method, Method) else list(method), None
     if not use_labels:
-        return [RKD()]
+        return [RKD()], None
     relations = RKD(distance_weight=25.0, angle_weight=50.0)
-    return [relations, KD()] if card.classes == data.classes else [relations]
+    if reason := differing(card, data):
+        return [relations], f"KD, half of the default method, is left out: {reason}."
+    return [relations, KD()], None
 
 
 def student_classes(
@@ -124,10 +151,10 @@ def student_classes(
                     f"{name} compares class scores, and the teacher has none: use RKD, which "
                     "compares embeddings."
                 )
-            if use_labels and card.classes != data.classes:
+            if use_labels and (reason := differing(card, data)):
                 raise ValueError(
-                    f"{name} compares class scores: the teacher has {card.classes} classes, the "
-                    f"data {data.classes}. Use RKD, which compares embeddings, or --labels false."
+                    f"{name} compares class scores: {reason}. Use RKD, which compares embeddings, "
+                    "or --labels false."
                 )
         if not labels and ("target" in method.needs or _chosen_by_label(method)):
             raise ValueError(f"{name} needs labels, and --labels false leaves them out.")

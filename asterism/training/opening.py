@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from asterism.data import Data, open_data
+from asterism.data import Data, account_of, open_data
+from asterism.data.account import SizeBy
 from asterism.engine import Training
 from asterism.methods.base import Method
 from asterism.models import Spec, in_own_code
@@ -22,6 +23,7 @@ from asterism.training.models import (
     refuse_views,
     student_classes,
 )
+from asterism.training.rehearsal import rehearse
 from asterism.types import Outputs
 from asterism.verdict import encoder_of, outputs_on, teaching
 
@@ -45,14 +47,17 @@ def open_training(request: Request) -> Training:
     settings = request.settings
     device = settings.device  # first: a machine without it is not worth opening anything
     size = common_size(request.image_size, request.teacher, request.student)
-    request = replace(request, image_size=size)
-    data = _open_data(request)
+    data = _open_data(request, size)
+    size_by: SizeBy = "pictures" if size is None else "model"
+    size_by = size_by if request.image_size is None else "user"
+    request = replace(request, image_size=data.image_size or request.image_size)
     use_labels = request.labels and data.classes is not None and settings.task_weight > 0
     data.refuse_useless(use_labels=use_labels, broken=request.on_broken == "stop")
     teacher: Teacher | None = None
     methods: list[Method] = []
+    left_out: str | None = None
     if request.teacher is not None:
-        teacher, methods = _open_teacher(request, data, use_labels=use_labels)
+        teacher, methods, left_out = _open_teacher(request, data, use_labels=use_labels)
         data = teacher.without_absent(data)
         teacher.to(device)
     elif not use_labels:
@@ -67,7 +72,7 @@ def open_training(request: Request) -> Training:
         names = [type(method).__name__ for method in methods]
         settings, views = teacher.settle(settings, views, names)
     student, card = _open_student(request, data, teacher, methods, use_labels=use_labels)
-    return Training(
+    training = Training(
         request=replace(request, settings=settings, method=list(methods)),
         data=data,
         student=student,
@@ -76,10 +81,13 @@ def open_training(request: Request) -> Training:
         methods=tuple(methods),
         views=views,
         use_labels=use_labels,
+        account=account_of(data, size_by=size_by, method=left_out),
     )
+    rehearse(training)
+    return training
 
 
-def _open_data(request: Request) -> Data:
+def _open_data(request: Request, image_size: int | None) -> Data:
     return open_data(
         request.data,
         validation=request.validation_data,
@@ -87,17 +95,20 @@ def _open_data(request: Request) -> Data:
         validation_share=request.validation_share,
         validation_classes=request.validation_classes,
         split_seed=request.split_seed,
-        image_size=request.image_size or 32,
+        image_size=image_size,
     )
 
 
 def _open_teacher(
     request: Request, data: Data, *, use_labels: bool
-) -> tuple[Teacher, list[Method]]:
-    """Return the teacher and the methods, which fit to each other and to the data."""
+) -> tuple[Teacher, list[Method], str | None]:
+    """Return the teacher and the methods, which fit to each other and to the data.
+
+    Behind them stands in words what of the default method was left out.
+    """
     settings = request.settings
     teacher = open_teacher(request.teacher, data)
-    methods = choose_methods(request.method, data, teacher.card, use_labels=use_labels)
+    methods, left_out = choose_methods(request.method, data, teacher.card, use_labels=use_labels)
     refuse_views(methods, settings, data, teacher)
     refuse_ramps(methods, settings)
     if not use_labels:
@@ -108,7 +119,7 @@ def _open_teacher(
                 f"{teacher.place} has a teacher's outputs already: leave --teacher-cache out."
             )
         refuse_unrepeatable(data.source)
-    return teacher, methods
+    return teacher, methods, left_out
 
 
 def _open_student(
@@ -125,9 +136,11 @@ def _open_student(
     _seed(request.settings.seed)
     source = data.source
     mean, std = data.statistics()
-    network = None if teacher is None else teacher.network
-    spec = Spec(classes, source.shape, mean, std, teacher=network, modality=source.modality)
-    student, card = open_student(request.student, spec)
+    spec = Spec(classes, source.shape, mean, std, modality=source.modality)
+    if teacher is not None:
+        spec = replace(spec, vocabulary=teacher.vocabulary, teacher=teacher.network)
+    names = data.class_names if use_labels or taught is None else taught.names
+    student, card = open_student(request.student, spec, names if classes else None)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)
     width = tried.embedding.shape[1]
     sizes: dict[str, Any] = {"student_dim": width, "teacher_dim": taught.width if taught else 0}

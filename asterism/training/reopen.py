@@ -54,6 +54,33 @@ def reopen(
     folder = Run(run)
     config = folder.read_config()
     student = load(run, factory=factory)
+    opened = reopen_data(folder, data)
+    if teacher is not None:
+        return Reopened(opened, student, open_teacher(teacher, opened))
+    named = config.get("teacher") or ""
+    if not named or is_own_code(named):
+        return Reopened(opened, student, None)
+    try:
+        return Reopened(opened, student, open_teacher(named, opened))
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"the teacher of {folder.path} cannot be opened again; if it has moved, name it "
+            f"(evaluate --teacher, align --to): {error}"
+        ) from error
+
+
+def reopen_data(folder: Run, data: Any = None) -> Data:
+    """Open a run's data again.
+
+    Args:
+        folder: The run folder.
+        data: Other test data, as `distill` takes them; by default the run's own.
+
+    Raises:
+        FileNotFoundError: If there is no such run, or its data are not where they were.
+        ValueError: If its data cannot be opened any more.
+    """
+    config = folder.read_config()
     needed = "data validation_data test_data validation_share split_seed image_size".split()
     if missing := [key for key in needed if key not in config]:
         raise RunError(f"{folder.path / 'config.yaml'} is damaged: it lacks {missing[0]}.")
@@ -74,15 +101,4 @@ def reopen(
         image_size=config["image_size"],
     )
     opened.refuse_useless(use_labels=False, broken=False)
-    if teacher is not None:
-        return Reopened(opened, student, open_teacher(teacher, opened))
-    named = config.get("teacher") or ""
-    if not named or is_own_code(named):
-        return Reopened(opened, student, None)
-    try:
-        return Reopened(opened, student, open_teacher(named, opened))
-    except (FileNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"the teacher of {folder.path} cannot be opened again; if it has moved, name it "
-            f"(evaluate --teacher, align --to): {error}"
-        ) from error
+    return opened

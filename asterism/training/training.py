@@ -3,8 +3,9 @@
 import copy
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,23 @@ from asterism.doctor import warn
 from asterism.engine import Fitted, Training, fit
 from asterism.engine.processes import processes, started, starts_processes
 from asterism.methods.base import Method
-from asterism.models import load_weights, tokeniser_of, weights_of
+from asterism.models import in_words, load_weights
 from asterism.report import write_report
 from asterism.request import Request
 from asterism.result import Result
-from asterism.run import Run
+from asterism.run import Interrupted, Run
 from asterism.settings import Settings
-from asterism.student import Student, load
+from asterism.student import Student, class_names, load
 from asterism.teachers import LiveTeacher, fill_for
 from asterism.training.anchors import choose_anchors
 from asterism.training.models import open_baseline
 from asterism.training.opening import open_training
 from asterism.training.provenance import provenance, refuse_changes
-from asterism.verdict import assess, selection
+from asterism.training.rehearsal import factory_of, write_student
+from asterism.verdict import Unmeasured, assess, selection
+
+# So many samples that are left out are named at the end; all are in result.json.
+MOST_NAMED = 20
 
 
 def by_time() -> Path:
@@ -51,7 +56,10 @@ def carry_out(request: Request) -> Result:
         )
     request = replace(request, out=request.out or by_time())
     if starts_processes(settings):
-        started(settings, train_here, request)
+        try:
+            started(settings, train_here, request)
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(Path(request.out or "")) from stopped
         return _result_of(request)
     with processes(settings):
         return _carried_out(request)
@@ -65,12 +73,8 @@ def train_here(request: Request) -> None:
 def _result_of(request: Request) -> Result:
     """Return what processes of their own have written."""
     run = Run(request.out or "")
-    named = isinstance(request.student, str | Path)
-    own_code = run.read_card()["model"] if named else ""
-    factory: Any = None
-    if not named or ".py:" in own_code:
-        factory = request.student
-    return Result(run.path, load(run.path, factory=factory), run.read_result())
+    student = load(run.path, factory=factory_of(request.student))
+    return Result(run.path, student, run.read_result(), run.page)
 
 
 def _carried_out(request: Request) -> Result:
@@ -89,6 +93,7 @@ def _carried_out(request: Request) -> Result:
                 return _as_it_is(run, training)
         if is_first():
             run.write_config(config, origin)
+            _tell(training)
             if request.check and not request.resume:
                 warn(training)
         training = _ready(training)
@@ -96,14 +101,16 @@ def _carried_out(request: Request) -> Result:
         # The first process measures and writes; the others wait for what it found.
         found = _finish(run, training, fitted, baselines) if is_first() else None
         if is_first() and request.report and training.teacher is not None:
-            write_report([run.path], run.path / "report.html")
+            page = run.path / "report.html"
+            _written(run, page.name, lambda: write_report([run.path], page))
         found = from_first(found)
-    return Result(run.path, _student(training, fitted.student), found)
+    return Result(run.path, _student(training, fitted.student), found, run.page)
 
 
 def _student(training: Training, network: nn.Module) -> Student:
     source = training.data.source
-    return Student(network.cpu(), source.modality, source.shape).eval()
+    classes = class_names(training.card)
+    return Student(network.cpu(), source.modality, source.shape, classes).eval()
 
 
 def with_anchors(training: Training) -> Training:
@@ -132,27 +139,32 @@ def _as_it_is(run: Run, training: Training) -> Result:
     if is_first():
         print(f"{run.path} is finished; this is its result.", file=sys.stderr)
     load_weights(training.student, run.path / "student.safetensors", training.card["model"])
-    return Result(run.path, _student(training, training.student), run.read_result())
+    return Result(run.path, _student(training, training.student), run.read_result(), run.page)
 
 
 def _finish(
     run: Run, training: Training, fitted: Fitted, baselines: dict[str, nn.Module]
 ) -> dict[str, Any]:
-    """Write the student, what was measured of it, and what the training took."""
+    """Write the student, what was measured of it, and what the training took.
+
+    The student comes first, then the result, then what is only to be looked at; what fails on the
+    way is left out and named.
+    """
     settings, data = training.settings, training.data
-    tokeniser = tokeniser_of(fitted.student)
-    text = tokeniser.json if tokeniser else None
-    run.write_student(weights_of(fitted.student), training.card, text)
-    _write_aligner(run, training.methods)
+    write_student(run, fitted.student, training.card)
+    unmeasured = Unmeasured()
+    unmeasured.tried("map to the teacher", lambda: _write_aligner(run, training.methods))
     if not settings.limit_steps:
-        _read_left_over(data, settings)
-    beside = {name: model.to(settings.device) for name, model in baselines.items()}
+        unmeasured.tried("rows of no batch", lambda: _read_left_over(data, settings))
+    for name, model in baselines.items():
+        unmeasured.tried(f"{name}: device", partial(model.to, settings.device))
     student = fitted.student.to(settings.device)
-    measured, arrays = assess(student, training.teacher, data, baselines=beside)
-    run.write_evaluation(arrays)
+    measured, arrays = assess(student, training.teacher, data, baselines=baselines)
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
-    for name in broken:
+    for name in broken[:MOST_NAMED]:
         print(f"left out, unreadable: {name}", file=sys.stderr)
+    if len(broken) > MOST_NAMED:
+        print(f"and {len(broken) - MOST_NAMED} more, in result.json", file=sys.stderr)
     result = {
         **measured,
         "validation": fitted.score,
@@ -161,12 +173,47 @@ def _finish(
         "seconds": round(fitted.seconds, 1),
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
+        "data": _accounted(training, fitted),
+        "unmeasured": {**unmeasured, **measured["unmeasured"]},
     }
     if fitted.balance is not None:
         weights, norms = fitted.balance.factors, fitted.balance.medians
         result["loss_weights"] = {"factors": weights, "gradient_norms": norms}
     run.write_result(result)
+    _written(run, "evaluation.npz", lambda: run.write_evaluation(arrays))
     return result
+
+
+def _tell(training: Training) -> None:
+    """Say what was found in the data, before anything is spent on it."""
+    if training.account is not None:
+        for line in training.account.lines():
+            print(f"asterism: {line}", file=sys.stderr)
+
+
+def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
+    """Return the account of the data with what could not be read, as plain values."""
+    if training.account is None:
+        return None
+    sources = training.data.sources()
+    others = {name for source in sources.values() for name in source.broken}
+    unreadable = {name: set(source.broken) for name, source in sources.items()}
+    unreadable["data"] |= set(fitted.broken) - others
+    told = {source.told(row) for source in sources.values() for row in source.unusable}
+    counts = {name: len(names - told) for name, names in unreadable.items()}
+    return training.account.with_unreadable(counts).plain()
+
+
+def _written(run: Run, name: str, write: Callable[[], object]) -> None:
+    """Write what is only to be looked at; if that fails, the run is there without it."""
+    try:
+        write()
+    except Exception as error:  # of any kind: a full disk, a picture
+        print(
+            f"asterism: {name} could not be written ({in_words(error)}); student and result are in "
+            f"{run.path}.",
+            file=sys.stderr,
+        )
 
 
 def _write_aligner(run: Run, methods: Sequence[Method]) -> None:

@@ -40,7 +40,8 @@ def headline(
             break
     overlap = of("student", "neighbour overlap", 10)
     if overlap is not None:
-        kept.append(f"{overlap:.0f} % of its ten nearest neighbours")
+        whose = "its" if kept else "the teacher's"
+        kept.append(f"{overlap:.0f} % of {whose} ten nearest neighbours")
     if not kept:
         return _alone(of, missing)
     rest = _saving(of) + _lost(by_key, worst_class) + _no_better(by_key)

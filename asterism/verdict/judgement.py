@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from asterism.measures import Cost, fidelity, health
+from asterism.measures import Cost, Fidelity, fidelity, health
 from asterism.measures.estimate import CONFIDENCE, GROUPS, RESAMPLES, SEED
 from asterism.measures.pairs import PAIRS
 from asterism.verdict.classes import Classes
@@ -23,6 +25,7 @@ from asterism.verdict.table import (
     records,
 )
 from asterism.verdict.tasks import task
+from asterism.verdict.unmeasured import Unmeasured
 
 # Distances from queries to all samples that one search computes; at least so many queries.
 SEARCHED = 10**8
@@ -38,6 +41,7 @@ def judge(
     names: Sequence[str] | None,
     costs: Mapping[str, Cost],
     missing: str | None = None,
+    unmeasured: Unmeasured | None = None,
     classes: int | None = None,
 ) -> dict[str, Any]:
     """Measure, compare and put into words.
@@ -49,11 +53,13 @@ def judge(
         names: Names of the classes; None without labels.
         costs: Costs of `student` and `teacher`; none of a teacher that is only its outputs.
         missing: Why there is no teacher to compare with, where the run had one.
+        unmeasured: Where measures that fail are named; the others are taken.
         classes: Number of the training data's classes, where there may be others among the names.
 
     Returns:
         Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
     """
+    unmeasured = Unmeasured() if unmeasured is None else unmeasured
     n = len(student.index)
     models = {"student": student, **baselines}
     if teacher is not None:
@@ -62,30 +68,27 @@ def judge(
     rows = order[: max(QUERIES, SEARCHED // max(1, n))].sort().values
     trained = classes or len(names or ())
     new = new_classes(student.target, trained)
-    tasks = {who: task(model, trained, rows, new) for who, model in models.items()}
+    tasks = {
+        who: task(model, trained, rows, partial(unmeasured.tried_of, who), new)
+        for who, model in models.items()
+    }
     values = {who: done.values() if done else Values() for who, done in tasks.items()}
     notes: dict[str, str] = {}
     plain: dict[str, Any] = {"rows": n, "new_classes": None if new is None else new.plain()}
     for who in ("student", "teacher"):
         if who not in models:
             continue
-        values[who] |= health_values(health(models[who].outputs.embedding))
+        embedding = models[who].outputs.embedding
+        if whole := unmeasured.tried_of(who, "health", partial(health, embedding)):
+            values[who] |= health_values(whole)
         done = tasks[who]
         plain[who] = done.plain() if done else {}
         if who in costs:  # a teacher that is only its outputs costs nothing to run
             values[who] |= cost_values(costs[who])
             plain[who] = {"cost": as_plain(asdict(costs[who])), **plain[who]}
     if teacher is not None:
-        for who in ("student", *baselines):
-            kept = fidelity(models[who].outputs, teacher.outputs, ks=NEIGHBOURS, rows=rows)
-            values[who] |= fidelity_values(kept)
-            if who == "student":
-                plain["fidelity"] = as_plain(asdict(kept))
-        across, notes = compatibility_values(student, teacher, rows)
-        values["student"] |= across
-        for way in WAYS:  # what the teacher finds in its own index
-            own = {k: values["teacher"].get(("recall", k)) for k in KS}
-            values["teacher"] |= {(f"same class, {way}", k): value for k, value in own.items()}
+        kept, notes = _beside_teacher(models, teacher, rows, values, unmeasured)
+        plain |= {} if kept is None else {"fidelity": as_plain(asdict(kept))}
     table = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
     notes |= table.worst(values)
     if new is not None and student.outputs.logits is not None:
@@ -114,3 +117,32 @@ def _sampling(n: int, queries: int) -> dict[str, Any]:
         "groups": min(GROUPS, n),
         "confidence": CONFIDENCE,
     }
+
+
+def _beside_teacher(
+    models: Mapping[str, Observed],
+    teacher: Observed,
+    rows: Tensor,
+    values: dict[str, Values],
+    unmeasured: Unmeasured,
+) -> tuple[Fidelity | None, dict[str, str]]:
+    """Add what the models kept of the teacher to their values.
+
+    Returns:
+        The student's fidelity, and by measure what must be said of it in words.
+    """
+    found: dict[str, Fidelity | None] = {}
+    for who, model in models.items():
+        if who == "teacher":
+            continue
+        measure = partial(fidelity, model.outputs, teacher.outputs, ks=NEIGHBOURS, rows=rows)
+        if (kept := unmeasured.tried_of(who, "fidelity", measure)) is not None:
+            values[who] |= fidelity_values(kept)
+        found[who] = kept
+    search = partial(compatibility_values, models["student"], teacher, rows)
+    across, notes = unmeasured.tried_of("student", "compatibility", search) or (Values(), {})
+    values["student"] |= across
+    for way in WAYS if across else ():  # what the teacher finds in its own index
+        own = {k: values["teacher"].get(("recall", k)) for k in KS}
+        values["teacher"] |= {(f"same class, {way}", k): value for k, value in own.items()}
+    return found["student"], notes

@@ -1,7 +1,7 @@
 """Outputs of a model on the data of a run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -91,6 +91,11 @@ class Observed:
     index: Tensor
     learnt: Outputs
     learnt_target: Tensor | None
+
+    def without_scores(self) -> "Observed":
+        """Return the embeddings alone."""
+        outputs, learnt = Outputs(self.outputs.embedding), Outputs(self.learnt.embedding)
+        return replace(self, outputs=outputs, learnt=learnt)
 
     def mapped(self, affine: Affine) -> "Observed":
         """Return what a map of the embedding makes of it; it has no logits."""

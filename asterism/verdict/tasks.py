@@ -1,8 +1,9 @@
 """Measures of a model on the labels: classification, retrieval, k-NN, linear probe."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from asterism.verdict.new_classes import NewClasses
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import Values, as_plain
 
+T = TypeVar("T")
 KS = (1, 5, 10)
 # What is added to a measure's name for samples of one kind.
 KNOWN, NEW = ", training classes", ", new classes"
@@ -73,8 +75,19 @@ class Task:
         }
 
 
+class Tried(Protocol):
+    """Takes a measure by its name; None if it fails."""
+
+    def __call__(self, name: str, measure: Callable[[], T]) -> T | None:
+        """Return what the measure gives."""
+
+
 def task(
-    observed: Observed, classes: int | None, rows: Tensor, new: NewClasses | None = None
+    observed: Observed,
+    classes: int | None,
+    rows: Tensor,
+    tried: Tried,
+    new: NewClasses | None = None,
 ) -> Task | None:
     """Measure what the labels ask of a model; None without labels.
 
@@ -82,28 +95,48 @@ def task(
         observed: The model's outputs.
         classes: Number of classes of the training data.
         rows: Which samples are queries of the retrieval.
+        tried: What takes each measure.
         new: Which samples are of classes that the training data lack.
     """
-    if observed.target is None:
+    target = observed.target
+    if target is None:
         return None
-    (embedding, logits), target = observed.outputs, observed.target
+    embedding, logits = observed.outputs
+    nothing = Retrieval(dict.fromkeys(KS), None, None)
+
+    def searched(queries: Tensor, name: str = "") -> Retrieval:
+        measure = partial(retrieval, embedding, target, ks=KS, rows=queries)
+        return tried(f"recall{name}", measure) or nothing
+
     parts = {}
     if new is not None and not new.only:
         kinds = {KNOWN: new.known[rows], NEW: ~new.known[rows]}
-        parts = {
-            name: retrieval(embedding, target, ks=KS, rows=rows[kind])
-            for name, kind in kinds.items()
-        }
-    retrieved = retrieval(embedding, target, ks=KS, rows=rows)
-    if new is not None:
-        embedding, target = embedding[new.known], target[new.known]
-        logits = None if logits is None else logits[new.known]
+        parts = {name: searched(rows[kind], name) for name, kind in kinds.items()}
+    retrieved = searched(rows)
+    if new is None:
+        known = embedding, logits, target
+    else:  # what follows is of the training data's classes
+        scores = None if logits is None else logits[new.known]
+        known = embedding[new.known], scores, target[new.known]
+    classified, sure, knn, probe = _classified(observed, *known, classes, tried)
+    return Task(classified, sure, retrieved, knn, probe, parts)
+
+
+def _classified(
+    observed: Observed,
+    embedding: Tensor,
+    logits: Tensor | None,
+    target: Tensor,
+    classes: int | None,
+    tried: Tried,
+) -> tuple[Classification | None, Estimate | None, Estimate | None, Estimate | None]:
+    """Return what needs the training data's classes; nothing without a sample of one."""
     classified = sure = knn = probe = None
     if len(target) and logits is not None and classes == logits.shape[1]:
-        classified = classification(logits, target)
-        sure = calibration_error(logits, target)
+        classified = tried("accuracy", partial(classification, logits, target))
+        sure = tried("calibration error", partial(calibration_error, logits, target))
     if len(target) and observed.learnt_target is not None:
         splits = observed.learnt.embedding, observed.learnt_target, embedding, target
-        knn = knn_accuracy(*splits)
-        probe = linear_probe(*splits)
-    return Task(classified, sure, retrieved, knn, probe, parts)
+        knn = tried("k-NN accuracy", partial(knn_accuracy, *splits))
+        probe = tried("linear probe", partial(linear_probe, *splits))
+    return classified, sure, knn, probe

@@ -1,15 +1,21 @@
 """Tests for asterism/cli: what a user types, and what comes back."""
 
 import io
+import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import torch
 import yaml
 
 from asterism import RKD, methods
-from asterism.cli import main
+from asterism.cli import GROUPS, VERBS, main
+from asterism.models import BUILT_IN, arguments_of
+from asterism.options import Verb, options_of
+from asterism.request import Request, typed_name
+from asterism.settings import Settings
 
 QUICK = ["--limit-steps", "2", "--batch-size", "64"]
 
@@ -72,9 +78,9 @@ def test_a_runs_config_runs_again(teacher, tmp_path):
         ("--batchsize 3", "--batchsize is no option here (did you mean --batch-size?)"),
         ("--config nix.yaml", "File does not exist"),
         ("--student resnet21", "unknown model 'resnet21'"),
-        ("--teacher runs/nix", "unknown model 'runs/nix'"),
+        ("--teacher runs/nix", "there is nothing at runs"),
         ("--teacher resnet20", "the teacher resnet20 has no weights"),
-        ("--data nix.npz", "no data at nix.npz"),
+        ("--data nix.npz", "there is nothing at nix.npz"),
         ("--method DKD --labels false", "DKD needs labels, and --labels false leaves them out"),
         ("--method CRD --labels false", "CRD needs labels, and --labels false leaves them out"),
         (
@@ -106,11 +112,12 @@ def test_a_used_folder_is_refused(teacher, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["distil"], "unknown verb 'distil': choose from distill"),
+        (["distil"], "unknown verb 'distil' (did you mean distill?): choose from"),
         (["distill", "--student", "mlp"], "needs --teacher and --data"),
         (["evaluate"], "required: run"),
-        (["evaluate", "nix"], "nix is no run folder: it has no config.yaml"),
-        (["list", "x"], "takes no arguments; got x"),
+        (["evaluate", "nix"], "there is nothing at nix: name a run folder"),
+        (["list", "x"], "nothing is called 'x': choose from"),
+        (["demo", "x"], "'x' follows no option's name"),
     ],
 )
 def test_other_verbs_mistakes(words, message, capsys):
@@ -123,26 +130,107 @@ def test_list_names_everything(capsys):
     shown = capsys.readouterr().out
     for name in [*methods.__all__, "resnet20", "digits", "file.py:factory"]:
         assert name in shown
-    for name in methods.__all__:
-        assert getattr(methods, name).paper in shown
 
 
-def test_help_shows_options_with_dashes_and_every_method(capsys):
+def helped(capsys, *words):
     with pytest.raises(SystemExit) as stopped:
-        main(["distill", "--help"])
+        main([*words])
     assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verbs_help_is_short_and_in_groups(verb, capsys):
+    if verb == "help":
+        return
+    short = helped(capsys, verb, "--help")
+    assert short.startswith(f"usage: asterism {verb}")
+    assert helped(capsys, "help", verb) == short
+    assert VERBS[verb] in " ".join(short.split())
+    assert not re.search(r"--\w+_|None|jsonargparse|null", short)
+    assert len(re.findall("^  --", short, re.MULTILINE)) <= 18
+    full = helped(capsys, verb, "--help", "all")
+    shown = set(re.findall(r"^  --(?:no-)?([\w-]+)", full, re.MULTILINE))
+    if verb in get_args(Verb):
+        assert "run folder\n" in short
+        known = {typed_name(each.name, verb) for each in options_of(Request, Settings, verb=verb)}
+        more = {"config", "format"} if verb == "doctor" else {"config"}
+        assert shown == {name.replace("_", "-") for name in known} | more
+        assert len(full) > len(short)
+
+
+def test_the_overview_shows_every_verb_in_a_group(capsys):
+    assert main([]) == 0
     shown = capsys.readouterr().out
-    assert "--batch-size" in shown
-    assert "--batch_size" not in shown
+    assert [group for group in GROUPS if f"\n\n{group}\n" in shown] == list(GROUPS)
+    for verb, what in VERBS.items():
+        assert f"  {verb:<10}{what}\n" in shown
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_list_shows_what_a_name_takes(capsys):
     for name in methods.__all__:
+        assert main(["list", name]) == 0
+        shown = capsys.readouterr().out
         method = getattr(methods, name)
         assert method.paper in shown
-        assert ", ".join(method().config()) in shown
-    with pytest.raises(SystemExit):
-        main(["distill", "--method.help", "RKD"])
-    assert "25 beside" in " ".join(capsys.readouterr().out.split())
-    assert main([]) == 0
-    assert "distill" in capsys.readouterr().out
+        assert all(f"--method.{key} " in shown for key in method().config())
+    for name in BUILT_IN:
+        assert main(["list", name]) == 0
+        shown = capsys.readouterr().out
+        assert all(f"  {key}=" in shown for key in [*arguments_of(name), "weights"])
+    assert main(["list", "resnet20", "timm"]) == 0
+    assert "272,474 parameters" in (shown := capsys.readouterr().out)
+    assert "`image_size`" in shown
+
+
+# What a newcomer mistypes, and the nearest name of the kind that was meant.
+MEANT = {
+    "list resnet2O": "did you mean resnet20?",
+    "list RKDD": "did you mean RKD?",
+    "RKD": "(a method: `asterism list RKD`)",
+    "resnet20": "(a model: `asterism list resnet20`)",
+    "help trian": "unknown verb 'trian' (did you mean train?)",
+    "train --model mlp --data digit": "unknown data 'digit' (did you mean digits?)",
+    "train --model mlp --data digits?x=1": "digits takes no argument 'x': it takes none",
+    "train --model convnat --data digits": "unknown model 'convnat' (did you mean convnet?)",
+    "train --model convnet?widht=8 --data digits": "'widht' (did you mean width?)",
+    "train --model convnet?width=x --data digits": "convnet?width takes a whole number; got 'x'",
+    "train --model convnet?width=-1 --data digits": "convnet?width must be at least 1; got -1",
+    "train --model convnet?width=99999999 --data digits": "convnet?width=99999999 cannot be built",
+    "train --model tim/resnet18 --data digits": "no library 'tim' (did you mean timm/…?)",
+    "train --model ./mlp --data digits": "there is nothing at mlp",
+    "train --model mlp --data here/tabel.csv?text=a": "at here/tabel.csv (did you mean here/table",
+    "train --model mlp --data hree/table.csv": "there is nothing at hree (did you mean here?)",
+    "train --model mlp --data here/table.csv?txt=a": "'txt' (did you mean text?)",
+    "train --model mlp --data here/table.csv?text=setence": "'setence' (did you mean sentence?)",
+    "train --model mlp --data digits --epoch 3": "--epoch is no option here (did you mean --epochs",
+    "train --model mlp --data digits -epochs 3": "(did you mean --epochs?)",
+    "train --model mlp --data digits epochs=3": "(did you mean --epochs 3?)",
+    "train --model mlp --data digits –epochs 3": "(did you mean --epochs?)",
+    "train --model mlp --data digits --schedule cosin": "got cosin (did you mean cosine?)",
+    "train --model mlp --data digits --method RKD": "an option of `asterism distill`, not of",
+    "train --model mlp --data digits --loss-weights auto": "means nothing to `asterism train`",
+    "train mlp --data digits": "'mlp' follows no option's name",
+    "train --student mlp --data digits": "--student is an option of `asterism distill`",
+    "distill --method RKD --method.angel_weight 1": "(did you mean --method.angle_weight?)",
+    "distill --method rdk": "unknown method 'rdk': choose from",
+    "train --out here/nix --resume": "There is no run to go on with: there is nothing at here/nix",
+    "evaluate here/runn": "there is nothing at here/runn (did you mean here/run?)",
+    "report here/runn": "here/run?): name a run folder",
+}
+
+
+@pytest.mark.parametrize("typed", MEANT)
+def test_a_typo_is_told_the_nearest_name_of_its_kind(typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here/run").mkdir(parents=True)
+    (tmp_path / "here/table.csv").write_text("sentence,label\na,b\n")
+    assert main(typed.split()) == 2
+    error = capsys.readouterr().err
+    assert MEANT[typed] in error
+    assert error.count("\n") == 1
 
 
 def test_importing_asterism_loads_no_engine_and_no_command_line():

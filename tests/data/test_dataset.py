@@ -32,7 +32,6 @@ class Items:
         (lambda i: IMAGES[i].permute(1, 2, 0).numpy(), r"\(12, 12, 3\).*looks like \(height, wid"),
         (lambda i: Image.new("RGB", (12, 12)), "got Image. Of a PIL picture .*PILToTensor"),
         (lambda i: {"image": IMAGES[i]}, r"\(image, class number\); got dict"),
-        (lambda i: "a text" if i < 3 else None, "strings; item 3 is of NoneType"),
     ],
 )
 def test_what_is_no_image_and_no_text_is_refused(item, message):

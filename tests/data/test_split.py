@@ -67,7 +67,13 @@ def test_npz_in_any_layout(tmp_path, shape):
         ({"x": np.full((3, 4), np.nan)}, "sample 0 is not finite"),
         ({"x": np.zeros((0, 4, 4), np.uint8), "y": np.zeros(0, int)}, "a.npz holds no sample"),
         ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.zeros(2, int)}, r"shape \(3,\)"),
-        ({"x": np.zeros((3, 4, 4), np.uint8), "y": np.array([0, -1, 1])}, "0 to 1; got -1 to 1"),
+        ({"x": np.uint8(5), "y": np.zeros(2, int)}, r"has `x` of shape \(\)"),
+        ({"x": np.zeros((3, 4, 4, 0), np.uint8)}, r"has `x` of shape \(3, 4, 4, 0\).*no side may"),
+        ({"x": np.zeros((3, 4), "f4"), "y": np.zeros(3), "names": "abc"}, "has `names` of shape"),
+        (
+            {"x": np.zeros((3, 4), "f4"), "y": np.zeros(3), "names": np.array(["a", "a"])},
+            "names of the classes in .* must differ; 'a' comes twice",
+        ),
     ],
 )
 def test_npz_says_what_is_wrong(tmp_path, arrays, message):
@@ -103,8 +109,11 @@ def test_parts_of_the_data_are_no_classes(folder, tmp_path):
     with pytest.raises(ValueError, match="holds the folders Train, val, which look like parts"):
         open_source(tmp_path / "all")
     assert open_source(tmp_path / "all" / "Train").names == ("cat", "dog")
-    picture(tmp_path / "all" / "boat" / "0.jpg")  # a locomotive is a train
-    assert open_source(tmp_path / "all").names == ("Train", "boat", "val")
+    picture(tmp_path / "all" / "unlabeled" / "0.jpg")
+    with pytest.raises(ValueError, match="holds the folders Train, val, which look like parts"):
+        open_source(tmp_path / "all")
+    shutil.rmtree(tmp_path / "all" / "val")  # a locomotive is a train
+    assert open_source(tmp_path / "all").names == ("Train", "unlabeled")
 
 
 def test_names_of_any_bytes(folder):

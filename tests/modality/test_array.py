@@ -121,7 +121,7 @@ def test_where_they_may_be_from(tmp_path):
         torch.testing.assert_close(batch.views[0], torch.tensor(x[[5, 2]]))
     left_out = sources[1].__getitems__([2, 3])
     assert left_out.index.tolist() == [2]
-    assert left_out.broken == ("row 4 (no array)",)
+    assert left_out.broken == (f"{tmp_path / 'a.jsonl'}, row 4 (no array)",)
 
 
 @pytest.mark.parametrize(

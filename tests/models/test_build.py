@@ -176,8 +176,8 @@ def test_weights_keep_the_authors_names(file):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("resnet21", ValueError, r"unknown model 'resnet21': choose from .*did you mean resnet2?"),
-        ("convnet?widht=3", ValueError, "takes no such argument.*widht"),
+        ("resnet21", ValueError, r"unknown model 'resnet21' .did you mean resnet2?"),
+        ("convnet?widht=3", ValueError, "takes no argument 'widht' .did you mean width"),
         ("FILE:make?widht=3", ValueError, "takes no argument 'widht'"),
         ("FILE:nix", ValueError, "has no factory 'nix'"),
         ("FILE:wrong", ValueError, "must return a torch.nn.Module; got int"),
@@ -197,5 +197,5 @@ def test_says_what_is_wrong(name, error, message, file, tmp_path):
 
 
 def test_a_strange_return_value_is_named(file):
-    with pytest.raises(ValueError, match="this one returned dict"):
+    with pytest.raises(ValueError, match=r"this one returned a dict \(a\)"):
         build(f"{file}:make?form=dict", SPEC)(torch.rand(1, 3, 8, 8))

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from words import WORDS
 
-from asterism.models import Spec, build, tokeniser_of
+from asterism.models import Spec, build, tokeniser_of, vocabulary_of
+from asterism.models.tokens import Tokeniser
 
 TEXTS = ["the cats sat on the mat", "a dog", "", "the dog ran far in the house on a mat", "?"]
 STUDENTS = [
@@ -95,66 +96,88 @@ def test_gradients_reach_every_token_that_occurs_and_no_other(tokenizer):
         assert words == {"the", "cat", "mat"}
 
 
-class Teacher(nn.Module):
-    def __init__(self, tokenizer):
-        super().__init__()
-        self.inner = student("text-static?width=24", tokenizer)
+@pytest.fixture
+def teacher(tokenizer):
+    model = student("text-transformer?width=24&layers=1", tokenizer)
+    draw(model)
+    return model
 
-    def forward(self, texts):
-        return self.inner(texts)
 
-    def of_tokens(self, numbers):
-        return self.inner.tokens.weight[numbers].mean(1) ** 3
+def begun(name, teacher, **options):
+    """Return a student that begins with what a teacher knows of its tokens."""
+    return student(name, None, vocabulary=vocabulary_of(teacher), **options)
+
+
+def table_of(name, teacher):
+    return begun(name, teacher).tokens.weight.detach()
 
 
 @torch.no_grad()
-def test_a_student_begins_with_its_teachers_tokens(tokenizer):
-    teacher = Teacher(tokenizer)
-    wide = build("text-static?width=24", Spec(None, None, teacher=teacher))
+def test_a_student_begins_with_its_teachers_tokens(teacher, tokenizer):
+    wide = begun("text-static?width=24", teacher)
     assert tokeniser_of(wide).json == tokenizer
-    gaps = [torch.pdist(m.tokens.weight) for m in (wide, teacher.inner)]
+    gaps = [torch.pdist(m.tokens.weight) for m in (wide, teacher)]
     # All directions kept: a rotation, a shift and one scale.
     torch.testing.assert_close(gaps[0] / gaps[0].mean(), gaps[1] / gaps[1].mean())
-    narrow = build("text-static?width=4", Spec(None, None, teacher=teacher)).tokens.weight
-    centred = teacher.inner.tokens.weight - teacher.inner.tokens.weight.mean(0)
-    kept = torch.linalg.svdvals(centred)[:4]
-    torch.testing.assert_close(
-        torch.linalg.svdvals(narrow) / torch.linalg.svdvals(narrow)[0], kept / kept[0]
-    )
-    random = build("text-static?width=24&start=random", Spec(None, None, teacher=teacher))
-    assert not torch.allclose(random.tokens.weight, wide.tokens.weight)
-    with pytest.raises(ValueError, match="start=teacher needs a teacher of texts"):
-        build("text-static?start=teacher", Spec(None, None, tokenizer=tokenizer))
+    values = torch.linalg.svdvals(table_of("text-static?width=4", teacher))
+    kept = torch.linalg.svdvals(teacher.tokens.weight - teacher.tokens.weight.mean(0))[:4]
+    torch.testing.assert_close(values / values[0], kept / kept[0])
+    random = table_of("text-static?width=24&start=random", teacher)
+    assert not torch.allclose(random, wide.tokens.weight)
 
 
+@pytest.mark.parametrize("name", ["text-transformer?width=12&layers=1", *STUDENTS[:2]])
 @torch.no_grad()
-def test_a_student_begins_with_each_token_alone_through_its_teacher(tokenizer):
-    teacher = Teacher(tokenizer)
-    alone = build("text-static?width=24&start=alone", Spec(None, None, teacher=teacher))
-    begin, end = WORDS.index("[CLS]"), WORDS.index("[SEP]")
-    numbers = torch.tensor([[begin, token, end] for token in range(len(WORDS))])
-    gaps = [torch.pdist(m) for m in (alone.tokens.weight, teacher.of_tokens(numbers))]
+def test_a_student_begins_with_each_token_alone_through_its_teacher(name, tokenizer):
+    teacher = student(name, tokenizer)
+    draw(teacher)
+    words = [word for word in WORDS if word.isalpha()]
+    one = table_of("text-static?width=12&start=alone", teacher)[[WORDS.index(w) for w in words]]
+    gaps = [torch.pdist(m) for m in (one, teacher(words).embedding)]
     torch.testing.assert_close(gaps[0] / gaps[0].mean(), gaps[1] / gaps[1].mean())
-    with pytest.raises(ValueError, match="start=alone needs a teacher of texts"):
-        build("text-static?start=alone", Spec(None, None, tokenizer=tokenizer, teacher=nn.ReLU()))
+
+
+class Plain(nn.Module):
+    """A teacher of texts of the user's own, with our tokeniser and nothing else that is known."""
+
+    def __init__(self, tokenizer):
+        super().__init__()
+        self.tokeniser = Tokeniser(tokenizer, max_length=9)
+
+
+@pytest.mark.parametrize("start", ["teacher", "alone"])
+def test_a_start_that_is_not_possible_is_refused_and_the_default_said(
+    start, teacher, tokenizer, capsys
+):
+    known, none = vocabulary_of(teacher), vocabulary_of(Plain(tokenizer))
+    other = tokenizer.replace('"soup"', '"salad"')
+    cases = [
+        (None, tokenizer, "needs a teacher of texts whose tokens", False),
+        (known, other, "tokeniser is another one", True),
+        (none, None, "the teacher (has|takes) no", True),
+    ]
+    for vocabulary, own, message, said in cases:
+        spec = Spec(None, None, tokenizer=own, vocabulary=vocabulary)
+        with pytest.raises(ValueError, match=f"start={start} .*{message}"):
+            build(f"text-static?start={start}", spec)
+        build("text-static", spec)
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == said
+        assert all("token vectors begin at random: the teacher" in line for line in lines)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("start", ["teacher", "alone"])
-def test_a_start_times_sif(start, tokenizer):
-    teacher = Teacher(tokenizer)
-    plain, weighted = (
-        build(f"text-static?width=24&start={start}&sif={sif}", Spec(None, None, teacher=teacher))
-        for sif in (0, 0.01)
-    )
-    ratio = (weighted.tokens.weight / plain.tokens.weight)[:, 0].double()
+def test_a_start_times_sif(start, teacher):
+    tables = [table_of(f"text-static?width=24&start={start}&sif={a}", teacher) for a in (0, 0.01)]
+    ratio = (tables[1] / tables[0])[:, 0].double()
     harmonic = sum(1 / rank for rank in range(1, len(WORDS) + 1))
     weight = [0.01 / (0.01 + 1 / rank / harmonic) for rank in range(1, len(WORDS) + 1)]
     torch.testing.assert_close(
         ratio / ratio[0], torch.tensor(weight).double() / weight[0], rtol=1e-5, atol=0
     )
     with pytest.raises(ValueError, match="sif must not be negative; got -1"):
-        build("text-static?sif=-1", Spec(None, None, teacher=teacher))
+        begun("text-static?sif=-1", teacher)
 
 
 def test_a_tokeniser_by_name(tokenizer, tmp_path):

@@ -68,9 +68,9 @@ def test_brackets_and_bars_in_names_are_no_markup(tmp_path, capsys):
     ("words", "message"),
     [
         (["compare"], "required: runs"),
-        (["compare", "nix"], "nix is no run folder"),
+        (["compare", "nix"], "nothing at"),
         (["compare", "nix", "--format", "xml"], "--format takes one of table, markdown, csv, json"),
-        (["report", "nix"], "nix is no run folder"),
+        (["report", "nix"], "nothing at"),
         (["report", "nix", "--out", "page.pdf"], "must end in .html; got page.pdf"),
     ],
 )

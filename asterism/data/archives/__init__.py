@@ -36,14 +36,17 @@ def archive_named(base: str) -> tuple[str, Path] | None:
     return next(((kind, path) for kind, layout in LAYOUTS.items() if layout.is_in(path)), None)
 
 
-def open_standard(kind: str, place: Path, named: Mapping[str, str], *, image_size: int) -> Source:
+def open_standard(
+    kind: str, place: Path, named: Mapping[str, str], *, image_size: int | None
+) -> Source:
     """Open one part of a standard archive.
 
     Args:
         kind: One of `LAYOUTS`.
         place: Its folder, unpacked; of CIFAR also the tar file it comes in.
         named: `split`: which part; by default the one for training.
-        image_size: Height and width to which files of pictures are brought.
+        image_size: Height and width to which files of pictures are brought; by default their own,
+            up to 224.
 
     Raises:
         FileNotFoundError: If there is nothing at the place, or not this archive.
@@ -73,7 +76,7 @@ def open_standard(kind: str, place: Path, named: Mapping[str, str], *, image_siz
     return _pictures(found, f"{kind}:{place}", image_size)
 
 
-def _pictures(found: Listed, place: str, image_size: int) -> Source:
+def _pictures(found: Listed, place: str, image_size: int | None) -> Source:
     if not found.files:
         raise ValueError(f"{place} names no picture.")
     names = list(found.names or sorted(set(found.labels)))

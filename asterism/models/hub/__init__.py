@@ -1,4 +1,4 @@
-"""Models of other libraries by name: `timm/…`, `torchvision/…`, `hf/…`, `st/…`."""
+"""Models of other libraries by name, `LIBRARY/…`."""
 
 import importlib
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ LIBRARIES = {
     "torchvision": "torchvision",
     "hf": "transformers",
     "st": "sentence_transformers",
+    "model2vec": "model2vec",
 }
 
 
@@ -31,7 +32,7 @@ def build_hub(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
     """Return a model of another library that takes plain samples and returns `Outputs`.
 
     Args:
-        name: `LIBRARY/NAME`; for hf and st, NAME may be a local folder.
+        name: `LIBRARY/NAME`; for models of texts, NAME may be a local folder.
         arguments: What stood behind the `?`.
         spec: What the model needs to know about the data.
 

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asterism.models.text import mean_over
+from asterism.models.hub.saved import first_columns, pooled
+from asterism.models.text import attended
 from asterism.models.tokens import Tokeniser, by_length
 from asterism.types import Outputs
 
@@ -62,38 +63,57 @@ class TextEncoder(nn.Module):
     card: dict[str, Any]
 
     def __init__(
-        self, module: nn.Module, tokeniser: Tokeniser, *, pooling: str, normalise: bool
+        self,
+        module: nn.Module,
+        tokeniser: Tokeniser,
+        *,
+        pooling: str = "mean",
+        normalise: bool = False,
+        prompt: str = "",
+        truncate: int | None = None,
     ) -> None:
         """Wrap a model.
 
         Args:
             module: Takes `input_ids` and `attention_mask`.
             tokeniser: Texts to tokens.
-            pooling: `mean`, `cls` or `pooler`.
+            pooling: `mean`, `cls`, `max`, `lasttoken` or `pooler`.
             normalise: Whether embeddings get unit length.
+            prompt: What stands before each text.
+            truncate: Columns that are kept of embeddings, of unit length before; None for all.
         """
         super().__init__()
         self.module = module
         self.tokeniser = tokeniser
         self.pooling = pooling
         self.normalise = normalise
+        self.prompt = prompt
+        self.truncate = truncate
         self.classifier: nn.Module | None = None
+
+    def extra_repr(self) -> str:
+        """Return what makes other embeddings of the same weights: caches tell teachers by it."""
+        plain = {"pooling": "mean", "normalise": False, "prompt": "", "truncate": None}
+        used = {name: getattr(self, name) for name in plain}
+        return ", ".join(f"{k}={v!r}" for k, v in used.items() if v != plain[k])
 
     def forward(self, texts: list[str]) -> Outputs:
         """Return embedding and logits of texts."""
         return by_length(texts, self._encode)
 
-    @torch.no_grad()
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
+        numbers = self.tokeniser.marked(numbers, self.prompt)
         numbers = numbers.to(next(self.module.parameters()).device)
-        return self._embed(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
+        return self.encode(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
 
     def _encode(self, texts: list[str]) -> Outputs:
         device = next(self.module.parameters()).device
-        return self._embed(*self.tokeniser.padded(texts, device))
+        return self.encode(*self.tokeniser.padded([self.prompt + t for t in texts], device))
 
-    def _embed(self, numbers: Tensor, mask: Tensor) -> Outputs:
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        mask = attended(mask)
         output = self.module(
             input_ids=numbers, attention_mask=mask.long(), output_hidden_states=True
         )
@@ -102,9 +122,10 @@ class TextEncoder(nn.Module):
         if self.pooling == "pooler":
             embedding: Tensor = output.pooler_output
         else:
-            embedding = last[:, 0] if self.pooling == "cls" else mean_over(last, mask)
+            embedding = pooled(last, mask, self.pooling)
         if self.normalise:
             embedding = nn.functional.normalize(embedding)
+        embedding = first_columns(embedding, self.truncate)
         return Outputs(
             embedding, self.classifier(embedding) if self.classifier else output.get("logits")
         )

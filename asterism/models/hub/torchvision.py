@@ -45,6 +45,10 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> Prepared:
             model.load_state_dict(state)
         except Exception as error:  # of the network, or old names of parameters
             raise not_fetched(f"torchvision/{name}", error, WAY_OUT) from error
+    if getattr(model, "aux_logits", False):  # for training from nothing on a million pictures
+        setattr(model, "aux_logits", False)  # noqa: B010 (to mypy it is a module)
+        for part in ("AuxLogits", "aux1", "aux2"):
+            setattr(model, part, None)
     layers = [(k, m) for k, m in model.named_modules() if isinstance(m, nn.Linear)]
     if not layers:
         raise ValueError(f"torchvision/{name} has no linear classifier: name another model.")

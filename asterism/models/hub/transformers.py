@@ -5,8 +5,11 @@ Arguments: `pretrained` (true), `classes`, and
 - for images `image_size` (the model's own) and `pooling`: `cls` (the first token), `mean` (of all
   tokens, or of the map) or `pooler` (the model's own). By default `cls` where the model gives
   tokens, `pooler` where it gives a map.
-- for texts `max_length` (the tokeniser's own, at most 512), `normalise` (false) and `pooling`:
-  `mean` (of all tokens that are no padding, the default), `cls` or `pooler`.
+- for texts `pooling`: `mean` (of all tokens that are no padding), `cls`, `max`, `lasttoken` or
+  `pooler`; `normalise`, `prompt` or `prompt_name`, `truncate` (columns) and `max_length`. What is
+  not given is as sentence-transformers saved it beside the weights, and without such files `mean`,
+  false, none, all, and the tokeniser's own length, at most 512. What of it only that library does
+  is said.
 
 A teacher with a classifier keeps it; of images its embedding is then what enters the classifier.
 Of a model of images and texts (CLIP) the half that fits the data is used, in their common space.
@@ -15,13 +18,16 @@ Weights are read from safetensors only, and no code that a model brings is run.
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from asterism.distributed import is_first
 from asterism.modality import IMAGE, TEXT
 from asterism.models.adapt import Adapted
 from asterism.models.hub import Prepared, load_library, no_arguments_left, not_fetched
@@ -31,6 +37,14 @@ from asterism.models.hub.encoders import (
     TextEncoder,
     Tower,
     add_classifier,
+)
+from asterism.models.hub.saved import POOLINGS as TEXT_POOLINGS
+from asterism.models.hub.saved import (
+    Saved,
+    chosen_columns,
+    chosen_length,
+    chosen_prompt,
+    read_saved,
 )
 from asterism.models.spec import Spec
 from asterism.models.tokens import Tokeniser
@@ -60,9 +74,12 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
         ValueError: If it cannot be fetched or read, or does not fit the data.
     """
     library = load_library("transformers", "hf")
+    if spec.config is not None and "use" in spec.config:  # what a student began with
+        arguments = {k: v for k, v in arguments.items() if k != "prompt_name"} | spec.config["use"]
     pooling = arguments.pop("pooling", None)
-    if pooling not in (None, *POOLINGS):
-        raise ValueError(f"pooling is one of {', '.join(POOLINGS)}; got {pooling}.")
+    poolings = (*TEXT_POOLINGS, "pooler") if spec.takes is TEXT else POOLINGS
+    if pooling not in (None, *poolings):
+        raise ValueError(f"pooling is one of {', '.join(poolings)}; got {pooling}.")
     classes = arguments.pop("classes", spec.classes)
     pretrained = arguments.pop("pretrained", True) and spec.config is None
     config = _config(library, name, spec)
@@ -121,17 +138,37 @@ def _text(
     pooling: str | None,
     classes: int | None,
 ) -> TextEncoder:
-    """Return a text model with its tokeniser; `classes` of a new classifier."""
+    """Return a text model, used as it was saved; `classes` of a new classifier."""
+    place = f"hf/{name}"
+    as_saved = _saved(name) if spec.config is None else Saved()
     text, own_length = _tokenizer(library, name, config, spec)
-    length = int(arguments.pop("max_length", own_length))
-    normalise = bool(arguments.pop("normalise", False))
-    no_arguments_left(f"hf/{name}", arguments)
-    tokeniser = Tokeniser(text, max_length=length)
-    encoder = TextEncoder(model, tokeniser, pooling=pooling or "mean", normalise=normalise)
+    length = chosen_length(place, arguments, model, as_saved.max_length or own_length)
+    use: dict[str, Any] = {
+        "pooling": pooling or as_saved.pooling or "mean",
+        "normalise": bool(arguments.pop("normalise", as_saved.normalise)),
+        "prompt": chosen_prompt(place, arguments, as_saved.prompts, as_saved.default),
+        "truncate": chosen_columns(arguments, as_saved.truncate),
+    }
+    no_arguments_left(place, arguments)
+    if as_saved.other and not pooling and is_first():
+        other = ", ".join(as_saved.other)
+        print(f"{place} was saved with {other}: only st/{name} does that.", file=sys.stderr)
+    encoder = TextEncoder(model, Tokeniser(text, max_length=length), **use)
     if classes:
         add_classifier(encoder, ["a"], classes)
-    encoder.card = {"model": json.loads(config.to_json_string()), "max_length": own_length}
+    known = {"model": json.loads(config.to_json_string()), "max_length": own_length}
+    encoder.card = {**known, "use": {**use, "max_length": length}}
     return encoder
+
+
+def _saved(name: str) -> Saved:
+    """Return what sentence-transformers saved beside a model."""
+    utilities = load_library("transformers.utils", "hf")
+    quiet = ("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors")
+    try:
+        return read_saved(partial(utilities.cached_file, name, **dict.fromkeys(quiet, False)))
+    except ValueError as error:
+        raise ValueError(f"hf/{name} cannot be read: {error}.") from error
 
 
 def input_size(name: str, arguments: dict[str, Any]) -> int | None:

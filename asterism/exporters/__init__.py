@@ -1,0 +1,7 @@
+"""`export()`: a student that leaves its run folder and works where it is needed."""
+
+from asterism.exporters.account import Exported as Exported
+from asterism.exporters.export import export as export
+from asterism.exporters.formats import EXPORTERS as EXPORTERS
+
+__all__ = ["EXPORTERS", "Exported", "export"]

@@ -1,0 +1,59 @@
+"""What an export came to, for the program (`Exported`) and for its folder (`export.json`)."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from asterism.exporters.exporter import Exporter
+from asterism.exporters.int8 import Loss
+from asterism.exporters.parity import Difference
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What one format came to; `export.json` in its folder holds the same.
+
+    Attributes:
+        format: Its name.
+        folder: Where it is.
+        student: The student's model.
+        size: Its bytes, without card and account.
+        tolerance: Largest difference that was allowed.
+        differences: How far it is from the student, by trial.
+        compared_on: Whose rows: those of the run's data, or made-up ones and why.
+        notes: What it leaves out.
+        int8: What 8 bits cost; None for floats.
+    """
+
+    format: str
+    folder: Path
+    student: str
+    size: int
+    tolerance: float
+    differences: tuple[Difference, ...]
+    compared_on: str
+    notes: tuple[str, ...] = ()
+    int8: Loss | None = None
+
+    @property
+    def largest_difference(self) -> float:
+        """Return the largest difference on trials that the format can pass."""
+        return max(each.largest for each in self.differences if each.limit is None)
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def account_of(exporter: Exporter, exported: Exported) -> str:
+    """Return what `export.json` holds; nothing in it tells of the machine."""
+    content: dict[str, Any] = dataclasses.asdict(exported)
+    del content["folder"]
+    content["largest_difference"] = exported.largest_difference
+    names = ("asterism", "torch", *exporter.libraries)
+    content["libraries"] = {name: version(name) for name in names}
+    return json.dumps(content, indent=2) + "\n"

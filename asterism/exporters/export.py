@@ -1,0 +1,152 @@
+"""`export()`: write, load back, compare, and only then keep."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from asterism.data import Data
+from asterism.exporters.account import Exported, account_of, size_of
+from asterism.exporters.card import card_of
+from asterism.exporters.exporter import Exporter
+from asterism.exporters.folder import ACCOUNT, refuse_used, written
+from asterism.exporters.formats import chosen, refuse
+from asterism.exporters.int8 import CALIBRATION, loss, quantise
+from asterism.exporters.onnx import FILE
+from asterism.exporters.parity import differences, refuse_beyond
+from asterism.exporters.subject import Subject
+from asterism.exporters.trials import Trial, real_rows, trials
+from asterism.run import Run
+from asterism.student import load
+from asterism.training import reopen_data
+
+# Largest difference that an export may have from the student, as a share of its largest value.
+TOLERANCE = 1e-4
+
+
+def export(
+    run: str | Path,
+    to: str | Sequence[str],
+    *,
+    out: str | Path | None = None,
+    data: Any = None,
+    factory: str | Callable[..., nn.Module] | None = None,
+    aligned: bool = False,
+    int8: bool = False,
+    uint8: bool = False,
+    opset: int | None = None,
+    tolerance: float = TOLERANCE,
+    overwrite: bool = False,
+) -> list[Exported]:
+    """Write a run's student in other libraries' formats, each compared with the student itself.
+
+    What was written is loaded again by the format's own library, and both are given the same
+    samples: 1, 7 and 64 rows of the run's data, and what goes wrong first (black and white images,
+    empty, very long and unknown texts). Beyond the tolerance nothing is kept.
+
+    Args:
+        run: The run folder.
+        to: Formats: onnx, pt2, state, sentence-transformers, model2vec, transformers, timm,
+            openvino (docs/export.md). Each gets a folder of its name.
+        out: Where these folders are made; by default `export` in the run folder.
+        data: Data to compare on, as `distill` takes them; by default the run's own.
+        factory: For a student built by your own code, see `asterism.load`.
+        aligned: Export embeddings in the teacher's space, through the map of `asterism align`.
+        int8: Bring the weights to 8 bits (onnx), and measure what that costs.
+        uint8: Let images go in as bytes, 0 to 255, instead of floats in [0, 1] (onnx, openvino,
+            pt2).
+        opset: The version of ONNX's operators; by default the converter's own choice.
+        tolerance: Largest difference from the student, as a share of its largest value.
+        overwrite: Replace earlier exports.
+
+    Returns:
+        What was written, by format.
+
+    Raises:
+        FileNotFoundError: If there is no such run, or no map.
+        ValueError: If a format is unknown or cannot hold the student, a library is missing, a
+            folder is used, or a difference is beyond the tolerance.
+    """
+    exporters = chosen([to] if isinstance(to, str) else list(to), int8=int8, uint8=uint8)
+    folder = Run(run)
+    place = folder.exports if out is None else Path(out)
+    for exporter in exporters:
+        refuse_used(place / exporter.name, overwrite=overwrite)
+    student = load(run, factory=factory, aligned=aligned)
+    opened, compared_on = _opened(folder, data)
+    rows = None if opened is None else real_rows(opened, CALIBRATION)
+    classes = opened.source.names if opened is not None and folder.read_card()["classes"] else None
+    subject = Subject(
+        run=folder.path,
+        student=student,
+        card=folder.read_card(),
+        classes=classes,
+        factory=factory,
+        samples=rows,
+        opset=opset,
+        uint8=uint8,
+    )
+    if uint8 and not student.modality.pixels:
+        raise ValueError(
+            f"--uint8 is for images, and the student of {run} takes {student.modality.plural}."
+        )
+    for exporter in exporters:
+        refuse(exporter, subject)
+    given = trials(student.modality, student.shape, rows)
+    made = []
+    for exporter in exporters:
+        with written(place / exporter.name) as inside:
+            exported = _written(exporter, subject, inside, given, tolerance)
+            exported = replace(exported, compared_on=compared_on)
+            if int8:
+                exported = _smaller(exporter, subject, exported, opened)
+            (inside / "README.md").write_text(card_of(exporter, subject, exported))
+            (inside / ACCOUNT).write_text(account_of(exporter, exported))
+        made.append(replace(exported, folder=place / exporter.name))
+    return made
+
+
+def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
+    """Return the data to compare on, and whose rows they are, in words."""
+    try:
+        opened = reopen_data(folder, data)
+    except (FileNotFoundError, ValueError) as error:
+        if data is not None:
+            raise
+        # A run may have come from another machine, and is exported there without its data.
+        return None, f"made-up rows, since the run's data cannot be opened: {error}"
+    return opened, "rows of the run's data" if data is None else "rows of the data that were named"
+
+
+def _written(
+    exporter: Exporter, subject: Subject, inside: Path, given: list[Trial], tolerance: float
+) -> Exported:
+    """Write one format, and compare it with the student."""
+    exporter.write(subject, inside)
+    made = differences(exporter, subject, exporter.read(subject, inside), given)
+    refuse_beyond(tolerance, exporter, made)
+    notes = [f"{each.trial}: {each.limit}" for each in made if each.limit is not None]
+    if subject.has_logits and not exporter.has_logits:
+        notes.append("class scores are left out: the format holds an embedding alone")
+    return Exported(
+        format=exporter.name,
+        folder=inside,
+        student=subject.kind,
+        size=size_of(inside),
+        tolerance=tolerance,
+        differences=tuple(made),
+        compared_on="",
+        notes=tuple(notes),
+    )
+
+
+def _smaller(
+    exporter: Exporter, subject: Subject, exported: Exported, opened: Data | None
+) -> Exported:
+    """Bring a format that was compared as floats to 8 bits, and measure what that costs."""
+    quantise(subject, exported.folder / FILE)
+    encode = exporter.read(subject, exported.folder)
+    cost = None if opened is None else loss(subject, encode, opened)
+    return replace(exported, size=size_of(exported.folder), int8=cost)

@@ -1,0 +1,186 @@
+"""What a cache says of the teacher itself: what a student or a reader may ask besides outputs.
+
+`tokenizer.json` and `tokens.safetensors` of a teacher of texts, and `teacher.json` of any. Caches
+of earlier versions have none of them, and open without.
+"""
+
+import hashlib
+import json
+import platform
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from asterism.measures import Cost, cost
+from asterism.models import Vocabulary, in_words
+from asterism.teachers.cache import Cache, free_bytes, open_shard, write_shard
+from asterism.teachers.teacher import LiveTeacher, TeacherCard
+from asterism.types import Samples
+from asterism.words import number
+
+TOKENISER = "tokenizer.json"
+TOKENS = "tokens.safetensors"
+CARD = "teacher.json"
+# The tables in it, and which question each answers.
+TABLES = ("own", "alone")
+# More than any `tokenizer.json` has, and any `teacher.json`.
+MOST = {TOKENISER: 2**28, CARD: 2**24}
+# Passes that a time is the median of.
+REPEATS = 5
+
+
+def keep_tokens(cache: Cache, teacher: LiveTeacher) -> None:
+    """Write what the teacher knows of its tokens, unless it is there.
+
+    Vectors are kept in float16 where that loses nothing, as of weights that were published in it,
+    else in float32: a student begins beside the cache as it does beside the teacher, to the bit.
+
+    Args:
+        cache: The cache.
+        teacher: The teacher, on the device where it runs.
+    """
+    vocabulary = teacher.vocabulary
+    if vocabulary is None or vocabulary.tokeniser is None:
+        return
+    with FileLock(cache.folder / f".{TOKENS}.lock"):  # of others one waits for it
+        if (cache.folder / TOKENS).exists() and (cache.folder / TOKENISER).exists():
+            return
+        print(f"cache {cache.folder}: the vectors of the teacher's tokens …", file=sys.stderr)
+        made = {"own": vocabulary.own(), "alone": vocabulary.alone()}
+        tables = {name: _short(table) for name, table in made.items() if table is not None}
+        size = sum(table.nbytes for table in tables.values())
+        if size > free_bytes(cache):
+            raise ValueError(
+                f"{cache.folder} needs {number(size, 'bytes')} for the vectors of the "
+                "teacher's tokens: name a folder on another disk."
+            )
+        rows = max((len(table) for table in tables.values()), default=0)
+        print(f"… {number(size, 'bytes')} for {rows:,} tokens", file=sys.stderr, flush=True)
+        _write(cache.folder / TOKENISER, vocabulary.tokeniser)
+        write_shard(cache.folder / TOKENS, tables, _identity(cache, vocabulary.tokeniser))
+
+
+def keep_card(cache: Cache, teacher: LiveTeacher, example: Samples) -> None:
+    """Write what is known of the teacher and what running it costs, unless it is there.
+
+    Args:
+        cache: The cache.
+        teacher: The teacher, on the device where it runs.
+        example: Samples to take the time of, as models take them, where the teacher is.
+    """
+    if (cache.folder / CARD).exists():
+        return
+    card, measured = teacher.card, None
+    try:
+        measured = asdict(cost(teacher.network, example, repeats=REPEATS))
+    except Exception as error:  # of any kind in a user's own module; the outputs are all there
+        print(f"what the teacher costs cannot be measured: {in_words(error)}", file=sys.stderr)
+    kept: dict[str, Any] = {"cost": measured, "measured_on": _machine()}
+    kept |= {"names": card.names, "kinds": card.kinds, "parameters": card.parameters}
+    _write(cache.folder / CARD, json.dumps(kept, indent=2) + "\n")
+
+
+def read_card(cache: Cache) -> TeacherCard:
+    """Return what is known of the teacher; of an earlier version's cache, the widths.
+
+    Times are left out where they were measured on another machine than this one.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    width, classes = cache.manifest.widths
+    file = cache.folder / CARD
+    if not file.is_file():
+        return TeacherCard(width, classes)
+    content = _read(file)
+    try:
+        kept = json.loads(content)
+        names = None if kept["names"] is None else tuple(str(name) for name in kept["names"])
+        kinds = tuple(str(kind) for kind in kept["kinds"])
+        parameters = int(kept["parameters"])
+        measured = kept["cost"] and _cost(kept["cost"], times=kept["measured_on"] == _machine())
+        if names is not None and len(names) != classes:
+            raise ValueError(f"it names {len(names)} classes of {classes}")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _damaged(file, error) from error
+    return TeacherCard(width, classes, parameters, kinds, names, measured)
+
+
+def read_vocabulary(cache: Cache) -> Vocabulary | None:
+    """Return what the teacher knew of its tokens; None for a teacher of anything but texts.
+
+    Raises:
+        ValueError: If a file is damaged.
+    """
+    if cache.manifest.size is not None:
+        return None
+    tokens, tokeniser = cache.folder / TOKENS, cache.folder / TOKENISER
+    if not tokens.is_file() or not tokeniser.is_file():
+        why = f"{cache.folder} keeps nothing of the teacher's tokens: the same `asterism embed` "
+        return Vocabulary(None, lambda: None, lambda: None, f"{why}adds it, if the teacher has any")
+    text = _read(tokeniser)
+    read = partial(_table, tokens, _identity(cache, text))
+    return Vocabulary(text, partial(read, "own"), partial(read, "alone"))
+
+
+def _identity(cache: Cache, tokeniser: str) -> dict[str, Any]:
+    digest = hashlib.sha256(tokeniser.encode()).hexdigest()
+    return {"cache": cache.key, "holds": "tokens", "tokeniser": digest}
+
+
+def _table(file: Path, identity: dict[str, Any], name: str) -> Tensor | None:
+    tables = open_shard(file, identity)
+    layout = {table.ndim == 2 and table.is_floating_point() for table in tables.values()}
+    if not set(tables) <= set(TABLES) or layout - {True}:
+        raise ValueError(f"{file} is damaged: it holds other tables than those of tokens.")
+    return tables[name].float() if name in tables else None
+
+
+def _short(table: Tensor) -> Tensor:
+    half = table.half()
+    return half if torch.equal(half.float(), table) else table
+
+
+def _cost(kept: dict[str, Any], *, times: bool) -> Cost:
+    counts = [kept[name] for name in ("parameters", "bytes", "embedding_dim", "flops")]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise ValueError("a count is none")
+    parameters, size, width, flops = counts
+    latency = {int(n): float(ms) for n, ms in kept["latency_ms"].items()}
+    if not all(n > 0 and 0 < ms < float("inf") for n, ms in latency.items()):
+        raise ValueError("a time is none")
+    return Cost(parameters, size, width, latency if times else {}, flops)
+
+
+def _machine() -> str:
+    """Return on what times are measured, as far as they can be compared."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _read(file: Path) -> str:
+    if file.stat().st_size > MOST[file.name]:
+        raise _damaged(file, "it is too long")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, why: object) -> ValueError:
+    way_out = "Delete it, and the same `asterism embed` writes it again."
+    return ValueError(f"{file} is damaged: {why}. {way_out}")
+
+
+def _write(file: Path, content: str) -> None:
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.unlink(missing_ok=True)  # what a stranger's folder has there may be a link
+    unfinished.write_text(content, encoding="utf-8")
+    unfinished.replace(file)
