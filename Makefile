@@ -21,7 +21,7 @@ test: $(VENV)/ready
 	$(MAKE) test-hub
 
 test-hub: $(HUB)/ready
-	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py
+	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py tests/data/test_values.py
 
 # The mathematics, the contracts, the house, and the command line's mistakes.
 quick: $(VENV)/ready

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from asterism.arrays import read_array
 from asterism.data import Data, Source
 from asterism.measures import Affine, Compatibility, compatibility, procrustes, ridge
-from asterism.measures.estimate import CONFIDENCE, SEED
+from asterism.measures.estimate import CONFIDENCE
+from asterism.measures.gallery import SEED
+from asterism.names import located
 from asterism.report import write_report
 from asterism.run import Run
 from asterism.training import Reopened, reopen
@@ -60,6 +62,7 @@ def align(
         ValueError: If the run has no teacher that can be opened, or the file does not fit.
     """
     begun = time.perf_counter()
+    to = located(to)
     from_file = Path(to).suffix == ".npy"
     named = None if from_file or str(to) == "teacher" else str(to)
     folder = Run(run)

@@ -25,7 +25,7 @@ def read_archive(path: Path) -> dict[str, Array]:
             needed = 0
             for member in members:
                 with archive.open(member) as file:
-                    needed += _check_header(file, member.file_size)
+                    needed += _check_header(file, member.file_size, member.filename)
             _check_memory(needed)
             arrays = {}
             for member in members:
@@ -52,7 +52,7 @@ def read_array(path: Path) -> Array:
         raise ValueError(f"cannot read {path}: {error or type(error).__name__}.") from error
 
 
-def _check_header(file: IO[bytes], size: int) -> int:
+def _check_header(file: IO[bytes], size: int, name: str = "it") -> int:
     """Return the bytes of an array whose header says the truth about them."""
     version = np.lib.format.read_magic(file)
     read = {
@@ -63,7 +63,10 @@ def _check_header(file: IO[bytes], size: int) -> int:
         raise ValueError(f"unknown version {version} of numpy's format")
     shape, _, dtype = read(file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are never loaded: store plain numbers")
+        raise ValueError(
+            f"{name.removesuffix('.npy')} holds Python objects, which are never loaded: store "
+            "plain numbers, and texts as such, array.astype(str)"
+        )
     claimed = math.prod(shape) * dtype.itemsize
     there = size - file.tell()
     if min(shape, default=0) < 0 or claimed != there:

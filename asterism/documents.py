@@ -1,4 +1,4 @@
-"""YAML and JSON from whoever: of bounded size and depth, and of plain values alone.
+"""Files of people's: read within bounds, YAML and JSON as plain values alone; replaced whole.
 
 What runs, repeats itself without end or would fill the memory is refused in a sentence, so that
 whoever reads a document can walk over it without a thought.
@@ -8,7 +8,10 @@ import json
 import os
 import re
 import stat
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,22 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels") from error
     _refuse_unplain(value)
     return value
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside one, which takes its place when all has been written.
+
+    A link is replaced, and what it leads to is left as it is.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def as_yaml(value: dict[str, Any]) -> str:

@@ -6,11 +6,17 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from urllib.parse import quote, unquote
 
 # An absolute path within a name, and its last part.
 _ABSOLUTE = re.compile(r"(?<![\w.~%])(?:~|[A-Za-z]:)?[/\\](?:[^/\\?&=:]+[/\\])*([^/\\?&=]+)")
+
+# Standard archives (`asterism.data.archives`), named as `cub:PATH`.
+ARCHIVES = frozenset(
+    "cifar10 cifar100 mnist svhn stl10 cub cars sop in-shop omniglot tiny-imagenet imagenet pets "
+    "flowers".split()
+)
 
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
@@ -53,6 +59,12 @@ _PROTOCOL = re.compile(
 _FILES = ("weights", "tokenizer")
 
 
+@overload
+def located(name: str) -> str: ...
+@overload
+def located(name: Path) -> Path: ...
+@overload
+def located(name: str | Path) -> str | Path: ...
 def located(name: str | Path) -> str | Path:
     """Return a name of a user's with `~` written out: the one door for paths.
 
@@ -71,8 +83,20 @@ def located(name: str | Path) -> str | Path:
     for i, (key, sign, value) in enumerate(part.partition("=") for part in parts):
         if key in _FILES or value.startswith("~/"):
             parts[i] = key + sign + _at_home(value)
-    whole = _at_home(base) + question + "&".join(parts)
+    kind, place = split_archive(base)
+    whole = kind + _at_home(place) + question + "&".join(parts)
     return Path(whole) if isinstance(name, Path) else whole
+
+
+def split_archive(base: str) -> tuple[str, str]:
+    """Return what stands before the place of a standard archive, and the place.
+
+    Examples:
+        >>> split_archive("cub:data/birds"), split_archive("data/birds")
+        (('cub:', 'data/birds'), ('', 'data/birds'))
+    """
+    kind, colon, place = base.partition(":")
+    return (f"{kind}:", place) if colon and kind in ARCHIVES else ("", base)
 
 
 def _at_home(text: str) -> str:
@@ -110,8 +134,9 @@ def _refuse_elsewhere(text: str, protocol: str) -> None:
 def resolved(name: str) -> str:
     """Return a name that means the same from any folder: its paths, as far as they are there."""
     base, given = split_name(name)
-    if os.path.exists(base):
-        base = os.path.abspath(base)
+    kind, place = split_archive(base)
+    if os.path.exists(place):
+        base = kind + os.path.abspath(place)
     for key in _FILES:
         if os.path.exists(given.get(key, "")):
             given[key] = os.path.abspath(given[key])

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union, get_args, get_origin
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -118,17 +119,40 @@ def refuse_out_of_bounds(instance: Any) -> None:
     """Raise a ValueError if a number lies outside what the option's field allows."""
     for each in options_of(type(instance)):
         value = getattr(instance, each.name)
-        if not isinstance(value, int | float):
-            continue
-        for word, bound in each.metadata["bounds"].items():
-            fits = {
-                "at least": value >= bound,
-                "above": value > bound,
-                "at most": value <= bound,
-                "below": value < bound,
-            }[word]
-            if not fits:
-                raise ValueError(f"{each.name} must be {word} {bound}; got {value}.")
+        if not within_bounds(value, each):
+            must = " and ".join(
+                f"{word} {bound}" for word, bound in each.metadata["bounds"].items()
+            )
+            raise ValueError(f"{each.name} must be {must}; got {value}.")
+
+
+def fits(value: Plain, declared: Any) -> bool:
+    """Return whether a plain value is of the type that an option declares."""
+    origin, inner = get_origin(declared), get_args(declared)
+    if origin in (Union, UnionType):
+        return any(fits(value, each) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, list) and all(fits(each, inner[0]) for each in value)
+    if declared is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if declared is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return declared is Any or isinstance(value, declared)
+
+
+def within_bounds(value: Plain, option: "Field[Any]") -> bool:
+    """Return whether a number lies within what the option's field allows."""
+    if not isinstance(value, int | float):
+        return True
+    lies = {
+        "at least": lambda bound: value >= bound,
+        "above": lambda bound: value > bound,
+        "at most": lambda bound: value <= bound,
+        "below": lambda bound: value < bound,
+    }
+    return all(lies[word](bound) for word, bound in option.metadata["bounds"].items())
 
 
 def help_of(kind: type) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from asterism.names import as_text, is_own
+from asterism.names import as_text, is_own, located
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
@@ -15,10 +15,12 @@ from asterism.options import (
     Plain,
     Role,
     Verb,
+    fits,
     help_of,
     option,
     options_of,
     refuse_out_of_bounds,
+    within_bounds,
 )
 from asterism.settings import Accelerator, Precision, Settings
 
@@ -49,7 +51,8 @@ class Request:
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
             set of Hugging Face, or a Dataset (docs/data.md).
         method: One method or several, whose terms add up. By default RKD with the paper's
-            weights for classification (25, 50) + KD with labels, RKD without.
+            weights for classification (25, 50) + KD with labels, RKD without; for texts without
+            labels Anchored + 0.3 Neighbourhood.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -59,7 +62,8 @@ class Request:
         validation_classes: Share of the classes kept for validation instead, whole, for data
             whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         labels: Use labels, where the data have them, for training and for model selection.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are computed
@@ -71,6 +75,9 @@ class Request:
             beside this one.
         with_baselines: Train the student without the teacher first, in a folder beside this
             run's, if it is not there yet, and measure it beside this one.
+        seeds: How many trainings, with seeds from the given one on, each in a folder of its own
+            within the run folder, which then has the report on all: with several it speaks of the
+            method, not of one student.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         settings: How to train.
     """
@@ -109,12 +116,18 @@ class Request:
     with_baselines: bool = option(
         False, Role.CALL, verbs=("distill",), grid=False, group=Group.RUN, usual=True
     )
+    seeds: int = option(
+        1, Role.CALL, verbs=("distill",), bounds=AT_LEAST_ONE, grid=False, group=Group.RUN
+    )
     callbacks: "Sequence[Callback]" = ()
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
         refuse_out_of_bounds(self)
+        _locate(self)
+        if self.resume and self.overwrite:
+            raise ValueError("resume goes on with a run, overwrite replaces it: leave one out.")
 
     @property
     def verb(self) -> Verb:
@@ -149,7 +162,8 @@ class CacheRequest:
         out: Folder of the cache.
         validation_data: Validation data, if they are separate; their clean view is kept.
         test_data: Test data, likewise.
-        image_size: Size to which pictures are brought; by default the teacher's own, or 32.
+        image_size: Size to which pictures are brought; by default the teacher's own, or else
+            theirs, up to 224.
         views: Augmented views of each training image, beside the clean one; a text and an array
             have the clean one alone.
         augment: What the views are: crop (shifts and flips), or vrm (these, and of each a virtual
@@ -193,6 +207,7 @@ class CacheRequest:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
         refuse_out_of_bounds(self)
+        _locate(self)
 
     @property
     def settings(self) -> Settings:
@@ -205,6 +220,17 @@ class CacheRequest:
             workers=self.workers,
             accelerator=self.accelerator,
         )
+
+
+def _locate(request: Request | CacheRequest) -> None:
+    """Let all that names a place on the disk come in at the one door (`located`)."""
+    for each in options_of(type(request)):
+        name = getattr(request, each.name)
+        if each.metadata["is_name"] and isinstance(name, str | Path):
+            try:
+                object.__setattr__(request, each.name, located(name))
+            except ValueError as error:
+                raise ValueError(f"{each.name}: {error}") from error
 
 
 def typed_name(name: str, verb: Verb) -> str:
@@ -252,3 +278,42 @@ def as_typed(config: Mapping[str, Any], verb: Verb) -> dict[str, Any]:
     known = {typed_name(each.name, verb) for each in options_of(Request, verb=verb)}
     known |= {each.name for each in options_of(Settings)}
     return {name: value for name, value in config.items() if name in known}
+
+
+def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
+    """Return the options that a run folder says it was made with, each of its declared type.
+
+    Nothing that it names is looked up; an option that is newer than the run has its default.
+
+    Raises:
+        ValueError: If one is of another type, or out of its bounds.
+    """
+    kept = {**plain_defaults(verb), **as_typed(config, verb)}
+    places = {"Model": str, "Methods": Any, "Callback": Any, "Method": Any}
+    for kind in (Request, Settings):
+        types = get_type_hints(kind, localns=places)
+        for each in options_of(kind, verb=verb):
+            name, declared = typed_name(each.name, verb), types[each.name]
+            if each.name == "method":
+                fitting = _are_methods(kept[name])
+            elif each.metadata["is_name"]:
+                fitting = fits(kept[name], str | None)
+            else:
+                fitting = fits(kept[name], declared)
+            if not fitting or not within_bounds(kept[name], each):
+                raise ValueError(f"{name} is {kept[name]!r}, which it cannot be")
+    return kept
+
+
+def _are_methods(described: Any) -> bool:
+    """Return whether a value is what `described` makes of methods: no class within another."""
+    if described is None:
+        return True
+    if not isinstance(described, list) or not all(isinstance(each, dict) for each in described):
+        return False
+    arguments = [each.get("init_args") or {} for each in described]
+    return (
+        all(isinstance(each.get("class_path"), str) for each in described)
+        and all(isinstance(each, dict) for each in arguments)
+        and not any(isinstance(value, dict) for each in arguments for value in each.values())
+    )

@@ -53,11 +53,13 @@ class Result:
 
     @property
     def recall_at_1(self) -> float | None:
-        """Share of samples whose nearest neighbour is of their class; None without any to find."""
-        recall = (self.evaluation["student"].get("retrieval") or {}).get("recall") or {}
+        """Share of queries whose nearest neighbour is of their class; None if all are alone."""
+        retrieval = self.evaluation["student"].get("retrieval")
         # A number of neighbours is a number in memory and a string in result.json.
-        value: float | None = recall.get(1, recall.get("1"))
-        return value
+        if retrieval is None:
+            return None
+        recall: float | None = {str(k): v for k, v in retrieval["recall"].items()}["1"]
+        return recall
 
     @property
     def agreement(self) -> float | None:

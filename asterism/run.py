@@ -14,7 +14,14 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from asterism.arrays import read_archive
-from asterism.documents import as_yaml, parse_json, read_file, read_json, read_yaml
+from asterism.documents import (
+    as_yaml,
+    parse_json,
+    read_file,
+    read_json,
+    read_yaml,
+    replacing,
+)
 from asterism.names import located, nothing_at
 from asterism.words import tell
 
@@ -86,7 +93,7 @@ class Run:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot make the run folder {self.path}: {error}.") from error
+            raise RunError(f"cannot make the run folder {self.path}: {error.strerror}.") from error
         lock = FileLock(self._own(".lock"))
         try:
             lock.acquire(timeout=0)
@@ -220,7 +227,7 @@ class Run:
 
     def write_evaluation(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Write a sample of what was measured: embeddings, neighbours, pictures."""
-        with self._atomic("evaluation.npz") as path, open(path, "wb") as file:
+        with replacing(self.path / "evaluation.npz") as path, open(path, "wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     def write_student(
@@ -238,7 +245,7 @@ class Run:
     def _write_weights(self, name: str, weights: "dict[str, Tensor]", card: dict[str, Any]) -> None:
         from safetensors.torch import save_file  # here: who only reads a run needs no torch
 
-        with self._atomic(f"{name}.safetensors") as file:
+        with replacing(self.path / f"{name}.safetensors") as file:
             save_file(weights, file)
         self._write(f"{name}.json", (json.dumps(card, indent=2) + "\n").encode())
 
@@ -267,7 +274,9 @@ class Run:
         file = self.path / name
         try:
             return read(file)
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except NotADirectoryError as error:
+            raise RunError(f"{self.path} is a file: name a run folder.") from error
+        except FileNotFoundError as error:
             if not self.path.exists():
                 raise FileNotFoundError(f"{nothing_at(self.path)}: name a run folder.") from error
             what = "is no run folder" if not self._is_run() else "is an unfinished run"
@@ -286,20 +295,8 @@ class Run:
         return (self.path / "config.yaml").exists()
 
     def _write(self, name: str, content: bytes) -> None:
-        with self._atomic(name) as file:
+        with replacing(self.path / name) as file:
             file.write_bytes(content)
-
-    @contextmanager
-    def _atomic(self, name: str) -> Iterator[Path]:
-        """Give a temporary path that takes the name's place when all has been written."""
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-        os.close(handle)
-        try:
-            yield Path(temporary)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, self.path / name)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _delete(path: Path) -> None:

@@ -11,7 +11,7 @@ from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from asterism.modality import Modality
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
-from asterism.names import is_own_code, joined_name, split_name
+from asterism.names import as_text, is_own_code, joined_name, located, split_name
 from asterism.run import Run, RunError
 from asterism.types import Outputs, Samples, Shape, join_outputs, on_device
 
@@ -116,6 +116,7 @@ def load(
         RunError: If the folder is damaged, or a factory is needed.
     """
     folder = Run(run)
+    factory = located(factory) if isinstance(factory, str) else factory
     card = folder.read_card()
     try:
         spec, classes = spec_of_card(card), class_names(card)
@@ -140,7 +141,8 @@ def load(
     if factory is None and name in BUILT_IN and spec.shape is not None:
         _believe(spec, name, arguments, folder)
     model = build(name if factory is None else factory, spec, arguments)
-    load_weights(model, weights, name, spec if factory is not None else None)
+    called = name if factory is None else as_text(factory)
+    load_weights(model, weights, called, spec if factory is not None else None)
     student = Student(model, spec.takes, spec.shape, classes)
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()

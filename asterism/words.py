@@ -22,8 +22,8 @@ def printable(text: Any) -> str:
     r"""Return a text of unknown origin as a terminal may have it: what it would obey is spelt out.
 
     Examples:
-        >>> print(printable("\x1b[31mred\x1b[0m.png"), printable("a\nb"))
-        \x1b[31mred\x1b[0m.png a\nb
+        >>> print(printable("\x1b[31mred.png"), printable("a\nb"))
+        \x1b[31mred.png a\nb
     """
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], str(text))
 
@@ -40,11 +40,11 @@ def markdown(text: Any) -> str:
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
     """Return a value for a CSV file: a text that a spreadsheet would calculate is marked as text.
 
     Examples:
-        >>> cell("=1+1"), cell("a=1"), cell(-1.5), cell(None)
+        >>> csv_cell("=1+1"), csv_cell("a=1"), csv_cell(-1.5), csv_cell(None)
         ("'=1+1", 'a=1', -1.5, None)
     """
     if not isinstance(value, str):

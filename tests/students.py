@@ -29,7 +29,7 @@ def finished_run(folder, name, spec, data, *, aligned=0, factory=None):
         factory: Builds the student, if that is the user's own code.
     """
     torch.manual_seed(0)
-    student, card = open_student(name, spec)
+    student, card = open_student(name, spec, None)
     student = student if factory is None else build(factory, spec)
     draw(student)
     run = Run(folder)

@@ -194,6 +194,8 @@ def test_used_folders_moved_data_and_other_mistakes(runs, tmp_path):
     (tmp_path / "mine" / "state" / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="is there and is no export"):
         asterism.export(runs["array"], "state", out=tmp_path / "mine", overwrite=True)
+    with pytest.raises(ValueError, match="--tolerance must be above 0; got -1"):
+        asterism.export(runs["array"], "state", tolerance=-1)
     with pytest.raises(ValueError, match="unknown format 'onx': choose from onnx, "):
         asterism.export(runs["array"], "onx")
     with pytest.raises(ValueError, match="--int8 is for onnx; got --to state"):

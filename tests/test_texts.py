@@ -89,6 +89,10 @@ def test_without_labels_from_lines_and_from_a_cache(table, teacher, tmp_path):
     assert one.evaluation["fidelity"]["distance_correlation"] > 0.7
     assert torch.equal(*(r.student(lines[:9]).embedding for r in (one, two)))
     assert len(list((tmp_path / "cache").iterdir())) == 1  # the same texts, the same table
+    usual = recipe.distill(teacher, "text-static?width=16", lines, out=tmp_path / "c", **options)
+    methods = yaml.safe_load((usual.run / "config.yaml").read_text())["method"]
+    assert [each["class_path"] for each in methods] == ["Anchored", "Neighbourhood"]
+    assert asterism.load(usual.run, aligned=True)(lines[:9]).embedding.shape == (9, 32)
 
 
 def test_what_does_not_fit_texts_is_refused(table, teacher, tmp_path):

@@ -1,12 +1,11 @@
 """A grid of methods, pairs of models and seeds over one data source, from its YAML file."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from asterism.documents import read_yaml
+from asterism.names import file_name, located
 from asterism.options import TRAINING, Verb, options_of
 from asterism.request import Request, typed_name
 from asterism.run import Run
@@ -87,17 +86,6 @@ class Grid:
         return replace(self, cells=tuple(cells), out=folder)
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a name that stands twice, of which YAML keeps the last without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        if twice := [name for name in names if names.count(name) > 1]:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"{twice[0]!r} stands twice in the mapping from line {line} on")
-        return super().construct_mapping(node, deep)
-
-
 def read_grid(file: Path) -> Grid:
     """Read a bench file (docs/bench.md).
 
@@ -108,18 +96,18 @@ def read_grid(file: Path) -> Grid:
     if not file.is_file():
         raise FileNotFoundError(f"no bench file at {file}.")
     try:
-        given = _Loader(file.read_text()).get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from error
+        given = read_yaml(file)
+    except ValueError as error:
+        raise ValueError(f"{file} is no YAML of a grid: {error}.") from error
     known = {"out", "common", "pairs", "methods", "seeds", "paper"}
-    if not isinstance(given, dict) or set(given) - known or not {"pairs", "methods"} <= set(given):
+    if set(given) - known or not {"pairs", "methods"} <= set(given):
         raise ValueError(
             f"{file} must have `pairs` (name: {{teacher, student}}) and `methods` (name: options), "
             "and may have `common`, `seeds`, `out` and `paper`; it has "
-            f"{', '.join(map(str, given)) if isinstance(given, dict) else 'none of them'}."
+            f"{', '.join(given) or 'none of them'}."
         )
     try:
-        return _grid(given, Path(str(given.get("out") or Path("runs") / file.stem)))
+        return _grid(given, Path(located(str(given.get("out") or Path("runs") / file.stem))))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -190,7 +178,7 @@ def _cell(
             )
         if "-" in name:
             raise ValueError(f"options in a file have underscores: {name.replace('-', '_')!r}.")
-    folder = out / "_".join(re.sub(r"\W+", "-", x.lower()).strip("-") for x in (pair, method))
+    folder = out / "_".join(map(file_name, (pair, method)))
     settings = {"seed": seed, "out": f"{folder}_{seed}"}
     if "method" in options:
         settings = {**common, **options, **settings, **models}

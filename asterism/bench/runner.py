@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from asterism.bench.grid import Grid
+from asterism.documents import as_yaml
 
 
 def run_grid(grid: Grid, *, say: Callable[[str], None], keep_output: bool = True) -> list[str]:
@@ -36,7 +35,7 @@ def run_grid(grid: Grid, *, say: Callable[[str], None], keep_output: bool = True
         command = [sys.executable, "-m", "asterism", cell.verb, "--config", str(config), "--resume"]
         command += ["--no-report"] if cell.verb == "distill" else []
         try:
-            config.write_text(yaml.safe_dump(cell.settings))
+            config.write_text(as_yaml(cell.settings))
             done = _ended(command)
         finally:
             config.unlink(missing_ok=True)

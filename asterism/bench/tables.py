@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from asterism.bench.grid import Cell, Grid
+from asterism.documents import read_file, replacing
 from asterism.run import RunError
+from asterism.words import csv_cell, markdown
 
 
 def results(grid: Grid) -> Iterator[dict[str, Any]]:
@@ -66,7 +68,7 @@ def as_markdown(grid: Grid) -> str:
         ]
         cost = "–" if row["cost"] is None else f"{row['cost']:.2f}×"
         paper = "–" if row["paper"] is None else str(row["paper"])
-        names = (row[name].replace("|", r"\|") for name in ("pair", "method"))
+        names = (markdown(row[name]) for name in ("pair", "method"))
         lines.append("| " + " | ".join([*names, str(row["seeds"]), *cells, cost, paper]) + " |")
     return "\n".join(lines) + "\n"
 
@@ -81,12 +83,25 @@ def as_csv(grid: Grid) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def write_tables(grid: Grid) -> None:
     """Write table.md and table.csv into the grid's folder."""
+    refuse_others(grid)
     grid.out.mkdir(parents=True, exist_ok=True)
-    (grid.out / "table.md").write_text(as_markdown(grid))
-    (grid.out / "table.csv").write_text(as_csv(grid))
+    for name, content in (("table.md", as_markdown(grid)), ("table.csv", as_csv(grid))):
+        with replacing(grid.out / name) as file:
+            file.write_text(content, encoding="utf-8")
+
+
+def refuse_others(grid: Grid) -> None:
+    """Raise a ValueError if what the tables would be written over is no table of ours."""
+    begin = {"table.md": b"| pair | method |", "table.csv": b"pair,method,"}
+    for name, head in begin.items():
+        file = grid.out / name
+        if file.exists() and (content := read_file(file)) and not content.startswith(head):
+            raise ValueError(
+                f"{file} is there, and is no table of a grid: name another `out`, or move it."
+            )

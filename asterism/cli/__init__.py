@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from asterism.cli.mistakes import UsageError
 from asterism.names import meant
+from asterism.words import readable, tell
 
 # Verbs by what a user wants.
 GROUPS = {
     "make": {
         "distill": "Distil a teacher into a student.",
         "train": "Train a model from labels: a teacher, or a baseline.",
-        "embed": "Run a teacher once over data and keep its outputs.",
+        "embed": "Write a student's vectors of data, or keep a teacher's outputs.",
         "demo": "Distil a small network on handwritten digits, in about a minute.",
     },
     "judge": {
@@ -63,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     verb = given[0]
+    if verb.startswith("-"):
+        return _refuse(f"a verb comes first, asterism VERB {verb}: {', '.join(VERBS)}.")
     if verb not in VERBS:
         return _refuse(f"unknown verb {verb!r}{_meant(verb)}: choose from {', '.join(VERBS)}.")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # methods of the user's own, by import path
     try:
         command = importlib.import_module(f"asterism.cli.{verb}")
         code: int | None = command.run(given[1:])
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         return _refuse(_words(error))
     except KeyboardInterrupt as stopped:
-        print(f"asterism: interrupted. {stopped}".strip(), file=sys.stderr)
+        tell(f"asterism: interrupted. {stopped}".strip())
         return 130
     return code or 0
 
@@ -93,6 +94,8 @@ def _meant(verb: str) -> str:
 
 def _words(error: Exception) -> str:
     """Return an error's message; of one from a worker process without that one's traceback."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{readable(error.filename, 200)}: {error.strerror.lower()}."
     text = str(error)
     if "Original Traceback" not in text:
         return text
@@ -100,5 +103,5 @@ def _words(error: Exception) -> str:
 
 
 def _refuse(message: str) -> int:
-    print(f"asterism: {message}", file=sys.stderr)
+    tell(f"asterism: {message}")
     return 2

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from asterism.alignment import align
 from asterism.cli.parser import Parser
+from asterism.cli.screen import Screen
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -26,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(list(arguments))
     card = align(options.run, to=options.to, factory=options.factory)
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console = Screen()
     console.print(
         f"{options.run}/aligner.safetensors: a {card['kind']} map from {card['student_dim']} to "
         f"{card['teacher_dim']} columns, fitted on {card['rows']} training rows."

@@ -5,14 +5,11 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from asterism.bench import (
     Cell,
@@ -20,6 +17,7 @@ from asterism.bench import (
     as_markdown,
     figures,
     read_grid,
+    refuse_others,
     results,
     run_grid,
     write_tables,
@@ -27,13 +25,14 @@ from asterism.bench import (
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser
 from asterism.cli.requests import parse_request
-from asterism.options import DECISIVE, Plain, Role, Verb, differing, names_with, options_of
-from asterism.request import Request, as_typed, typed_name
+from asterism.cli.screen import Screen
+from asterism.names import located
+from asterism.options import DECISIVE, differing, names_with, options_of
+from asterism.request import Request, typed_name
 from asterism.run import RunError
 from asterism.settings import Settings
+from asterism.training import CONTENTS, made_with, recorded
 
-# What a run keeps fingerprints of, since the same name may come to have other contents.
-CONTENTS = sorted(names_with(Request, roles=frozenset({Role.CONTENT})))
 FILLED_IN = {each.name for each in options_of(Request, Settings) if each.metadata["filled_in"]}
 
 
@@ -51,11 +50,12 @@ def run(arguments: Sequence[str]) -> None:
     )
     dashed = [a.replace("-", "_").replace("__", "--", 1) if a[:2] == "--" else a for a in arguments]
     options = parser.parse_args(dashed)
-    grid = read_grid(Path(options.file))
+    grid = read_grid(Path(located(options.file)))
     check(grid)
     if options.table_only:
         print(as_markdown(grid), end="")
     elif options.limit_steps is None:
+        refuse_others(grid)
         try:
             broken = fill(grid)
         except KeyboardInterrupt:
@@ -86,9 +86,9 @@ def check(grid: Grid) -> None:
     contents: dict[tuple[Any, ...], tuple[str, Cell]] = {}
     for cell in grid.cells:
         check_cell(cell)
-        provenance = cell.run.read_config().get("provenance") if cell.finished() else None
+        provenance = recorded(cell.run) if cell.finished() else {}
         for name in CONTENTS:
-            if not provenance or provenance.get(name) is None:
+            if provenance.get(name) is None:
                 continue
             names = (name,) if name == "teacher" else (name, "data", "image_size")
             asked = tuple(cell.settings.get(each) for each in names)
@@ -108,13 +108,13 @@ def check_cell(cell: Cell) -> None:
         UsageError: If one is found, or the cell's result cannot be read.
     """
     try:
-        asked = understood(cell.verb, cell.settings)
+        asked = parse_request(cell.verb, cell.settings)[0].plain()
         if not cell.run.begun():
             return
         if cell.finished():
             figures(cell)
         # An option that the result is older than counts with its default.
-        made = understood(cell.verb, as_typed(cell.run.read_config(), cell.verb))
+        made = made_with(cell.run, cell.verb)
     except RunError as error:
         raise UsageError(f"{error} Delete {cell.run.path}, and the cell is run again.") from error
     except (UsageError, ValueError) as error:
@@ -131,22 +131,15 @@ def check_cell(cell: Cell) -> None:
         )
 
 
-def understood(verb: Verb, options: dict[str, Any]) -> dict[str, Plain]:
-    """Return all options of a verb, defaults too, as plain values that can be compared."""
-    request, _ = parse_request(verb, options)
-    return request.plain()
-
-
 def fill(grid: Grid, *, keep_output: bool = True) -> list[str]:
     """Run what is missing under a live table; return what broke, in words."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     live = Live(get_renderable=lambda: progress(grid), console=console, refresh_per_second=0.5)
     # What clusters send before they take a machine away is Ctrl-C here.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with live if sys.stderr.isatty() else contextlib.nullcontext():
-            say = partial(console.print, markup=False)  # brackets in a name are no markup
-            return run_grid(grid, say=say, keep_output=keep_output)
+            return run_grid(grid, say=console.print, keep_output=keep_output)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -162,7 +155,7 @@ def finish(grid: Grid, broken: Sequence[str]) -> None:
 
 def progress(grid: Grid) -> Table:
     """Return the table as far as it is filled, with what runs now."""
-    table = Table(title=Text(str(grid.out)), title_justify="left")
+    table = Table(title=str(grid.out), title_justify="left")
     for column in ("pair", "method", "accuracy %", "done", "running"):
         table.add_column(column)
     for row in results(grid):
@@ -172,5 +165,5 @@ def progress(grid: Grid) -> Table:
         shown = "–" if row["accuracy"] is None else f"{row['accuracy']:.1f}"
         seen = ", ".join(f"seed {c.seed} epoch {e}" for c, e in zip(running, epochs, strict=True))
         shown_row = (row["pair"], row["method"], shown, f"{row['seeds']}/{len(cells)}", seen)
-        table.add_row(*map(Text, shown_row))  # brackets in a name are no markup
+        table.add_row(*shown_row)
     return table

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from jsonargparse import ArgumentParser
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from asterism.cli.parser import Parser
+from asterism.cli.screen import Screen
 from asterism.report import read_accounts
 from asterism.report.comparison import (
     Comparison,
@@ -44,15 +43,14 @@ def run(arguments: Sequence[str]) -> None:
     elif options.format == "markdown":
         sys.stdout.write(as_markdown(heads(shortened), lines(shortened)))
     else:
-        console = Console(width=None if Console().is_terminal else 160)
-        console.print(_table(shortened))
+        Screen().print(_table(shortened))
 
 
 def _table(comparison: Comparison) -> Table:
     table = Table()
     for i, head in enumerate(heads(comparison)):
         named = i < len(heads(comparison)) - len(comparison.columns)
-        table.add_column(Text(head), justify="left" if named else "right", overflow="fold")
+        table.add_column(head, justify="left" if named else "right", overflow="fold")
     for line in lines(comparison):
-        table.add_row(*map(Text, line))  # Text: brackets in a name are no markup
+        table.add_row(*line)
     return table

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from asterism import KD, RKD
 from asterism.cli.parser import Parser
+from asterism.cli.screen import Screen
 from asterism.cli.show import row_of, table
 from asterism.recipe import distill, train
 
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> None:
         "keep": "last",
         "overwrite": True,
     }
-    console = Console(width=None if Console().is_terminal else 160)
+    console = Screen()
     console.print(f"Training a teacher ({TEACHER}) on scikit-learn's digits …")
     teacher = train(TEACHER, out=folder / "teacher", **common)
     name = str(teacher.run)

@@ -10,7 +10,11 @@ def run(arguments: Sequence[str]) -> None:
     """Distil, and print what came of it."""
     request, _ = parse_request("distill", arguments)
     from asterism.cli.show import show  # here: help needs nothing of what trains
-    from asterism.recipe import carry_out_with_baselines
+    from asterism.recipe import carry_out_all
 
     with going_on("distill", arguments):
-        show(carry_out_with_baselines(request))
+        results = carry_out_all(request)
+        for result in results:
+            show(result)
+        if len(results) > 1 and request.report:
+            print(f"All seeds on one page: {results[0].run.parent / 'report.html'}")

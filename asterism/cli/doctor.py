@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from asterism.cli.requests import parse_request
+from asterism.cli.screen import Screen
 
 if TYPE_CHECKING:
     from asterism.doctor import Finding
@@ -26,9 +26,9 @@ def run(arguments: Sequence[str]) -> int:
     if form == "json":
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        console = Console(width=None if Console().is_terminal else 120)
+        console = Screen(wide=120)
         console.print(_table(findings))
-        console.print(_verdict(findings), highlight=False)
+        console.print(_verdict(findings))
     return int(any(finding.severity == "wrong" for finding in findings))
 
 

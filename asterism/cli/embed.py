@@ -1,12 +1,64 @@
 """`asterism embed`."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+from asterism.cli.parser import Parser
 from asterism.cli.requests import parse_cache
-from asterism.words import number
+from asterism.words import number, printable
 
 
 def run(arguments: Sequence[str]) -> None:
+    """Write a student's vectors of data; with --teacher, keep a teacher's outputs for trainings."""
+    if arguments and not arguments[0].startswith("-"):
+        _vectors(arguments)
+    else:
+        _cache(arguments)
+
+
+def _vectors(arguments: Sequence[str]) -> None:
+    """Write a student's vectors, and say what is in the file."""
+    parser = Parser(prog="asterism embed")
+    parser.add_argument("run", type=str, help="The run folder, or an exported `state`.")
+    parser.add_argument("--data", type=str, required=True, help="The data, all of their rows.")
+    parser.add_argument(
+        "--out", type=str, required=True, help="A .parquet, .npy or .safetensors file."
+    )
+    parser.add_argument("--ids", type=str | None, help="Column of the ids, for a table.")
+    parser.add_argument(
+        "--dtype",
+        type=Literal["float32", "float16", "int8"],
+        default="float32",
+        help="How the numbers are kept.",
+    )
+    parser.add_argument(
+        "--aligned", action="store_true", help="Embed into the teacher's space (asterism align)."
+    )
+    parser.add_argument("--part", type=str, default="1/1", help="i/n: the i-th of n parts.")
+    parser.add_argument(
+        "--factory",
+        type=str | None,
+        help="For a student of your own: path/to/file.py:factory, which builds it.",
+    )
+    options = vars(parser.parse_args(list(arguments)))
+    from asterism.vectors import write_vectors  # here: help needs nothing of what computes
+
+    student, data = options.pop("run"), options.pop("data")
+    try:
+        made = write_vectors(student, data, **options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("The same command goes on.") from None
+    size = number(made.out.stat().st_size, "bytes")
+    print(printable(f"{made.out}: {made.rows:,} rows of {made.width} columns, {size}."))
+    if made.broken:
+        more = ", …" if len(made.broken) > 10 else ""
+        print(
+            f"{len(made.broken)} samples could not be read and have no row: "
+            f"{', '.join(map(printable, made.broken[:10]))}{more}"
+        )
+
+
+def _cache(arguments: Sequence[str]) -> None:
     """Keep a teacher's outputs, and say how to use them."""
     request = parse_cache(arguments)
     from asterism.teachers import make_cache  # here: help needs nothing of what computes
@@ -16,8 +68,10 @@ def run(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
     print(
-        f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
-        f"`asterism distill --teacher {request.out} …` needs no teacher."
+        printable(
+            f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
+            f"`asterism distill --teacher {request.out} …` needs no teacher."
+        )
     )
     if request.verify_cache:
         print("Everything in it is as it was written, and as the teacher returns it now.")

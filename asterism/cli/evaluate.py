@@ -50,3 +50,5 @@ def run(arguments: Sequence[str]) -> None:
         print(json.dumps(result.evaluation, indent=1))
     else:
         show(result)
+        if broken := result.evaluation["broken"]:
+            print(f"{len(broken)} unreadable samples were left out.")

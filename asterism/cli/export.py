@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from asterism.cli.parser import Parser
+from asterism.cli.screen import Screen
 from asterism.exporters import EXPORTERS, Exported, export
 from asterism.words import number
 
@@ -50,16 +49,17 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace earlier exports.")
     options = vars(parser.parse_args(list(arguments)))
     run_folder, formats = options.pop("run"), options.pop("to")
-    console = Console(width=None if Console().is_terminal else 160, highlight=False, markup=False)
+    console = Screen()
     for exported in export(run_folder, formats, **options):
         for line in _told(exported):
             console.print(line)
 
 
 def _told(exported: Exported) -> list[str]:
+    floats = " as floats" if exported.int8 is not None else ""
     lines = [
         f"{exported.folder}: {number(exported.size, 'bytes')}; at most "
-        f"{exported.largest_difference:.1e} from the student, on {exported.compared_on}."
+        f"{exported.largest_difference:.1e} from the student{floats}, on {exported.compared_on}."
     ]
     lines += [f"  {note}." for note in exported.notes]
     if (cost := exported.int8) is not None:

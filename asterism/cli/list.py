@@ -13,7 +13,7 @@ from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser
 from asterism.models import BUILT_IN, MODELS_OF, Spec, arguments_of, build
 from asterism.models.hub import LIBRARIES
-from asterism.names import choices
+from asterism.names import meant
 from asterism.options import said_of
 from asterism.words import listing
 
@@ -45,9 +45,9 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("names", type=str, nargs="*", help="Names to show: resnet20 RKD timm.")
     names = parser.parse_args(list(arguments)).names or []
     for name in names:
-        print(_page(name))
+        print(_page(name.partition("?")[0]))
     if not names:
-        print(_everything())
+        print("\n\n".join([*(section() for section in SECTIONS.values()), SEE]))
 
 
 def kind_of(name: str) -> str | None:
@@ -59,18 +59,24 @@ def kind_of(name: str) -> str | None:
     return "a library of models" if name in LIBRARIES else "data" if name in DATA else None
 
 
-def _everything() -> str:
-    parts = [
-        "methods (--method NAME)",
-        *(entry(name, f"{_first(getattr(methods, name))}") for name in methods.__all__),
-        "\nmodels (--teacher, --student; NAME?key=value&weights=FILE)",
-        *(entry(names, what) for names, what in _families().items()),
-        *(entry(name, what) for name, what in OTHERS.items()),
-        "\ndata (--data, --validation-data, --test-data)",
-        *(entry(name, what) for name, what in DATA.items()),
-        "\n`asterism list NAME` shows what one is, and its arguments.",
-    ]
-    return "\n".join(parts)
+def _methods() -> str:
+    entries = [entry(name, _first(getattr(methods, name))) for name in methods.__all__]
+    return "\n".join(["methods (--method NAME)", *entries])
+
+
+def _models() -> str:
+    named = {**_families(), **OTHERS}
+    head = "models (--teacher, --student; NAME?key=value&weights=FILE)"
+    return "\n".join([head, *(entry(name, what) for name, what in named.items())])
+
+
+def _data() -> str:
+    head = "data (--data, --validation-data, --test-data)"
+    return "\n".join([head, *(entry(name, what) for name, what in DATA.items())])
+
+
+SECTIONS = {"methods": _methods, "models": _models, "data": _data}
+SEE = "`asterism list NAME` shows what one is, and its arguments."
 
 
 def _families() -> dict[str, str]:
@@ -97,6 +103,8 @@ def _page(name: str) -> str:
         UsageError: If nothing has it.
     """
     library = name.partition("/")[0]
+    if name in SECTIONS:
+        return SECTIONS[name]() + "\n"
     if name in methods.__all__:
         return _method(getattr(methods, name))
     if name in BUILT_IN:
@@ -106,8 +114,8 @@ def _page(name: str) -> str:
         return f"{inspect.getdoc(module)}\n"
     if name in DATA or name in OTHERS:
         return entry(name, {**DATA, **OTHERS}[name]) + "\n"
-    known = [*methods.__all__, *BUILT_IN, *LIBRARIES, "digits"]
-    raise UsageError(f"nothing is called {name!r}: {choices(name, known)}")
+    known = [*methods.__all__, *BUILT_IN, *LIBRARIES, *SECTIONS, "digits"]
+    raise UsageError(f"nothing is called {name!r}{meant(name, known)}: see `asterism list`.")
 
 
 def _method(method: Any) -> str:

@@ -11,6 +11,7 @@ from asterism.cli import VERBS
 from asterism.cli.help import page
 from asterism.cli.mistakes import UsageError
 from asterism.names import choices, meant, nearest
+from asterism.words import readable
 
 
 class Parser(ArgumentParser):
@@ -44,7 +45,26 @@ class Parser(ArgumentParser):
             full = typed[asked[0]] == "--help=all" or typed[asked[0] + 1 : asked[0] + 2] == ["all"]
             print(self.shown(full=full), end="")
             raise SystemExit(0)
-        return super().parse_args(args, *others, **options)
+        for before, each in zip(["", *typed], typed, strict=False):
+            # Most often a variable of the shell that is not set.
+            if not each or (each.startswith("--") and each.endswith("=")):
+                raise UsageError(f"{before if not each else each[:-1]} has an empty value.")
+        return super().parse_args(self._listed(typed), *others, **options)
+
+    def _listed(self, typed: list[str]) -> list[str]:
+        """Return what was typed, lists without brackets (3,5) with them."""
+        lists = {
+            f"--{a.dest}" for a in self._actions if "tuple" in str(getattr(a, "_typehint", ""))
+        }
+        found = []
+        for before, each in zip(["", *typed], typed, strict=False):
+            name, equals, value = each.partition("=")
+            if before in lists and not each.startswith(("[", "-")):
+                each = f"[{each}]"
+            elif name in lists and equals and not value.startswith("["):
+                each = f"{name}=[{value}]"
+            found.append(each)
+        return found
 
     @property
     def _is_verb(self) -> bool:
@@ -72,18 +92,31 @@ class Parser(ArgumentParser):
         name = name.replace("-", "_")
         known = [a.dest for a in self._actions if a.help != SUPPRESS and a.option_strings]
         see = f"`{self.prog} --help all` shows all"
-        is_option = typed[0] in "-\u2013\u2014" or "Option" in typed
+        is_option = typed[0] in "-\u2013\u2014"
+        if typed.lower() in ("true", "false"):
+            return f"{typed!r} follows a switch, which takes no value: write it alone, or --no-…."
         if not is_option and not (equals and nearest(name, known)):
             return f"{typed!r} follows no option's name, as --data {typed} would: {see}."
         if verb := self.elsewhere.get(name):
             return f"{dashed(name)} is an option of `asterism {verb}`, not of `{self.prog}`."
         near = nearest(name, known)
-        hint = f" (did you mean {dashed(near)}{f' {value}' if value else ''}?)" if near else ""
+        if near != name and "method" in known and name in _options_of_methods():
+            near = f"method.{name}"
+        shown = near and (f"--{near}" if "." in near else dashed(near))
+        hint = f" (did you mean {shown}{f' {value}' if value else ''}?)" if near else ""
         return f"{typed.replace('_', '-')} is no option here{hint}: {see}."
 
     def _reworded(self, text: str) -> str:
         """Return jsonargparse's message as what must hold, what came, and the way out."""
         within = "" if self._is_verb else "method."
+        if match := re.search(r"argument (--[\w.-]+)\S*: expected one argument", text):
+            return f"{match[1].replace('_', '-')} needs a value: `{self.prog} --help`."
+        if match := re.search(r"arguments are required: (.*)", text):
+            return f"{self.prog} needs {match[1].upper()}: `{self.prog} --help`."
+        if re.search(r"^Unexpected config|\"config\"|^Problems parsing config", text):
+            return f"--config takes a YAML file of lines `option: value`; {_reason(text)}."
+        if match := re.search(r"^--method.help: .* path string: (\S+)", text):
+            return f"unknown method {match[1]!r}: {choices(match[1], methods.__all__)}"
         if match := re.search(r" - (--method[. ].*?\.) - Expected a ", text):
             return match[1]
         if re.search(r"^Option 'class_path'|class_path .* 'NoneType' object has no", text):
@@ -110,7 +143,7 @@ class Parser(ArgumentParser):
             name = match[1] if named is None else named[1]
             return f"unknown method {name!r}: {choices(name, methods.__all__)}"
         if match := re.search(
-            r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?), .*Given value: (.*)', text
+            r'Parser key "(\w+)": Does not .*Subtypes: \[(.*?\]|.*?), <.*Given value: (.*)', text
         ):
             return _misfit(*match.groups())
         trying = (
@@ -118,8 +151,8 @@ class Parser(ArgumentParser):
         )
         if match := re.search(trying, text):
             return match[1]  # what a method's constructor says of its arguments
-        if match := re.search(r"(?:Option '|nrecognized arguments: )([^\s']+)", text):
-            return self._unknown(match[1])
+        if match := re.search(r"nrecognized arguments: (\S+)|Option '([^']+)'", text):
+            return self._unknown(match[1] or dashed(match[2]))
         return f"{text} (`{self.prog} --help` shows all options.)"
 
 
@@ -128,7 +161,7 @@ KINDS = {
     "float": "a number",
     "int": "a whole number",
     "str": "a name or a path",
-    "tuple": "a list",
+    "tuple": "whole numbers, 3,5",
 }
 
 
@@ -136,6 +169,16 @@ def _kind(declared: str) -> str:
     """Return a type, as jsonargparse names it, in a reader's words."""
     names = re.findall(r"'([^']+)'", declared)
     return "one of " + ", ".join(names) if "Literal" in declared else KINDS[names[0]]
+
+
+def _reason(text: str) -> str:
+    """Return why a file is no config, in what its parser says of it."""
+    said = text.partition("Path is not a file: ")[2] or text.partition("Unexpected config: ")[2]
+    return f"got {readable(said or text, 60)}"
+
+
+def _options_of_methods() -> set[str]:
+    return {name for each in methods.__all__ for name in getattr(methods, each)().config()}
 
 
 def _misfit(option: str, declared: str, value: str) -> str:

@@ -1,7 +1,11 @@
 """From what a user typed, or wrote into a file, to a request."""
 
+import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -12,8 +16,9 @@ from asterism import methods
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser, dashed
 from asterism.cli.resumption import begun_with
+from asterism.documents import read_yaml
 from asterism.methods.base import Method
-from asterism.names import nothing_at
+from asterism.names import located, nothing_at
 from asterism.options import Group, Role, Verb, help_of, options_of
 from asterism.request import CacheRequest, Request, help_for, typed_name
 from asterism.settings import Settings
@@ -28,6 +33,22 @@ METHODS = (
     f"methods: {', '.join(methods.__all__)}. `asterism list RKD` shows what one is and "
     "takes, `asterism list` what else can be named. Several: --method+ RKD --method+ KD."
 )
+
+
+class ConfigFile(ActionConfigFile):
+    """A YAML file with options."""
+
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Read it as all files of people's are read, and go on as if it had been typed."""
+        try:
+            given = read_yaml(Path(located(values)))
+        except FileNotFoundError as error:
+            raise UsageError(f"--config {values}: there is no such file.") from error
+        except ValueError as error:
+            raise UsageError(f"--config {values} is no YAML of options: {error}.") from error
+        self.apply_config(parser, cfg, self.dest, json.dumps(given))
 
 
 def parse_request(
@@ -45,8 +66,11 @@ def parse_request(
         ValueError: If a value cannot be meant.
     """
     parser = _parser(verb, formats)
-    typed = _parsed(parser, arguments)
     named = _typed_names(arguments)
+    of_method = any(name.startswith("method.") and name != "method.help" for name in named)
+    if of_method and not {"method", "config"} & {*named}:
+        raise UsageError("name the method before its options, as --method RKD --method.… …")
+    typed = _parsed(parser, arguments)
     if typed.get("resume") and typed["out"] and "config" not in named:
         # What the run was begun with stands for what is not typed again.
         typed = _parsed(parser, arguments, begun_with(verb, typed["out"], named))
@@ -70,7 +94,7 @@ def parse_request(
 def _parser(verb: Verb, formats: Sequence[str]) -> Parser:
     """Return the parser of a verb that trains, or looks at a training."""
     parser = Parser(prog=f"asterism {verb}")
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
+    parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
     parser.add_argument("--provenance", type=dict, help=SUPPRESS)  # config.yaml of a run has it
     if formats:
         parser.add_argument(
@@ -102,7 +126,7 @@ def _typed_names(arguments: Sequence[str] | Mapping[str, Any]) -> list[str]:
     """Return the options that a user typed; none of those that a file or a grid gives."""
     if isinstance(arguments, Mapping):
         return []
-    dashes = [re.split(r"[=.+]", a[2:])[0] for a in arguments if a.startswith("--")]
+    dashes = [re.split(r"[=+]", a[2:])[0] for a in arguments if a.startswith("--")]
     return [name.replace("-", "_") for name in dashes]
 
 
@@ -120,7 +144,7 @@ def _refuse_meaningless(verb: Verb, named: Sequence[str]) -> None:
 def parse_cache(arguments: Sequence[str]) -> CacheRequest:
     """Return the cache that a user asked for; raises as `parse_request`."""
     parser = Parser(prog="asterism embed")
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file with options.")
+    parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
     _add_options(parser, CacheRequest)
     usual = {each.name for each in options_of(CacheRequest) if each.metadata["usual"]}
     parser.rare = frozenset({each.name for each in options_of(CacheRequest)} - usual | {"config"})
@@ -168,18 +192,40 @@ def _parsed(
     base: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the values of all options by name; what is not given is taken from the base."""
-    if isinstance(arguments, Mapping):
-        checked = parser.parse_object(dict(arguments))
-    else:
-        typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
-        before = parser.parse_object(dict(base)) if base else None
-        checked = parser.parse_args(typed, namespace=before)
-    try:
-        parsed = parser.instantiate(checked)
-    except ValueError as error:
-        parser.error(str(error))
+    with _own_methods():
+        if isinstance(arguments, Mapping):
+            checked = parser.parse_object(dict(arguments))
+        else:
+            typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
+            before = parser.parse_object(dict(base)) if base else None
+            checked = parser.parse_args(typed, namespace=before)
+        try:
+            parsed = parser.instantiate(checked)
+        except ValueError as error:
+            parser.error(str(error))
     options = {k: v for k, v in vars(parsed).items() if k not in ("config", "provenance")}
     return {k: v for k, v in options.items() if not isinstance(v, Namespace)}
+
+
+@contextmanager
+def _own_methods() -> Iterator[None]:
+    """Let methods of the user's own be imported from where he stands, as `python -m` does.
+
+    Only while options are read: what a library looks for later, one that is not installed, is not
+    taken from whatever folder this happens to be. A module that has been found may go on.
+    """
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    before = {*sys.modules}
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        files = (getattr(sys.modules[name], "__file__", None) for name in {*sys.modules} - before)
+        if not any(file and Path(file).is_relative_to(here) for file in files):
+            sys.path.remove(here)
 
 
 def _underscored(argument: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from asterism.cli.mistakes import UsageError
 from asterism.names import is_own_code
 from asterism.options import Verb
-from asterism.request import as_typed
 from asterism.run import Interrupted, Run, RunError
 
 
@@ -27,13 +26,16 @@ def begun_with(verb: Verb, out: str, typed: Sequence[str]) -> dict[str, Any]:
     run = Run(out)
     if not (run.path / "config.yaml").is_file():
         return {}
-    config = run.read_config()
-    begun: Verb = "train" if "model" in config else "distill"
+    kept = run.read_config()
+    begun: Verb = "train" if "model" in kept else "distill"
     if begun != verb:
         raise UsageError(
             f"{out} was begun with `asterism {begun}`: go on with {_command(begun, out)}."
         )
-    kept = {name: value for name, value in as_typed(config, verb).items() if name not in typed}
+    from asterism.training import made_with  # here: help needs nothing of what trains
+
+    made = made_with(run, verb)
+    kept = {name: value for name, value in made.items() if name in kept and name not in typed}
     for name, value in own_code(kept).items():
         way_out = (
             "go on there, with resume=True"
@@ -51,8 +53,9 @@ def own_code(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the options among a run's that name code of the user's own."""
     named = {name: [value] for name, value in config.items() if isinstance(value, str)}
     found = {name: text for name, texts in named.items() for text in texts if is_own_code(text)}
-    described = config.get("method")
-    for each in described if isinstance(described, list) else []:
+    methods = config.get("method")
+    described = methods if isinstance(methods, list) else [methods]
+    for each in described:
         path = str(each.get("class_path") if isinstance(each, dict) else each)
         if "." in path.removeprefix("asterism."):
             found["method"] = path

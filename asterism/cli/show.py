@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from asterism.cli.screen import Screen
 from asterism.distributed import is_first
 from asterism.result import Result
 
@@ -62,12 +62,10 @@ def show(result: Result) -> None:
     rows = {"student": row_of(result)}
     if "teacher" in result.evaluation:
         rows = {"teacher": result.evaluation["teacher"], **rows}
-    console = Console(width=None if Console().is_terminal else 160)
+    console = Screen()
     where = f"{result.evaluation['rows']} {result.evaluation['split']} samples"
     console.print(table(rows, title=f"{result.run}, measured on {where}"))
     if "headline" in result.evaluation:
-        console.print(result.evaluation["headline"], highlight=False)
+        console.print(result.evaluation["headline"])
     if result.page is not None:
-        console.print(f"What it kept, on a page: {result.page}", markup=False)
-    if result.evaluation.get("broken"):
-        console.print(f"{len(result.evaluation['broken'])} unreadable samples were left out.")
+        console.print(f"What it kept, on a page: {result.page}")

@@ -94,9 +94,8 @@ class DataAccount:
         lines = [self._first()]
         for source in self.sources:
             begin = "" if source.name == "data" else f"{source.name}: "
-            used = [f"{count(n)} for {part}" for part, n in source.used.items()]
             if begin:
-                lines.append(f"{begin}{listing(used)}")
+                lines.append(f"{begin}{count(sum(source.used.values()))} {self.samples}")
             if source.left_out:
                 total = sum(source.left_out.values())
                 lines.append(

@@ -91,27 +91,35 @@ def all_items(dataset: Any) -> tuple[list[Any], dict[int, str]]:
 
 
 def first_item(dataset: Any) -> Any:
-    """Return the first item that can be had.
+    """Return the first item that can be had: of the first ones a text, if there is one.
 
     Raises:
         ValueError: If none of the first can.
     """
     reason = ""
+    items = []
     for row in range(min(FIRST, len(dataset))):
         try:
-            item = dataset[row]
+            items.append(dataset[row])
         except Exception as error:
             reason = reason or cannot(row, error)
             continue
-        if _present(item):
-            return item
-    raise ValueError(
-        f"none of the first items of the dataset can be had; {reason or 'they are empty'}."
-    )
+        if not isinstance(_sample(items[-1]), str | int | float | None):
+            break  # an image, an array, or what is neither
+    items = [item for item in items if _present(item)]
+    if not items:
+        raise ValueError(
+            f"none of the first items of the dataset can be had; {reason or 'they are empty'}."
+        )
+    return next((item for item in items if isinstance(_sample(item), str)), items[0])
+
+
+def _sample(item: Any) -> Any:
+    return item[0] if labelled(item) else item
 
 
 def _present(item: Any) -> bool:
-    value = item[0] if labelled(item) else item
+    value = _sample(item)
     return not (value is None or (isinstance(value, float) and math.isnan(value)))
 
 

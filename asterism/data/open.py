@@ -11,7 +11,14 @@ from asterism.data.folder import FolderSource
 from asterism.data.source import Source
 from asterism.data.table import READERS, open_table
 from asterism.data.text import read_lines
-from asterism.names import is_path, meant, nothing_at, refuse_arguments, split_name
+from asterism.names import (
+    is_path,
+    located,
+    meant,
+    nothing_at,
+    refuse_arguments,
+    split_name,
+)
 
 # Data that are named otherwise than by their place.
 NAMED = ("digits",)
@@ -41,7 +48,7 @@ def open_source(data: Any, *, image_size: int | None = None) -> Source:
         return open_dataset(data)
     if data == "digits":
         return digits()[0]
-    base, named = split_name(str(data))
+    base, named = split_name(str(located(data)))
     if standard := archive_named(base):
         return open_standard(*standard, named, image_size=image_size)
     path = Path(base)

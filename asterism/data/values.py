@@ -112,9 +112,11 @@ def read_labels(
             kept[row] = label
     numbers = _as_numbers(kept, names, place)
     if numbers is None:
-        by_row = {row: _written(label) for row, label in kept.items()}
+        typed = {row: int(x) for row, x in kept.items() if names and not isinstance(x, str)}
+        _refuse_out_of_range(typed, names, place)
+        by_row = {row: _written(x) for row, x in kept.items() if row not in typed}
         names = names or tuple(sorted(set(by_row.values())))
-        numbers = _by_name(by_row, names, place)
+        numbers = typed | _by_name(by_row, names, place)
     unlabelled = [row for row, number in numbers.items() if number == UNLABELLED]
     for row in unlabelled:
         absent = str(kept[row]).casefold() in _MISSING
@@ -242,9 +244,8 @@ def _as_numbers(
     """Return the class number of each row; None if labels are names, which have no number yet."""
     texts = {label for label in labels.values() if isinstance(label, str)}
     typed = {row: label for row, label in labels.items() if not isinstance(label, str)}
-    if names is not None and not typed and texts <= set(names):
-        return None
-    read = {text: _numeral(text) for text in texts}
+    declared = set(names or ())
+    read = {text: None if text in declared else _numeral(text) for text in texts}
     numbers: dict[int, int] = {}
     by_name = any(number is None for number in read.values())
     for row, label in (typed if by_name else labels).items():
@@ -268,7 +269,7 @@ def _written(label: int | float | str) -> str:
 
 def _numeral(text: str) -> float | None:
     """Return the number that a text writes; NaN for a missing one, None for a name."""
-    if _NUMERAL.fullmatch(text):
+    if _NUMERAL.fullmatch(text) or text.casefold().strip("+-") in ("inf", "infinity"):
         return float(text)
     return math.nan if text.casefold() in _MISSING else None
 

@@ -1,7 +1,5 @@
 """Checks of a training before it begins (docs/doctor.md)."""
 
-import sys
-
 import torch
 
 from asterism.doctor.data import (
@@ -26,6 +24,7 @@ from asterism.doctor.resources import (
 from asterism.doctor.trial import try_networks
 from asterism.engine import Training
 from asterism.engine.rehearsal import rehearse
+from asterism.words import tell
 
 __all__ = ["Finding", "Severity", "check", "check_quickly", "warn"]
 
@@ -73,16 +72,14 @@ def warn(training: Training) -> None:
         findings = check_quickly(training)
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
-        print(f"asterism: the check before the training failed ({words})", file=sys.stderr)
+        tell(f"asterism: the check before the training failed ({words})")
         return
     told = [finding for finding in findings if finding.severity != "ok"]
     for finding in told:
         said = f"{finding.severity}: {finding.subject}: {finding.found}; {finding.advice}"
-        print(f"asterism: {said}", file=sys.stderr)
+        tell(f"asterism: {said}")
     for finding in findings:  # what it reaches shows at once whether it was read as it was meant
         if finding.subject == TEACHER and finding.severity == "ok":
-            print(f"asterism: {finding.subject}: {finding.found}", file=sys.stderr)
+            tell(f"asterism: {finding.subject}: {finding.found}")
     if told:
-        print(
-            "asterism: `asterism doctor` tells more; --no-check leaves this out.", file=sys.stderr
-        )
+        tell("asterism: `asterism doctor` tells more; --no-check leaves this out.")

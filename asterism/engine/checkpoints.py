@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from asterism.distributed import any_rank, is_first
 from asterism.settings import Settings
+from asterism.words import tell
 
 # Version of what a checkpoint holds.
 FORMAT = 2
@@ -145,7 +145,7 @@ def latest_state(folder: Path) -> dict[str, Any] | None:
             continue
         for problem in problems:
             if is_first():
-                print(f"asterism: {problem} Going on from {file.name}.", file=sys.stderr)
+                tell(f"asterism: {problem} Going on from {file.name}.")
         return state
     if problems:
         raise ValueError(f"{' '.join(problems)} Start again with --overwrite.")

@@ -1,6 +1,5 @@
 """Steps whose loss or gradient is not finite: stop and say where, or leave them out."""
 
-import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from asterism.distributed import any_rank
+from asterism.words import tell
 
 
 class Faults:
@@ -89,9 +89,7 @@ class Faults:
                 f"with --skip-nonfinite {self.limit + 10}. The batch: samples {shown}."
             )
         self.skipped += 1
-        print(
-            f"{what}; left out ({self.skipped} of {self.limit}). Samples {shown}.", file=sys.stderr
-        )
+        tell(f"{what}; left out ({self.skipped} of {self.limit}). Samples {shown}.")
         for buffer, kept in self.before:
             buffer.copy_(kept)
         return False

@@ -97,8 +97,9 @@ def _given(subject: Subject) -> str:
 
 
 def _parity(exported: Exported) -> str:
+    what = "of the float graph from the student" if exported.int8 else "from the student"
     lines = [
-        f"Largest difference from the student, as a share of its largest value, on "
+        f"Largest difference {what}, as a share of its largest value, on "
         f"{readable(exported.compared_on, 200)}: {exported.largest_difference:.1e} "
         f"({exported.tolerance:g} allowed); {number(exported.size, 'bytes')}."
     ]

@@ -70,6 +70,8 @@ def export(
             folder is used, or a difference is beyond the tolerance.
     """
     exporters = chosen([to] if isinstance(to, str) else list(to), int8=int8, uint8=uint8)
+    if not tolerance > 0:
+        raise ValueError(f"--tolerance must be above 0; got {tolerance:g}.")
     folder = Run(run)
     place = folder.exports if out is None else Path(out)
     for exporter in exporters:
@@ -77,12 +79,11 @@ def export(
     student = load(run, factory=factory, aligned=aligned)
     opened, compared_on = _opened(folder, data)
     rows = None if opened is None else real_rows(opened, CALIBRATION)
-    classes = opened.source.names if opened is not None and folder.read_card()["classes"] else None
     subject = Subject(
         run=folder.path,
         student=student,
         card=folder.read_card(),
-        classes=classes,
+        classes=student.classes or _names(folder, opened),
         factory=factory,
         samples=rows,
         opset=opset,
@@ -108,6 +109,12 @@ def export(
     return made
 
 
+def _names(folder: Run, opened: Data | None) -> tuple[str, ...] | None:
+    """Return the data's names of the classes, for a run whose card is older than them."""
+    names = None if opened is None else opened.source.names
+    return names if names is not None and folder.read_card()["classes"] == len(names) else None
+
+
 def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
     """Return the data to compare on, and whose rows they are, in words."""
     try:
@@ -127,7 +134,8 @@ def _written(
     exporter.write(subject, inside)
     made = differences(exporter, subject, exporter.read(subject, inside), given)
     refuse_beyond(tolerance, exporter, made)
-    notes = [f"{each.trial}: {each.limit}" for each in made if each.limit is not None]
+    limited = [each for each in made if each.limit is not None and each.largest > tolerance]
+    notes = [f"on {each.trial}: {each.limit}" for each in limited]
     if subject.has_logits and not exporter.has_logits:
         notes.append("class scores are left out: the format holds an embedding alone")
     return Exported(

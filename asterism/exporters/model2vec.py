@@ -11,12 +11,15 @@ from asterism.exporters.exporter import Exporter
 from asterism.exporters.sentence_transformers import weighted
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
+from asterism.models.hub.model2vec import ENDLESS
+from asterism.models.hub.model2vec import StaticModel as OwnStaticModel
 from asterism.models.text import StaticText
 from asterism.types import Outputs, Samples
 
 NO_UNKNOWN = (
     "Model2Vec leaves tokens out that its tokeniser does not know, and the student counts them"
 )
+CUT = "Model2Vec cuts a long text by its characters before it counts tokens"
 
 
 class Model2Vec(Exporter):
@@ -26,7 +29,13 @@ class Model2Vec(Exporter):
     libraries = ("model2vec",)
     extra = "model2vec"
     has_logits = False
-    limits: ClassVar[Mapping[str, str]] = MappingProxyType({"unknown characters": NO_UNKNOWN})
+    limits: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "unknown characters": NO_UNKNOWN,
+            "a very long text": CUT,
+            "an empty, a long and a short text": CUT,
+        }
+    )
 
     def refusal(self, subject: Subject) -> str | None:
         """Return why: only plain means of token vectors."""
@@ -43,10 +52,13 @@ class Model2Vec(Exporter):
         assert isinstance(network, StaticText)
         tokenizer = subject.shipped_tokenizer(padding=False)
         longest = tokenizer.truncation["max_length"]
+        longest = None if longest >= ENDLESS else longest
         vectors = network.tokens.weight.detach().numpy()
-        library.StaticModel(
-            vectors, tokenizer, normalize=False, max_length=longest
-        ).save_pretrained(folder)
+        model = subject.student.model
+        unit = isinstance(model, OwnStaticModel) and model.unit
+        library.StaticModel(vectors, tokenizer, normalize=unit, max_length=longest).save_pretrained(
+            folder
+        )
 
     def read(self, subject: Subject, folder: Path) -> Encode:
         """Return what the library's `encode` gives."""

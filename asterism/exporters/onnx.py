@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asterism.exporters.exporter import Exporter
-from asterism.exporters.pt2 import TOKENS, no_graph, program
+from asterism.exporters.pt2 import no_graph, program, tokens_of
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
 from asterism.types import Outputs, Samples
@@ -63,7 +63,7 @@ class Onnx(Exporter):
                 '         "attention_mask": [one.attention_mask for one in tokens]}\n'
                 "given = {name: numpy.array(rows, numpy.int64) for name, rows in given.items()}\n"
             )
-            return head + "import tokenizers\n\n" + TOKENS + run + given + end
+            return head + "import tokenizers\n\n" + tokens_of(subject) + run + given + end
         values = "numpy.asarray(samples, numpy.float32)"
         if subject.uint8:
             values = "(numpy.asarray(samples) * 255).round().astype(numpy.uint8)"
@@ -95,6 +95,7 @@ def described(subject: Subject) -> dict[str, Any]:
         "made_by": "asterism",
         "kind": modality.name,
         "shape": shape and list(shape),
+        "prompt": subject.prompt or None,
         "space": "the teacher's" if subject.aligned else "the student's",
         "class_names": subject.classes and list(subject.classes),
     }
@@ -131,18 +132,26 @@ def _converted(subject: Subject) -> Any:
         for value in node.outputs:
             if value.name in names and not any(value is output for output in outputs):
                 value.name = f"inner_{value.name}"
+    written = made.model.opset_imports[""]
+    if subject.opset not in (None, written):  # where the conversion fails, torch only logs it
+        raise ValueError(
+            f"this student's operators are those of opset {written}, and cannot be written in "
+            f"opset {subject.opset}: leave --opset out, or name a newer one."
+        )
     return made.model_proto
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the advice of torch's exporter, meant for its own developers, off the screen."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -7,7 +7,7 @@ import torch
 
 from asterism.exporters.exporter import Exporter
 from asterism.exporters.onnx import FILE, Onnx
-from asterism.exporters.pt2 import TOKENS, no_graph
+from asterism.exporters.pt2 import no_graph, tokens_of
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
 from asterism.types import Outputs, Samples
@@ -65,7 +65,7 @@ class OpenVino(Exporter):
                 '         "attention_mask": [one.attention_mask for one in tokens]}\n'
                 "given = {name: numpy.array(rows, numpy.int64) for name, rows in given.items()}\n"
             )
-            return head + "import tokenizers\n\n" + TOKENS + load + given + end
+            return head + "import tokenizers\n\n" + tokens_of(subject) + load + given + end
         values = "numpy.asarray(samples, numpy.float32)"
         if subject.uint8:
             values = "(numpy.asarray(samples) * 255).round().astype(numpy.uint8)"

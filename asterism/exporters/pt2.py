@@ -50,7 +50,10 @@ class Pt2(Exporter):
         head = f'import torch\n\nmodel = torch.export.load("{FILE}").module()\n'
         if subject.of_texts:
             return (
-                "import tokenizers\n" + head + TOKENS + "ids = [one.ids for one in tokens]\n"
+                "import tokenizers\n"
+                + head
+                + tokens_of(subject)
+                + "ids = [one.ids for one in tokens]\n"
                 "mask = [one.attention_mask for one in tokens]\n"
                 "outputs = model(torch.tensor(ids), torch.tensor(mask))\n"
                 'embedding, logits = outputs["embedding"], outputs.get("logits")\n'
@@ -63,10 +66,12 @@ class Pt2(Exporter):
         )
 
 
-TOKENS = (
-    'tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")  # cuts and pads by itself\n'
-    "tokens = tokenizer.encode_batch(samples)\n"
-)
+def tokens_of(subject: Subject) -> str:
+    """Return the lines that make tokens of texts."""
+    return (
+        'tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")  # cuts and pads by itself\n'
+        f"tokens = tokenizer.encode_batch({subject.texts})\n"
+    )
 
 
 def no_graph(subject: Subject) -> str | None:

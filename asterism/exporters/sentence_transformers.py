@@ -11,6 +11,7 @@ from asterism.exporters.subject import Encode, Subject
 from asterism.exporters.transformers import encoder_of, fast_tokenizer, quiet, save_encoder
 from asterism.models.hub import load_library
 from asterism.models.hub.encoders import TextEncoder, Tower
+from asterism.models.hub.model2vec import StaticModel
 from asterism.models.text import StaticText
 from asterism.types import Outputs, Samples
 
@@ -31,10 +32,14 @@ class SentenceTransformers(Exporter):
         if not subject.of_texts:
             return "it takes texts"
         if isinstance(subject.network, StaticText):
+            if isinstance(subject.student.model, StaticModel):
+                return "it leaves unknown tokens out, and StaticEmbedding counts them"
             return weighted(subject.network)
         encoder = encoder_of(subject)
         if not isinstance(encoder, TextEncoder) or isinstance(encoder.module, Tower):
             return "it has no module for such a network, and code of one's own is not shipped"
+        if encoder.pooling == "pooler" or encoder.truncate is not None:
+            return "its modules neither use a pooler nor leave columns out"
         return None
 
     def write(self, subject: Subject, folder: Path) -> None:
@@ -48,7 +53,13 @@ class SentenceTransformers(Exporter):
             modules = _encoder_modules(places, subject, folder / ".encoder")
         if subject.student.aligner is not None:
             modules.append(_dense(places, subject.student.aligner))
-        model = library.SentenceTransformer(modules=modules, device="cpu")
+        prompts = {"text": subject.prompt} if subject.prompt else None
+        model = library.SentenceTransformer(
+            modules=modules,
+            device="cpu",
+            prompts=prompts,
+            default_prompt_name="text" if prompts else None,
+        )
         with quiet():
             model.save_pretrained(str(folder), create_model_card=False)
 

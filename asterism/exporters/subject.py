@@ -23,13 +23,11 @@ Encode = Callable[[Samples], Outputs]
 
 @runtime_checkable
 class TakesTokens(Protocol):
-    """A model of texts in its two parts: the tokeniser, and the network behind it.
+    """A model of texts in its two parts: the tokeniser, and the network behind it."""
 
-    Attributes:
-        tokeniser: Texts to numbers of tokens.
-    """
-
-    tokeniser: Tokeniser
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """Return what makes numbers of tokens of texts."""
 
     def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
         """Return embedding and logits of tokens' numbers and a mask, both `(n, length)`."""
@@ -77,6 +75,17 @@ class Subject:
         return tokeniser
 
     @property
+    def prompt(self) -> str:
+        """Return what stands before each text; empty for most students."""
+        found = (getattr(module, "prompt", None) for module in self.student.model.modules())
+        return next((prompt for prompt in found if isinstance(prompt, str)), "")
+
+    @property
+    def texts(self) -> str:
+        """Return the expression that a card has for the texts that go in."""
+        return f"[{self.prompt!r} + text for text in samples]" if self.prompt else "samples"
+
+    @property
     def aligned(self) -> bool:
         """Return whether embeddings are mapped into the teacher's space."""
         return self.student.aligner is not None
@@ -118,7 +127,7 @@ class Subject:
 
     def tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Return numbers of tokens and mask, as the exported tokenizer.json gives them."""
-        made = self.shipped_tokenizer().encode_batch(texts)
+        made = self.shipped_tokenizer().encode_batch([self.prompt + text for text in texts])
         ids = torch.tensor([one.ids for one in made], dtype=torch.int64)
         mask = torch.tensor([one.attention_mask for one in made], dtype=torch.int64)
         if not ids.shape[1]:  # texts without tokens: a graph needs one column
@@ -175,7 +184,7 @@ def in_two_parts(student: Student) -> TakesTokens:
         ValueError: If it is the user's own and takes only strings.
     """
     module = student.model
-    while isinstance(module, Wrapper):
+    while isinstance(module, Wrapper) and not isinstance(module, TakesTokens):
         module = module.module
     if not isinstance(module, TakesTokens):
         raise ValueError(
@@ -198,7 +207,11 @@ def shipped_name(name: str) -> str:
     base, given = split_name(name)
     kept = {k: v for k, v in given.items() if k not in ("weights", "tokenizer", "start")}
     library, slash, rest = base.partition("/")
-    if slash and library in ("hf", "st") and (Path(rest).is_absolute() or Path(rest).exists()):
+    if (
+        slash
+        and library in ("hf", "st", "model2vec")
+        and (Path(rest).is_absolute() or Path(rest).exists())
+    ):
         base = f"{library}/{Path(rest).name}"
     elif ".py:" in base:
         base = Path(base).name

@@ -14,8 +14,15 @@ from asterism.exporters.exporter import Exporter
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import Prepared, load_library
 from asterism.models.hub.encoders import ImageEncoder, TextEncoder, Tower
-from asterism.models.text import mean_over
+from asterism.models.hub.saved import first_columns, pooled
 from asterism.types import Outputs, Samples
+
+MAX = """mask = given["attention_mask"][:, :, None].bool()
+embedding = output.last_hidden_state.masked_fill(~mask, -torch.inf).amax(1)
+"""
+LAST = """last = given["attention_mask"].sum(1) - 1
+embedding = output.last_hidden_state[torch.arange(len(last)), last]
+"""
 
 
 class Transformers(Exporter):
@@ -59,15 +66,16 @@ class Transformers(Exporter):
 
         @torch.no_grad()
         def encode(samples: Samples) -> Outputs:
-            given = tokenizer(samples, padding=True, truncation=True, return_tensors="pt")
+            texts = [encoder.prompt + text for text in samples]
+            given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
             output = model(**given)
             last = output.last_hidden_state
             if encoder.pooling == "pooler":
                 embedding: Tensor = output.pooler_output
             else:
-                mask = given["attention_mask"]
-                embedding = last[:, 0] if encoder.pooling == "cls" else mean_over(last, mask)
-            return Outputs(F.normalize(embedding) if encoder.normalise else embedding)
+                embedding = pooled(last, given["attention_mask"].bool(), encoder.pooling)
+            embedding = F.normalize(embedding) if encoder.normalise else embedding
+            return Outputs(first_columns(embedding, encoder.truncate))
 
         return encode
 
@@ -79,8 +87,9 @@ class Transformers(Exporter):
         pooling = encoder.pooling if encoder is not None else None
         if isinstance(encoder, TextEncoder):
             head += (
+                f"texts = {subject.texts}\n"
                 'tokenizer = transformers.AutoTokenizer.from_pretrained(".")\n'
-                'given = tokenizer(samples, padding=True, truncation=True, return_tensors="pt")\n'
+                'given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")\n'
             )
             mean = (
                 'mask = given["attention_mask"][:, :, None]\n'
@@ -88,6 +97,8 @@ class Transformers(Exporter):
             )
             unit = "embedding = torch.nn.functional.normalize(embedding)\n"
             unit = unit if encoder.normalise else ""
+            if encoder.truncate is not None:
+                unit += f"embedding = embedding[:, :{encoder.truncate}]\n"
         else:
             prepared = _prepared(subject)
             options = encoder.options if encoder is not None else {}
@@ -105,6 +116,8 @@ class Transformers(Exporter):
             unit = ""
         pooled = {
             "mean": mean,
+            "max": MAX,
+            "lasttoken": LAST,
             "cls": "embedding = output.last_hidden_state[:, 0]\n",
             "pooler": "embedding = output.pooler_output.flatten(1)\n",
         }

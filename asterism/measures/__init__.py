@@ -13,6 +13,7 @@ from asterism.measures.cost import cost as cost
 from asterism.measures.embedding import collect as collect
 from asterism.measures.estimate import Estimate as Estimate
 from asterism.measures.estimate import mean_of as mean_of
+from asterism.measures.estimate import share_of as share_of
 from asterism.measures.fidelity import Fidelity as Fidelity
 from asterism.measures.fidelity import fidelity as fidelity
 from asterism.measures.fidelity import neighbourhoods as neighbourhoods
@@ -56,4 +57,5 @@ __all__ = [
     "random_projection",
     "retrieval",
     "ridge",
+    "share_of",
 ]

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.measures.estimate import Estimate, mean_of
+from asterism.measures.deletion import hits
+from asterism.measures.estimate import Estimate
 from asterism.measures.neighbours import MEMORY, neighbour_blocks
+from asterism.measures.scores import Block, Scores
 
 # Penalties of the ridge regression, in shares of the mean variance of a column.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -102,10 +105,11 @@ class Compatibility:
     """What queries with the student find in the teacher's index.
 
     Attributes:
-        item_recall: For each k, the share of queries whose own item is among the k nearest of the
-            index; by chance k / n.
+        item_recall: For each k, the share of queries whose own item, or an exact duplicate of it,
+            is among the k nearest of the index; by chance k / n, and None where k takes all.
         class_recall: For each k, the share of queries with an item of their class, not their own
-            item, among the k nearest others; None without labels.
+            item, among the k nearest others, over the queries whose class has others; None without
+            labels.
     """
 
     item_recall: dict[int, Estimate | None]
@@ -135,23 +139,41 @@ def compatibility(
     Raises:
         ValueError: If the widths differ or `nearest` refuses the embeddings.
     """
-    items: list[Tensor] = []
-    classes: list[Tensor] = []
-    blocks = neighbour_blocks(query, index, k=max(ks) + 1, rows=rows, memory=memory)
+    n = len(index)
+    asked = torch.arange(n) if rows is None else rows
+    copies = _copies(index)
+    items = {k: Scores(copies, asked) for k in ks}
+    classes = {} if target is None else {k: Scores(target, asked) for k in ks}
+    if target is not None:
+        _, number, sizes = torch.unique(target, return_inverse=True, return_counts=True)
+        partners = sizes[number] - 1
+    blocks = neighbour_blocks(query, index, k=max(ks) + 2, rows=rows, memory=memory)
     for some, near in blocks:
         own = near == some[:, None]
-        items.append(torch.stack([own[:, :k].any(1) for k in ks], 1))
-        if target is not None:
-            same = (target[near] == target[some, None]) & ~own
-            # The own item takes no place: after it the others move up by one.
-            place = torch.arange(near.shape[1]) - (own.cumsum(1) - own.long())
-            classes.append(torch.stack([(same & (place < k)).any(1) for k in ks], 1))
-    hits = torch.cat(items).double()
-    alike = torch.cat(classes).double() if classes else None
+        # The own item is never missing, so that it is no neighbour that could be.
+        block = Block(some, copies[some], torch.full_like(some, 2), near, own)
+        for k, scores in items.items():
+            score, change = hits(copies[near] == copies[some, None], k)
+            scores.add(block, score, torch.where(own[:, : change.shape[1]], 0, change))
+        if target is None:
+            continue
+        # The own item takes no place: it goes to the end, and the others move up by one.
+        others = near.gather(1, own.long().argsort(dim=1, stable=True))
+        alike = (target[others] == target[some, None]) & (others != some[:, None])
+        block = Block(some, target[some], partners[some], others, alike)
+        for k, scores in classes.items():
+            scores.add(block, *hits(alike, k))
     return Compatibility(
-        {k: mean_of(hits[:, i]) for i, k in enumerate(ks)},
-        None if alike is None else {k: mean_of(alike[:, i]) for i, k in enumerate(ks)},
+        {k: scores.share(1.0) if k < n else None for k, scores in items.items()},
+        {k: scores.share(1.0) if k < n - 1 else None for k, scores in classes.items()} or None,
     )
+
+
+def _copies(rows: Tensor) -> Tensor:
+    """Return a number for each row, the same for exact duplicates."""
+    plain = np.ascontiguousarray((rows.detach().cpu() + 0.0).numpy())  # -0 is 0
+    whole = plain.view(np.dtype((np.void, max(1, plain.shape[1]) * plain.itemsize))).ravel()
+    return torch.from_numpy(np.unique(whole, return_inverse=True)[1].reshape(-1))
 
 
 def _centred(

@@ -1,12 +1,13 @@
 """Classification accuracy and calibration."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.measures.estimate import Estimate, mean_of, resampled_sum
+from asterism.measures.estimate import SHARE, Estimate, share_of
 
 # Bins of confidence of the calibration error.
 BINS = 15
@@ -57,7 +58,7 @@ def classification(logits: Float[Tensor, "n c"], target: Int[Tensor, " n"]) -> C
     equal = (logits == own).sum(1).clamp_min(1).double()
 
     def top(k: int) -> Estimate | None:
-        return mean_of(((k - above) / equal).clamp(0, 1))
+        return share_of(((k - above) / equal).clamp(0, 1))
 
     return Classification(top(1), top(5) if c > 5 else None)
 
@@ -73,8 +74,9 @@ def calibration_error(
     $$\mathrm{ECE} = \sum_b \frac{n_b}{n}\,
       \lvert \mathrm{accuracy}_b - \mathrm{confidence}_b \rvert$$
 
-    Replicates are taken over samples drawn with replacement. A bin of few samples adds its noise:
-    the error of a perfectly calibrated model is about $0.4 \sqrt{\text{bins} / n}$, not 0.
+    A bin of few samples adds its noise: the error of a perfectly calibrated model is about
+    $0.4 \sqrt{\text{bins} / n}$, not 0. A bin whose gap is mostly noise varies less than the gap
+    itself, whose sign is not counted; its part of the interval is shrunk by as much.
 
     Args:
         logits: Class scores, one row per sample.
@@ -105,10 +107,21 @@ def calibration_error(
     gap = torch.zeros(n, bins, dtype=torch.float64)
     gap[torch.arange(n), number] = (chosen == target).double() - confidence
 
-    def draw() -> Tensor:
-        return resampled_sum(gap).abs().sum(1) / n
+    total = gap.sum(0)
+    value = float(total.abs().sum() / n)
+    own = (gap * total.sign() * _shrunk(total, gap.square().sum(0))).sum(1) / n
+    return Estimate(value, own - own.mean(), count=n, bounds=SHARE, step=1.0)
 
-    return Estimate(float(gap.sum(0).abs().sum() / n), draw)
+
+def _shrunk(mean: Tensor, variance: Tensor) -> Tensor:
+    """Return by how much the absolute value of a normal variable varies less than the variable."""
+    square = mean.square() / variance.clamp_min(1e-300)
+    middle = square.sqrt()
+    folded = (2 / math.pi) ** 0.5 * (-square / 2).exp() + middle * torch.special.erf(
+        middle / 2**0.5
+    )
+    shrunk: Tensor = (1 + square - folded.square()).clamp_min(0).sqrt()
+    return shrunk
 
 
 def _check(measure: str, logits: Tensor, target: Tensor) -> tuple[int, int]:

@@ -1,56 +1,75 @@
-"""Estimates: figures with intervals, by bootstrap or jackknife over samples."""
+"""Estimates: figures that know what each row of the sample adds to them, and so their intervals."""
 
 import math
-from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-# Resamples of the bootstrap, for means over samples.
-RESAMPLES = 1_000
-# Groups of samples that the jackknife leaves out in turn, for all other measures.
-GROUPS = 20
+from asterism.measures.gallery import Gallery
+
 CONFIDENCE = 0.95
-SEED = 0
+# The population that an interval speaks of: other rows of the same kind, all of them; or other
+# queries, searched among these very rows.
+Population = Literal["new gallery", "this gallery"]
+Bounds = tuple[float, float]
+ANYTHING: Bounds = (-math.inf, math.inf)
+SHARE: Bounds = (0.0, 1.0)
+CORRELATION: Bounds = (-1.0, 1.0)
+POSITIVE: Bounds = (0.0, math.inf)
 
 
 class Estimate(float):
-    """A number, measured on samples, with what it would have been on others like them.
+    r"""A number, measured on a sample, with how far other samples would bring it.
 
-    The replicates are drawn when they are first asked for. Two estimates from the same samples
-    have replicates from the same resamples, so that their difference is paired.
+    It carries the parts $a_i$ that each row adds to it: the number with the row, less the number
+    without it (delete-one jackknife, exact where the measure allows). The squared error is
+    $\sum_i a_i^2 - \sum_{i,j} a_{ij}^2$, where $a_{ij}$ is what row $i$ adds as a neighbour of $j$
+    or in a pair with it, so that what two rows make together is counted once (docs/measures.md).
+    Two estimates from the same rows are paired: the parts of their difference are the differences
+    of their parts.
 
     Attributes:
         scores: If the number is the mean of a score per sample: the scores, shape `(n,)`, NaN for
             samples that do not count. Otherwise empty.
-        jackknife: Whether each replicate leaves out one group of samples and keeps the rest.
+        own: What each row adds by itself, shape `(n,)`, sums to 0.
+        shared: What each row adds together with others: first the sum, then sums with random
+            signs, whose mean square is that of the single terms; shape `(1 + m, n)`.
+        count: Rows that count.
+        bounds: Values that the number can take.
+        step: What one row can change at most, times `count`; 0 where that is not known.
+        bend: Sum, over pairs of rows, of the parts of both times what they add together.
     """
 
     scores: Tensor
-    jackknife: bool
-    _draw: Callable[[], Tensor]
+    own: Tensor
+    shared: Tensor | None
+    count: int
+    bounds: Bounds
+    step: float
+    bend: float
 
     def __new__(
         cls,
         value: float,
-        draw: Callable[[], Tensor],
+        own: Tensor,
+        shared: Tensor | None = None,
         *,
-        jackknife: bool = False,
+        count: int,
+        bounds: Bounds = ANYTHING,
+        step: float = 0.0,
+        bend: float = 0.0,
         scores: Tensor | None = None,
     ) -> "Estimate":
-        """Make a number with its replicates.
-
-        Args:
-            value: The number.
-            draw: Returns the replicates, shape `(r,)`.
-            jackknife: Whether each replicate leaves out one group of samples and keeps the rest
-                as they are, instead of being one bootstrap resample.
-            scores: Score of each sample, if the number is their mean.
-        """
+        """Make a number with its parts; see the attributes."""
         made = super().__new__(cls, value)
-        made._draw = draw
-        made.jackknife = jackknife
+        made.own = own
+        made.shared = shared
+        made.count = count
+        made.bounds = bounds
+        made.step = step
+        made.bend = bend
         made.scores = torch.empty(0) if scores is None else scores
         return made
 
@@ -58,83 +77,174 @@ class Estimate(float):
         return self
 
     @cached_property
-    def replicates(self) -> Tensor:
-        """Return the number on each of the resamples."""
-        return self._draw().double()
+    def errors(self) -> dict[Population, float]:
+        """Return the standard errors for both populations; infinite for a single row."""
+        own = float(self.own.square().sum())
+        both = own
+        if self.shared is not None:
+            whole = float(self.parts.square().sum())
+            twice = self.shared[1:].square().sum() / max(1, len(self.shared) - 1)
+            # What three rows make together is counted three times, and hardly anything more often.
+            both = max(whole - float(twice), whole / 3)
+        few = self.count / (self.count - 1) if self.count > 1 else math.inf
+        return {
+            "new gallery": math.sqrt(few * both) if both else (0.0 if self.count > 1 else few),
+            "this gallery": math.sqrt(few * own) if own else (0.0 if self.count > 1 else few),
+        }
 
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Return the ends of the confidence interval.
+    def error(self, population: Population = "new gallery") -> float:
+        """Return the standard error."""
+        return self.errors[population]
 
-        Of bootstrap replicates these are percentiles. Measures that are no means of scores may grow
-        when samples repeat (the calibration error does); their replicates are moved so that their
-        mean lies on the value. Of jackknife replicates the ends come from the standard error and
-        Student's distribution. What is negative in no replicate is not negative at either end.
+    def interval(
+        self, confidence: float = CONFIDENCE, population: Population = "new gallery"
+    ) -> tuple[float, float]:
+        r"""Return the ends of the confidence interval.
+
+        Shares have Wilson's interval, with $p (1 - p)$ over the squared error in place of the
+        number of samples. All else has Student's, leaning as far as the parts do (Hall, 1992).
+
+        Args:
+            confidence: How often the interval should hold the true figure.
+            population: What else might have been drawn: queries and gallery, or queries alone.
         """
-        from scipy.special import stdtrit  # here: it takes as long to import as all of asterism
+        error = self.error(population)
+        if self.bounds == SHARE:
+            reach = _quantile(self.count - 1 if self.step else self.freedom, confidence)
+            most = float(self.count) if self.step == 1 else math.inf
+            return _wilson(float(self), error, reach, self.count, most)
+        reach = _quantile(self.freedom, confidence)
+        if error == 0 or not math.isfinite(error * reach):
+            return self - error, self + error
+        lean = self._lean
+        low, high = (self - error * _straight(x, lean) for x in (reach, -reach))
+        return max(low, self.bounds[0]), min(high, self.bounds[1])
 
-        x = self.replicates
-        tail = (1 - confidence) / 2
-        groups = len(x)
-        if self.jackknife:
-            error = math.sqrt((groups - 1) / groups * float((x - x.mean()).square().sum()))
-            reach = float(stdtrit(groups - 1, 1 - tail)) * error if groups > 1 else math.inf
-            low, high = self - reach, self + reach
-        else:
-            moved = x if len(self.scores) else x - x.mean() + self
-            ends = torch.tensor([tail, 1 - tail], dtype=x.dtype)
-            low, high = torch.quantile(moved, ends).tolist()
-        return (max(low, 0.0) if (x >= 0).all() and self >= 0 else low), high
+    @cached_property
+    def parts(self) -> Tensor:
+        """Return what each row adds, by itself and together with others."""
+        return self.own if self.shared is None else self.own + self.shared[0]
+
+    @cached_property
+    def freedom(self) -> float:
+        """Return the degrees of freedom of the error: few, if few rows make most of it."""
+        square, fourth = (float(self.parts.pow(k).sum()) for k in (2, 4))
+        spread = fourth - square**2 / max(1, self.count)
+        if spread <= 0 or self.count < 2:
+            return self.count - 1
+        return max(1.0, min(self.count - 1, 2 * square**2 / spread))
+
+    @cached_property
+    def _lean(self) -> float:
+        """Return the skewness of the parts over the root of their number.
+
+        What two rows make together leans as well, and studentising doubles its weight nearly
+        (Helmers, 1991: 3 (x² + 1) against 2 x² + 1, taken at the ends of the interval).
+        """
+        if self.bounds == ANYTHING:  # of differences nobody knows which way they should
+            return 0.0
+        square, third = (float(self.parts.pow(k).sum()) for k in (2, 3))
+        return (third + 10 / 3 * self.bend) / square**1.5 if square > 0 else 0.0
 
     def minus(self, other: "Estimate") -> "Estimate":
-        """Return the paired difference to an estimate of the same kind from the same samples."""
+        """Return the paired difference to an estimate of the same kind from the same samples.
+
+        Two scores that differ by one step, one each way, are added to its error, so that equal
+        scores are no proof of equal models (Bonett and Price, 2012).
+        """
+        shared = None
+        if self.shared is not None and other.shared is not None:
+            shared = self.shared - other.shared
+        step = max(self.step, other.step) / max(1, self.count)
+        extra = step * torch.tensor([1.0, -1.0], dtype=torch.float64)
+        own = torch.cat([self.own - other.own, extra if step else extra[:0]])
+        if shared is not None and step:
+            shared = torch.nn.functional.pad(shared, (0, 2))
+        both = self.scores.shape == other.scores.shape
         return Estimate(
-            self - other,
-            lambda: self.replicates - other.replicates,
-            jackknife=self.jackknife,
-            scores=self.scores - other.scores,
+            float(self) - float(other),
+            own,
+            shared,
+            count=self.count,
+            scores=self.scores - other.scores if both else None,
         )
 
+    def p_value(self) -> float:
+        """Return how often chance alone would bring the number as far from 0."""
+        from scipy.special import stdtr  # here: it takes as long to import as all of asterism
 
-def mean_of(scores: Tensor) -> Estimate | None:
+        error = self.error()
+        if not math.isfinite(error) or not float(self):
+            return 1.0
+        return 2 * float(stdtr(self.freedom, -abs(self) / error)) if error else 0.0
+
+
+def mean_of(
+    scores: Tensor,
+    gallery: Gallery | None = None,
+    *,
+    bounds: Bounds = ANYTHING,
+    step: float = 0.0,
+) -> Estimate | None:
     """Return the mean of one score per sample; NaN marks samples that do not count.
-
-    The replicates are means over samples drawn with replacement.
 
     Args:
         scores: Shape `(n,)`.
+        gallery: What the rows that are searched add to the scores, where any are.
+        bounds: Values that the mean can take.
+        step: Largest change of a score, for scores that come in steps.
 
     Returns:
         The mean, or None without a sample that counts.
     """
     counted = ~scores.isnan()
-    if not counted.any():
+    count = int(counted.sum())
+    if not count:
         return None
     filled = torch.where(counted, scores, 0).double()
-    weight = counted.double()
-
-    def draw() -> Tensor:
-        return resampled_sum(filled) / resampled_sum(weight).clamp_min(1)
-
-    return Estimate(float(filled.sum() / weight.sum()), draw, scores=scores)
-
-
-@lru_cache(maxsize=4)
-def resamples(n: int) -> Tensor:
-    """Return how often each of `n` samples is in each resample, uint8 of shape `(r, n)`."""
-    generator = torch.Generator().manual_seed(SEED)
-    counts = torch.empty(RESAMPLES, n, dtype=torch.uint8)
-    for row in counts:
-        row[:] = torch.bincount(torch.randint(n, (n,), generator=generator), minlength=n)
-    return counts
+    value = float(filled.sum()) / count
+    own = torch.where(counted, filled - value, 0) / count
+    shared = None
+    if gallery is not None:
+        own, shared = gallery.placed(own, count)
+    return Estimate(value, own, shared, count=count, bounds=bounds, step=step, scores=scores)
 
 
-def resampled_sum(scores: Tensor) -> Tensor:
-    """Return the sum of scores `(n,)` or `(n, m)` over each resample, `(r,)` or `(r, m)`."""
-    chunks = torch.split(resamples(len(scores)), 50)
-    return torch.cat([counts.to(scores.dtype) @ scores for counts in chunks])
+def share_of(
+    scores: Tensor, gallery: Gallery | None = None, *, step: float = 1.0
+) -> Estimate | None:
+    """Return the mean of scores between 0 and 1, see `mean_of`; by default hits and misses."""
+    return mean_of(scores, gallery, bounds=SHARE, step=step)
 
 
-def groups_of(n: int) -> Tensor:
-    """Return the jackknife group of each sample, drawn by seed, in equal parts."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
-    return order % min(GROUPS, n)
+def _quantile(freedom: float, confidence: float) -> float:
+    from scipy.special import stdtrit  # here: it takes as long to import as all of asterism
+
+    return float(stdtrit(freedom, (1 + confidence) / 2)) if freedom > 0 else math.inf
+
+
+def _straight(quantile: float, lean: float) -> float:
+    """Return the quantile of a studentised mean whose terms lean: Hall's cubic, turned around."""
+    if abs(lean) < 1e-6:
+        return quantile
+    inner = 1 + lean * (quantile - lean / 6)
+    return 3 / lean * (math.copysign(abs(inner) ** (1 / 3), inner) - 1)
+
+
+def _wilson(
+    value: float, error: float, reach: float, count: int, most: float
+) -> tuple[float, float]:
+    """Return Wilson's interval of a share, for as many independent draws as have this error.
+
+    There are no more of them than rows, where a single row may be all right or all wrong: what is
+    rare and has not been seen is allowed for.
+    """
+    if not math.isfinite(reach) or not math.isfinite(error):
+        return 0.0, 1.0
+    spread = value * (1 - value)
+    draws = min(most, spread / error**2) if error > 0 and spread > 0 else float(count)
+    wide = reach**2 / draws
+    middle = (value + wide / 2) / (1 + wide)
+    half = math.sqrt(wide * max(0.0, spread) + wide**2 / 4) / (1 + wide)
+    low, high = middle - half, middle + half
+    return (0.0 if value <= 0 else max(0.0, low)), (1.0 if value >= 1 else min(1.0, high))

@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.measures.estimate import SEED, Estimate, mean_of
+from asterism.measures.deletion import nearest_found, overlaps
+from asterism.measures.estimate import POSITIVE, Estimate, mean_of, share_of
+from asterism.measures.gallery import SEED, Gallery
 from asterism.measures.neighbours import MEMORY, Order
 from asterism.measures.pairs import (
     PAIRS,
@@ -35,8 +37,8 @@ class Fidelity:
         agreement: Share of samples with the same highest logit; None unless both networks have
             logits for the same number of classes.
         neighbour_overlap: For each k, the mean share of the teacher's k nearest neighbours that
-            are among the student's k nearest; by chance k / (n - 1). None with fewer than 2
-            samples.
+            are among the student's k nearest; by chance k / (n - 1). None where k takes all other
+            samples, since all are shared then.
         neighbour_recall: For each k, the share of samples whose nearest neighbour for the teacher
             is among the k nearest for the student: a recall@k without labels. None as above.
         distance_correlation: Spearman's rank correlation of the distances of pairs; None if either
@@ -81,15 +83,14 @@ def fidelity(
     Args:
         student: What the student returns for the samples.
         teacher: What the teacher returns for the same samples, in the same order.
-        ks: Numbers of neighbours; one that exceeds the other samples takes all of them.
+        ks: Numbers of neighbours.
         rows: Whose neighbours are compared, among all samples; by default everyone's.
         pairs: How many pairs, and how many triplets, are measured: all of them up to this number
             (316 samples for the default, 47 for triplets), a random draw beyond.
         seed: Seed of that draw.
 
     Returns:
-        The measures. Replicates of neighbourhoods and classes are means over resampled samples,
-        those of distances, angles and alignment leave out groups of samples.
+        The measures; their intervals are of new samples, as queries and as neighbours.
 
     Raises:
         ValueError: If the networks were given different numbers of samples, a k or `pairs` is
@@ -112,41 +113,37 @@ def fidelity(
             f"fidelity needs ks and pairs of at least 1; got ks={tuple(ks)} and pairs={pairs}."
         )
     student_rows, teacher_rows = student.embedding, teacher.embedding
-    near = neighbourhoods(student_rows, teacher_rows, k=max(ks), rows=rows)
-    hits = near.student == near.teacher[:, :1]
+    near = neighbourhoods(student_rows, teacher_rows, k=max(ks) + 1, rows=rows)
     chosen = pairs_of(n, pairs, seed)
     corners = triplets_of(n, pairs, seed)
     apart = distances(student_rows, chosen), distances(teacher_rows, chosen)
     bent = cosines(student_rows, corners), cosines(teacher_rows, corners)
     return Fidelity(
         agreement=_agreement(student.logits, teacher.logits),
-        neighbour_overlap={k: mean_of(near.overlap(k)) for k in ks},
-        neighbour_recall={k: mean_of(_any(hits[:, :k])) for k in ks},
+        neighbour_overlap={k: near.kept(k) for k in ks},
+        neighbour_recall={k: near.found(k) for k in ks},
         distance_correlation=distance_correlation(*apart, chosen, n),
         distance_error=distance_error(*apart, chosen, n),
         angle_error=angle_error(*bent, corners, n),
-        trustworthiness=mean_of(near.trustworthiness),
-        continuity=mean_of(near.continuity),
+        trustworthiness=share_of(near.trustworthiness, near.far[0], step=0.0),
+        continuity=share_of(near.continuity, near.far[1], step=0.0),
         cka=linear_cka(student_rows, teacher_rows),
         divergence=_divergence(student.logits, teacher.logits),
     )
 
 
-def _any(hits: Tensor) -> Tensor:
-    return hits.any(1).double() if hits.shape[1] else torch.empty(0)
-
-
 def _agreement(student: Tensor | None, teacher: Tensor | None) -> Estimate | None:
     if student is None or teacher is None or student.shape[1] != teacher.shape[1]:
         return None
-    return mean_of((student.argmax(1) == teacher.argmax(1)).double())
+    return share_of((student.argmax(1) == teacher.argmax(1)).double())
 
 
 def _divergence(student: Tensor | None, teacher: Tensor | None) -> Estimate | None:
     if student is None or teacher is None or student.shape[1] != teacher.shape[1]:
         return None
     student_log, teacher_log = (x.double().log_softmax(1) for x in (student, teacher))
-    return mean_of((teacher_log.exp() * (teacher_log - student_log)).sum(1).clamp_min(0))
+    gaps = (teacher_log.exp() * (teacher_log - student_log)).sum(1).clamp_min(0)
+    return mean_of(gaps, bounds=POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -158,21 +155,45 @@ class Neighbourhoods:
         teacher: Neighbours in the teacher.
         trustworthiness: Of each sample, see `neighbourhoods`; NaN with fewer than 21 samples.
         continuity: Of each sample.
+        queries: Which samples they are, shape `(q,)`.
+        far: What each sample adds to trustworthiness and continuity as a neighbour of others.
     """
 
     student: Tensor
     teacher: Tensor
     trustworthiness: Tensor
     continuity: Tensor
+    queries: Tensor
+    far: tuple[Gallery, Gallery]
+
+    @property
+    def others(self) -> int:
+        """Return how many neighbours a sample has."""
+        return max(0, self.far[0].rows - 1)
+
+    def kept(self, k: int) -> Estimate | None:
+        """Return the mean of `overlap(k)`; None where k takes all other samples."""
+        if k >= self.others:
+            return None
+        scores, neighbours, change = overlaps(self.student, self.teacher, k)
+        return self._share(scores, neighbours, change, 1 / k)
+
+    def found(self, k: int) -> Estimate | None:
+        """Return how often the teacher's nearest is among the student's k nearest, or None."""
+        if k >= self.others:
+            return None
+        return self._share(*nearest_found(self.student, self.teacher, k), 1.0)
+
+    def _share(
+        self, scores: Tensor, neighbours: Tensor, change: Tensor, step: float
+    ) -> Estimate | None:
+        gallery = Gallery(self.far[0].rows, self.queries)
+        gallery.add(self.queries, neighbours, change)
+        return share_of(scores, gallery, step=step)
 
     def overlap(self, k: int) -> Tensor:
         """Return the share of the teacher's k nearest among the student's k nearest, `(q,)`."""
-        # No number appears twice among the neighbours of one network, so equal ones side by side
-        # in sorted order are the shared ones.
-        merged = torch.cat([self.student[:, :k], self.teacher[:, :k]], 1).sort(1).values
-        shared = (merged[:, 1:] == merged[:, :-1]).sum(1).double()
-        width = min(k, self.student.shape[1])
-        return shared / width if width else shared[:0]
+        return overlaps(self.student, self.teacher, k)[0]
 
 
 def neighbourhoods(
@@ -207,31 +228,59 @@ def neighbourhoods(
     everyone = torch.arange(n) if rows is None else rows
     k = min(k, max(0, n - 1))
     wide = n > 2 * CLOSE
-    depth = max(k, CLOSE) if wide else k
-    size = max(1, memory // (2 * 9 * max(1, n) + 64 * max(1, depth)))
+    depth = max(k, CLOSE + 1) if wide else k
+    size = max(1, memory // (20 * max(1, n) + 64 * max(1, depth)))
     blocks = [torch.empty(min(size, len(everyone)), n, dtype=torch.float64) for _ in orders]
     near: tuple[list[Tensor], list[Tensor]] = ([], [])
-    far: tuple[list[Tensor], list[Tensor]] = ([], [])
+    close: tuple[list[Tensor], list[Tensor]] = ([], [])
+    far = Gallery(n, everyone), Gallery(n, everyone)
     for some in torch.split(everyone, size) if depth else ():
         keys = [order.keys(some, out=out) for order, out in zip(orders, blocks, strict=True)]
         for i in (0, 1):
             near[i].append(orders[i].numbers(keys[i].topk(depth, largest=False).values))
         for i in (0, 1) if wide else ():
-            excess = _ranks(keys[1 - i], near[i][-1][:, :CLOSE]).sub(CLOSE).clamp_min(0).sum(1)
-            far[i].append(1 - 2 / (CLOSE * (2 * n - 3 * CLOSE - 1)) * excess.double())
+            close[i].append(_closeness(keys[1 - i], near[i][-1][:, : CLOSE + 1], some, far[i]))
     empty = torch.empty(len(everyone), 0, dtype=torch.int64)
     unknown = torch.full((len(everyone),), torch.nan)
+    neighbours = [torch.cat(x)[:, :k] if x else empty for x in near]
+    closeness = [torch.cat(x) if x else unknown for x in close]
     return Neighbourhoods(
-        *(torch.cat(x)[:, :k] if x else empty for x in near),
-        *(torch.cat(x) if x else unknown for x in far),
+        neighbours[0], neighbours[1], closeness[0], closeness[1], queries=everyone, far=far
     )
 
 
-def _ranks(keys: Tensor, columns: Tensor) -> Tensor:
-    """Return the rank, from 1, of some columns in each row."""
+def _closeness(keys: Tensor, columns: Tensor, queries: Tensor, far: Gallery) -> Tensor:
+    """Return how near the first of some columns are in other keys, and add what each row adds.
+
+    A row adds to the rank of all that lie behind it. Without one of the first columns the last
+    comes in.
+    """
+    n = keys.shape[1]
+    unit = 2 / (CLOSE * (2 * n - 3 * CLOSE - 1))
+    ranks, nearer = _ranks(keys, columns)
+    excess = (ranks - CLOSE).clamp_min(0).double()
+    score = 1 - unit * excess[:, :-1].sum(1)
+    far.add_all(queries, nearer, -unit)
+    # The last is one nearer without a row that lies before it.
+    coming = excess[:, -1:] - ((ranks[:, :-1] < ranks[:, -1:]) & (excess[:, -1:] > 0)).double()
+    far.add(queries, columns[:, :-1], unit * (coming - excess[:, :-1]))
+    return score
+
+
+def _ranks(keys: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rank, from 1, of some columns in each row; before how many each column lies.
+
+    All but the last of them are counted there, if they lie beyond the first ten.
+    """
     # Row by row in numpy: ten times as fast as PyTorch's sum of a comparison.
     own = keys.gather(1, columns).cpu().numpy()
     ranks = np.empty(columns.shape, np.int64)
+    nearer = np.zeros(keys.shape, np.uint8)
+    last = columns.shape[1] - 1
     for i, row in enumerate(keys.cpu().numpy()):
-        ranks[i] = [np.count_nonzero(row < one) for one in own[i]]
-    return torch.from_numpy(ranks) + 1
+        for j, one in enumerate(own[i]):
+            before = row < one
+            ranks[i, j] = np.count_nonzero(before) + 1
+            if j < last and ranks[i, j] > CLOSE:
+                nearer[i] += before.view(np.uint8)
+    return torch.from_numpy(ranks), torch.from_numpy(nearer)

@@ -1,13 +1,14 @@
 """Distances of pairs and angles of triplets, compared between student and teacher."""
 
-from collections.abc import Callable, Sequence
+import itertools
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.measures.estimate import SEED, Estimate, groups_of
+from asterism.measures.estimate import CORRELATION, POSITIVE, Bounds, Estimate
+from asterism.measures.gallery import SEED, signs
 
 # Pairs or triplets that are measured: all there are up to this number, a random draw beyond.
 PAIRS = 50_000
@@ -85,15 +86,32 @@ def distance_correlation(
         pairs: The pairs.
         n: Number of samples.
     """
-    places = [torch.unique(x, return_inverse=True)[1] for x in (student, teacher)]
-    return _over_tuples(_correlation, places, pairs, n)
+    if not pairs.shape[1]:
+        return None
+    # Ranks from -1/2 to 1/2, so that sums over them are means.
+    count = pairs.shape[1]
+    sorts = [
+        torch.unique(x, return_inverse=True, return_counts=True)[1:] for x in (student, teacher)
+    ]
+    one, two = (_ranks(*sort) / count - (count + 1) / (2 * count) for sort in sorts)
+    cross, scale_one, scale_two = (float(x.mean()) for x in (one * two, one**2, two**2))
+    if min(scale_one, scale_two) <= 0:
+        return None
+    value = cross / (scale_one * scale_two) ** 0.5
+    # Each pair adds its own product, and moves the ranks of all pairs beyond it.
+    moved = _beyond(one, *sorts[1]), _beyond(two, *sorts[0])
+    part = (one * two - cross + moved[0] + moved[1]) / (scale_one * scale_two) ** 0.5
+    ties = one**2 / scale_one + two**2 / scale_two - 2
+    ties += 2 * (_beyond(one, *sorts[0]) / scale_one + _beyond(two, *sorts[1]) / scale_two)
+    return _over_tuples(value, part - value / 2 * ties, pairs, n, CORRELATION)
 
 
-def _correlation(student: Tensor, teacher: Tensor) -> float:
-    ranks = [_ranks(place) for place in (student, teacher)]
-    one, two = (x - x.mean() for x in ranks)
-    scale = float(one.norm() * two.norm())
-    return float(one @ two) / scale if scale > 0 else torch.nan
+def _beyond(rank: Tensor, place: Tensor, counts: Tensor) -> Tensor:
+    """Return, for each pair, the mean over all pairs of rank, times whether they lie beyond it."""
+    total = rank.new_zeros(len(counts)).index_add_(0, place, rank)
+    after = total.sum() - total.cumsum(0) + total / 2  # half of those that are equal
+    beyond = after[place] / len(rank)
+    return beyond - beyond.mean()
 
 
 def distance_error(
@@ -119,12 +137,15 @@ def distance_error(
     References:
         Park et al., Relational Knowledge Distillation, CVPR 2019, equations 5 to 7.
     """
-    return _over_tuples(_distance_error, (student, teacher), pairs, n)
-
-
-def _distance_error(student: Tensor, teacher: Tensor) -> float:
+    if not pairs.shape[1]:
+        return None
     one, two = (x / x.mean().clamp_min(1e-12) for x in (student, teacher))
-    return float(F.smooth_l1_loss(one, two))
+    loss = F.smooth_l1_loss(one, two, reduction="none")
+    value = float(loss.mean())
+    slope = (one - two).clamp(-1, 1)
+    # A pair moves both means as well.
+    part = loss - value - (one - 1) * (slope * one).mean() + (two - 1) * (slope * two).mean()
+    return _over_tuples(value, part, pairs, n, POSITIVE)
 
 
 def angle_error(
@@ -147,39 +168,34 @@ def angle_error(
     References:
         Park et al., Relational Knowledge Distillation, CVPR 2019, equations 8 to 10.
     """
-    return _over_tuples(_angle_error, (student, teacher), triplets, n)
-
-
-def _angle_error(student: Tensor, teacher: Tensor) -> float:
-    return float(F.smooth_l1_loss(student, teacher))
-
-
-def _over_tuples(
-    measure: Callable[[Tensor, Tensor], float], values: Sequence[Tensor], tuples: Tensor, n: int
-) -> Estimate | None:
-    """Return a measure of two values per tuple; None if it has no value.
-
-    A replicate leaves out all tuples with a sample of one group. Where few tuples share a sample
-    this counts their own noise twice or thrice, so the interval is rather too wide.
-    """
-    one, two = values
-    value = measure(one, two) if tuples.shape[1] else torch.nan
-    if value != value:
+    if not triplets.shape[1]:
         return None
-
-    def draw() -> Tensor:
-        replicates = []
-        group = groups_of(n)[tuples]
-        for number in range(int(group.max()) + 1):
-            kept = (group != number).all(0)
-            replicates.append(measure(one[kept], two[kept]) if kept.any() else value)
-        drawn = torch.tensor(replicates, dtype=torch.float64)
-        return torch.where(drawn.isnan(), value, drawn)
-
-    return Estimate(value, draw, jackknife=True)
+    loss = F.smooth_l1_loss(student, teacher, reduction="none")
+    value = float(loss.mean())
+    return _over_tuples(value, loss - value, triplets, n, POSITIVE)
 
 
-def _ranks(place: Tensor) -> Tensor:
+def _over_tuples(value: float, part: Tensor, tuples: Tensor, n: int, bounds: Bounds) -> Estimate:
+    """Return a measure with what each sample adds: the parts of all tuples that it is in.
+
+    A tuple's own square is in the parts of each of its samples; all but one are taken off again.
+    """
+    number = len(tuples)
+    # The mean over all tuples with a sample, less the mean over those without it.
+    part = part.double() / part.numel() * ((n - 1) / max(1, n - number))
+    weights = signs(tuples.shape[1])
+    shared = part.new_zeros(1 + len(weights), n)
+    for total, sign in zip(shared, (None, *weights), strict=True):
+        signed = part if sign is None else sign * part * ((number - 1) / number) ** 0.5
+        for sample in tuples:
+            total.index_add_(0, sample, signed)
+    ends = [shared[0][sample] for sample in tuples]
+    bend = sum(float((part * a * b).sum()) for a, b in itertools.combinations(ends, 2))
+    own = torch.zeros(n, dtype=torch.float64)
+    return Estimate(value, own, shared, count=n, bounds=bounds, bend=bend)
+
+
+def _ranks(place: Tensor, counts: Tensor) -> Tensor:
     """Return the mean rank of each value, given its place among the distinct values."""
-    counts = torch.bincount(place).double()
+    counts = counts.double()
     return (counts.cumsum(0) - (counts - 1) / 2)[place]

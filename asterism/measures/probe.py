@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.measures.estimate import Estimate, mean_of
+from asterism.measures.estimate import Estimate, share_of
 from asterism.measures.retrieval import check_targets
 
 MAX_ITERATIONS = 2000
@@ -34,8 +34,8 @@ def linear_probe(
 
     Returns:
         The accuracy, or None if either set is empty. With a single class to learn, that class is
-        the answer for all. Replicates are taken over the rows to classify; what would have been
-        learnt from other rows is not asked.
+        the answer for all. The interval is of other rows to classify with this very probe; what
+        would have been learnt from other rows is not asked.
 
     Raises:
         ValueError: If embeddings and targets do not match, or are not finite.
@@ -60,7 +60,7 @@ def linear_probe(
     if len(train) == 0 or len(test) == 0:
         return None
     if (train_target == train_target[0]).all():
-        return mean_of((test_target == train_target[0]).double())
+        return share_of((test_target == train_target[0]).double())
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS, random_state=seed)
     )
@@ -70,4 +70,4 @@ def linear_probe(
         warnings.simplefilter("ignore", UserWarning)
         probe.fit(rows, train_target.cpu().numpy())
     predicted = torch.from_numpy(probe.predict(queries))
-    return mean_of((predicted == test_target.cpu()).double())
+    return share_of((predicted == test_target.cpu()).double())

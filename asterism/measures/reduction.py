@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asterism.measures.alignment import Affine
-from asterism.measures.estimate import SEED
+from asterism.measures.gallery import SEED
 
 
 def principal_components(rows: Float[Tensor, "n d"], width: int) -> Affine:

@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from asterism.measures.estimate import Estimate, mean_of
-from asterism.measures.neighbours import MEMORY, Metric, nearest, neighbour_blocks
+from asterism.measures.deletion import hits, precision_at_r, votes
+from asterism.measures.estimate import Estimate
+from asterism.measures.neighbours import MEMORY, Metric, neighbour_blocks
+from asterism.measures.scores import Block, Scores
 
 # Voters of the k-NN accuracy.
 VOTERS = 20
@@ -20,13 +22,12 @@ class Retrieval:
 
     Attributes:
         recall: For each k, the share of queries with a sample of their class among their k
-            nearest. A query whose class has no other sample is a miss.
-        map_at_r: Mean average precision at R, over the queries whose class has other samples; None
-            if there are none.
+            nearest; None where k takes the whole gallery, since all are found then.
+        map_at_r: Mean average precision at R.
         knn: Share of queries whose class wins the vote of their 20 nearest, see `knn_accuracy`.
 
-    All are None where there is nothing to search: without queries, without a gallery, or for a
-    single sample on its own.
+    All are over the queries whose class has another sample in the gallery (so many are the `count`
+    of each), and None if there are none.
     """
 
     recall: dict[int, Estimate | None]
@@ -51,9 +52,9 @@ def retrieval(
 
     $$\mathrm{MAP@R} = \frac{1}{R} \sum_{i=1}^{R} P(i)\,[\text{the } i\text{-th is of the class}]$$
 
-    averaged over the queries with $R > 0$. The recall is averaged over all queries, as in the
-    authors' code of RKD. Without a gallery each query is searched among all other samples: itself
-    is left out by its number, so exact duplicates stay.
+    averaged, as the others, over the queries with $R > 0$: for the rest there is nothing to find.
+    Without a gallery each query is searched among all other samples: itself is left out by its
+    number, so exact duplicates stay.
 
     Args:
         embedding: Embeddings of the queries.
@@ -66,7 +67,7 @@ def retrieval(
         memory: Bytes for one block of distances, see `nearest`.
 
     Returns:
-        Recall, MAP@R and k-NN accuracy. Replicates are taken over the queries; the gallery stays.
+        Recall, MAP@R and k-NN accuracy; the intervals are of new queries and a new gallery.
 
     Raises:
         ValueError: If embeddings and targets do not match, or `nearest` refuses them.
@@ -74,7 +75,7 @@ def retrieval(
     Examples:
         >>> import torch
         >>> retrieval(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1]), ks=[1])
-        Retrieval(recall={1: 0.6666666666666666}, map_at_r=1.0, knn=0.6666666666666666)
+        Retrieval(recall={1: 1.0}, map_at_r=1.0, knn=1.0)
 
     References:
         Musgrave et al., A Metric Learning Reality Check, ECCV 2020, section 3.2,
@@ -93,24 +94,26 @@ def retrieval(
         return Retrieval(dict.fromkeys(ks), None, None)
 
     asked = torch.arange(len(target)) if rows is None else rows
-    findable = _sizes(target, own_target) - alone
-    depth = max(*ks, VOTERS, int(findable[asked].max()))
-    hits = []
-    precisions = []
-    elected = []
+    partners = _sizes(target, own_target) - alone
+    depth = max(*ks, VOTERS, int(partners[asked].max())) + 1
+    whose = asked if alone else None
+    recall = {k: Scores(own_target, whose) for k in ks}
+    precision, elected = Scores(own_target, whose), Scores(own_target, whose)
     blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, rows=asked, memory=memory)
     for queries, neighbours in blocks:
+        own, number = target[queries], partners[queries]
         classes = own_target[neighbours]
-        match = classes == target[queries, None]
-        hits.append(torch.stack([match[:, :k].any(1) for k in ks], 1))
-        precisions.append(_average_precision(match, findable[queries]))
-        elected.append(_elect(classes[:, :VOTERS]) == target[queries])
-    hit = torch.cat(hits).double()
-    precision = torch.where(findable[asked] > 0, torch.cat(precisions), torch.nan)
+        match = classes == own[:, None]
+        block = Block(queries, own, number, neighbours, match)
+        for k, scores in recall.items():
+            scores.add(block, *hits(match, k))
+        elected.add(block, *votes(classes, own, VOTERS))
+        precision.add(block, *precision_at_r(match, number))
+    others = len(own_target) - alone
     return Retrieval(
-        recall={k: mean_of(hit[:, i]) for i, k in enumerate(ks)},
-        map_at_r=mean_of(precision),
-        knn=mean_of(torch.cat(elected).double()),
+        recall={k: scores.share(1.0) if k < others else None for k, scores in recall.items()},
+        map_at_r=precision.share(0.0),
+        knn=elected.share(1.0),
     )
 
 
@@ -140,7 +143,8 @@ def knn_accuracy(
         memory: Bytes for one block of distances, see `nearest`.
 
     Returns:
-        The accuracy, or None if either set is empty.
+        The accuracy over the test samples whose class is among the train samples, or None if there
+        are none. The interval is of new test and new train samples.
 
     Raises:
         ValueError: If embeddings and targets do not match, or `nearest` refuses them.
@@ -155,8 +159,13 @@ def knn_accuracy(
     check_targets("knn_accuracy", test, test_target)
     if len(train) == 0 or len(test) == 0:
         return None
-    voters = nearest(test, train, k=k, metric=metric, memory=memory)
-    return mean_of((_elect(train_target[voters]) == test_target).double())
+    partners = _sizes(test_target, train_target)
+    elected = Scores(train_target, None)
+    for queries, voters in neighbour_blocks(test, train, k=k + 1, metric=metric, memory=memory):
+        own, classes = test_target[queries], train_target[voters]
+        block = Block(queries, own, partners[queries], voters, classes == own[:, None])
+        elected.add(block, *votes(classes, own, k))
+    return elected.share(1.0)
 
 
 def check_targets(measure: str, embedding: Tensor, target: Tensor) -> None:
@@ -173,17 +182,3 @@ def _sizes(classes: Tensor, population: Tensor) -> Tensor:
     _, number = torch.unique(torch.cat([classes, population]), return_inverse=True)
     sizes = torch.bincount(number[len(classes) :], minlength=int(number.max()) + 1)
     return sizes[number[: len(classes)]]
-
-
-def _average_precision(match: Tensor, findable: Tensor) -> Tensor:
-    place = torch.arange(1, match.shape[1] + 1, device=match.device)
-    match = match & (place <= findable[:, None])
-    precision = match.cumsum(1).double() / place
-    return (precision * match).sum(1) / findable.clamp_min(1)
-
-
-def _elect(classes: Tensor) -> Tensor:
-    """Return the class of each row that has the most votes, 1 / place each."""
-    weight = 1 / torch.arange(1, classes.shape[1] + 1, device=classes.device).double()
-    votes = [((classes == one[:, None]) * weight).sum(1) for one in classes.unbind(1)]
-    return classes.gather(1, torch.stack(votes, 1).argmax(1, keepdim=True)).squeeze(1)

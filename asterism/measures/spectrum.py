@@ -1,15 +1,13 @@
 """Measures from covariances: CKA of two embeddings; effective rank and anisotropy of one."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from asterism.measures.estimate import Estimate, groups_of
+from asterism.measures.estimate import CORRELATION, POSITIVE, SHARE, Estimate
 
 # Deviations below this share of the rows' size are rounding of float32.
 ROUNDING = 1e-6
@@ -25,8 +23,7 @@ def linear_cka(
     $$\frac{\lVert S^\top T \rVert_F^2}{\lVert S^\top S \rVert_F\,\lVert T^\top T \rVert_F}$$
 
     with centred columns: 1 for embeddings equal up to rotation, scale and translation. With fewer
-    samples than columns it is high for any two embeddings. Replicates leave out a twentieth of the
-    samples each, since repeated samples would raise it.
+    samples than columns it is high for any two embeddings.
 
     Args:
         student: Embeddings of the student.
@@ -41,11 +38,13 @@ def linear_cka(
     s, t = _compact(student), _compact(teacher)
     if s is None or t is None:
         return None
-    cross, own_s, own_t = (
-        _left_out(lambda c: c.square().sum(), x, y) for x, y in ((s, t), (s, s), (t, t))
+    (cross, left), (own_s, left_s), (own_t, left_t) = (
+        _left_out(x, y) for x, y in ((s, t), (s, s), (t, t))
     )
-    values = cross / (own_s * own_t).sqrt().clamp_min(torch.finfo(cross.dtype).tiny)
-    return Estimate(float(values[0]), lambda: values[1:], jackknife=True)
+    tiny = torch.finfo(cross.dtype).tiny
+    value = float(cross / (own_s * own_t).sqrt().clamp_min(tiny))
+    parts = value - left / (left_s * left_t).sqrt().clamp_min(tiny)
+    return Estimate(value, parts - parts.mean(), count=len(s), bounds=SHARE)
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def health(rows: Float[Tensor, "n d"]) -> Health:
     r"""Look for collapse.
 
     With singular values $\sigma_i$ of the centred rows and $p_i = \sigma_i / \sum_j \sigma_j$ the
-    effective rank is $\exp(-\sum_i p_i \log p_i)$. Replicates leave out a twentieth of the rows.
+    effective rank is $\exp(-\sum_i p_i \log p_i)$.
 
     Args:
         rows: An embedding.
@@ -87,17 +86,16 @@ def health(rows: Float[Tensor, "n d"]) -> Health:
     compact = _compact(rows)
     rank = None
     if compact is not None:
-        ranks = _left_out(_rank, compact, compact)
-        rank = Estimate(float(ranks[0]), lambda: ranks[1:], jackknife=True)
+        rank = _effective_rank(compact)
     elif len(rows) > 1:
-        rank = Estimate(0.0, lambda: torch.zeros(2), jackknife=True)
+        rank = Estimate(0.0, torch.zeros(len(rows)), count=len(rows))
     return Health(rank, _anisotropy(rows), int((deviation <= floor).sum()), rows.shape[1])
 
 
 def effective_rank(rows: Float[Tensor, "n d"]) -> float:
     """Return the effective rank alone, see `health`; 0 if all rows coincide."""
     compact = _compact(rows)
-    return 0.0 if compact is None else float(_rank(compact.T @ compact))
+    return 0.0 if compact is None else float(_effective_rank(compact))
 
 
 def _anisotropy(rows: Tensor) -> Estimate | None:
@@ -107,20 +105,33 @@ def _anisotropy(rows: Tensor) -> Estimate | None:
     if n < 2:
         return None
 
-    # The sum over pairs follows from the sum of the units, of all first and without each group.
-    member = F.one_hot(groups_of(n)).double()
-    taken = F.pad(member.T @ units, (0, 0, 1, 0))
-    number = n - F.pad(member.sum(0), (1, 0))
-    total = units.sum(0) - taken
-    cosines = (total.square().sum(1) - number) / (number * (number - 1)).clamp_min(1)
-    return Estimate(float(cosines[0]), lambda: cosines[1:], jackknife=True)
+    # The sum over pairs follows from the sum of the units, of all and without each.
+    total = units.sum(0)
+    value = float((total.square().sum() - n) / (n * (n - 1)))
+    with_others = units @ total - 1
+    parts = 2 / n * (with_others / (n - 1) - value)
+    # A pair's own square is in the parts of both; it is taken off once.
+    squares = ((units.T @ units).square().sum() - n) / 2 - value**2 * n * (n - 1) / 2
+    twice = (squares.clamp_min(0) / n).sqrt().expand(n) * 2 / (n * (n - 1))
+    shared = torch.stack([parts, twice])
+    pulled = (units * parts[:, None]).sum(0).square().sum() - parts.square().sum()
+    pulled -= value * (parts.sum().square() - parts.square().sum())
+    bend = float(pulled) / (n * (n - 1))
+    return Estimate(value, torch.zeros(n), shared, count=n, bounds=CORRELATION, bend=bend)
 
 
-def _rank(covariance: Tensor) -> Tensor:
-    values = torch.linalg.eigvalsh(covariance).clamp_min(0).sqrt()
-    share = values / values.sum()
-    entropy: Tensor = torch.special.entr(share).sum()
-    return entropy.exp()
+def _effective_rank(compact: Tensor) -> Estimate:
+    """Return the effective rank of centred rows, with what each adds, to the first order."""
+    values, vectors = torch.linalg.eigh(compact.T @ compact)
+    sigma = values.clamp_min(0).sqrt()
+    share = sigma / sigma.sum()
+    entropy = torch.special.entr(share).sum()
+    value = entropy.exp()
+    # A row adds the square of its part along each direction to that direction's eigenvalue.
+    slope = -value * (share.clamp_min(1e-300).log() + entropy) / sigma.sum()
+    slope = torch.where(share > ROUNDING, slope / (2 * sigma), 0)
+    parts = (compact @ vectors).square() @ slope
+    return Estimate(float(value), parts - parts.mean(), count=len(compact), bounds=POSITIVE)
 
 
 def _rounding(rows: Tensor) -> float:
@@ -143,15 +154,11 @@ def _compact(rows: Tensor) -> Tensor | None:
     return centred.div_(size)
 
 
-def _left_out(measure: Callable[[Tensor], Tensor], one: Tensor, two: Tensor) -> Tensor:
-    """Return a measure of the cross-covariance of all rows, then without each group of rows."""
-    group = groups_of(len(one))
-    members = [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
-    products = [one[rows].T @ two[rows] for rows in members]
-    total = torch.stack(products).sum(0)
-    values = [measure(total)]
-    for product, rows in zip(products, members, strict=True):
-        # All rows are centred: the sums of what is left are minus the sums of what is taken.
-        sums = torch.outer(one[rows].sum(0), two[rows].sum(0))
-        values.append(measure(total - product - sums / (len(one) - len(rows))))
-    return torch.stack(values)
+def _left_out(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the square of the cross-covariance of centred rows, and without each of the rows."""
+    product = one.T @ two
+    whole = product.square().sum()
+    factor = len(one) / (len(one) - 1)
+    crossed = ((one @ product) * two).sum(1)
+    sizes = one.square().sum(1) * two.square().sum(1)
+    return whole, whole - 2 * factor * crossed + factor**2 * sizes

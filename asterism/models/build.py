@@ -124,6 +124,8 @@ def build(
 def _unknown(base: str, spec: Spec) -> Exception:
     """Return the error for a name that is no model's: of a path, or of one of a model."""
     library, slash, _ = base.partition("/")
+    if slash and library in LIBRARIES:
+        return ValueError(f"{base} names no model: write {library}/NAME.")
     if slash and (near := nearest(library, LIBRARIES)) and not Path(library).exists():
         return ValueError(f"there is no library {library!r} (did you mean {near}/…?).")
     others = (
@@ -178,6 +180,7 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
         )
     factory = BUILT_IN[base]
     known = spec.arguments()
+    typed = {key: str(value) for key, value in arguments.items()}
     if "tokenizer" in arguments:
         arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
     asked = inspect.signature(factory).parameters
@@ -190,7 +193,7 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         if not arguments:
             raise
-        how = joined_name(base, {key: str(value)[:40] for key, value in arguments.items()})
+        how = joined_name(base, typed)
         raise ValueError(f"{how} cannot be built: {in_words(error)}.") from error
 
 

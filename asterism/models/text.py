@@ -1,6 +1,5 @@
 """Small students for texts, on the teacher's tokens or others."""
 
-import sys
 from collections.abc import Callable
 from typing import Literal
 
@@ -12,6 +11,7 @@ from asterism.distributed import is_first
 from asterism.models.tokens import Tokeniser, by_length
 from asterism.models.vocabulary import Vocabulary
 from asterism.types import Outputs
+from asterism.words import tell
 
 Start = Literal["teacher", "alone", "random"]
 
@@ -258,5 +258,5 @@ def _vectors(
         if start is not None:
             raise ValueError(f"start={start} is not possible: {error}.") from error
         if is_first():
-            print(f"the student's token vectors begin at random: {error}", file=sys.stderr)
+            tell(f"the student's token vectors begin at random: {error}")
         return None

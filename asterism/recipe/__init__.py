@@ -4,14 +4,14 @@ from asterism.recipe.cache import embed as embed
 from asterism.recipe.inspection import evaluate as evaluate
 from asterism.recipe.inspection import examine as examine
 from asterism.recipe.inspection import examined as examined
-from asterism.recipe.training import carry_out_with_baselines as carry_out_with_baselines
+from asterism.recipe.training import carry_out_all as carry_out_all
 from asterism.recipe.training import distill as distill
 from asterism.recipe.training import train as train
 from asterism.result import Result as Result
 
 __all__ = [
     "Result",
-    "carry_out_with_baselines",
+    "carry_out_all",
     "distill",
     "embed",
     "evaluate",

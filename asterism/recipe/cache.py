@@ -45,7 +45,8 @@ def embed(
         out: Folder of the cache.
         validation_data: Validation data, if they are separate; their clean view is kept.
         test_data: Test data, likewise.
-        image_size: Size to which pictures are brought; by default the teacher's own, or 32.
+        image_size: Size to which pictures are brought; by default the teacher's own, or else
+            theirs, up to 224.
         views: Augmented views of each training image, beside the clean one; a text and an array
             have the clean one alone.
         augment: What the views are: crop (shifts and flips), or vrm (these, and of each a virtual

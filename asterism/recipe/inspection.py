@@ -57,7 +57,8 @@ def examine(
         validation_classes: Share of the classes kept for validation instead, whole, for data
             whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         labels: Use labels, where the data have them.
         on_broken: Samples that cannot be read: skip them, or refuse the data.
         teacher_cache: Folder of the teacher's outputs, to see what it holds.

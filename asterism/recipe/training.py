@@ -1,19 +1,21 @@
 """`distill()` and `train()`: from names to a run folder, in one call."""
 
 import copy
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asterism.distributed import is_first
 from asterism.engine import Callback
+from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Interrupted
 from asterism.settings import Settings, SettingsByName
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
+from asterism.words import tell
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -43,6 +45,7 @@ def distill(
     report: bool = True,
     baseline: str | Path | None = None,
     with_baselines: bool = False,
+    seeds: int = 1,
     callbacks: Sequence[Callback] = (),
     **settings: "Unpack[SettingsByName]",
 ) -> Result:
@@ -58,7 +61,8 @@ def distill(
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
             set of Hugging Face, or a Dataset (docs/data.md).
         method: One method or several, whose terms add up. By default RKD with the paper's
-            weights for classification (25, 50) + KD with labels, RKD without.
+            weights for classification (25, 50) + KD with labels, RKD without; for texts without
+            labels Anchored + 0.3 Neighbourhood.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -68,7 +72,8 @@ def distill(
         validation_classes: Share of the classes kept for validation instead, whole, for data
             whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         labels: Use labels, where the data have them, for training and for model selection.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         teacher_cache: Folder in which the teacher's outputs on the training views are computed
@@ -80,11 +85,14 @@ def distill(
             beside this one.
         with_baselines: Train the student without the teacher first, in a folder beside this
             run's, if it is not there yet, and measure it beside this one.
+        seeds: How many trainings, with seeds from the given one on, each in a folder of its own
+            within the run folder, which then has the report on all: with several it speaks of the
+            method, not of one student.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
     Returns:
-        The result, with the student ready to use.
+        The result, with the student ready to use; with several seeds that of the first.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -111,13 +119,37 @@ def distill(
         report=report,
         baseline=baseline,
         with_baselines=with_baselines,
+        seeds=seeds,
         callbacks=callbacks,
         settings=Settings(**settings),
     )
-    return carry_out_with_baselines(request)
+    return carry_out_all(request)[0]
 
 
-def carry_out_with_baselines(request: Request) -> Result:
+def carry_out_all(request: Request) -> list[Result]:
+    """Distil once for each seed, and report on all together if they are several."""
+    if request.seeds == 1:
+        return [_with_baselines(request)]
+    out = Path(request.out or by_time())
+    first = request.settings.seed
+    results = []
+    for seed in range(first, first + request.seeds):
+        one = replace(
+            request,
+            out=out / f"seed-{seed}",
+            student=copy.deepcopy(request.student),
+            settings=replace(request.settings, seed=seed),
+        )
+        try:
+            results.append(_with_baselines(one))
+        except Interrupted:
+            raise Interrupted(out) from None
+    if request.report and is_first():
+        write_report([result.run for result in results], out / "report.html")
+    return results
+
+
+def _with_baselines(request: Request) -> Result:
     """Train the student without the teacher first, if that is asked for; then distil."""
     if request.with_baselines:
         request = replace(request, out=request.out or by_time())
@@ -128,7 +160,7 @@ def carry_out_with_baselines(request: Request) -> Result:
 def _train_alone(request: Request) -> Path:
     """Train the student of a distillation from labels alone, with the same settings."""
     run = Path(f"{request.out}-without-teacher")
-    print(f"training the student without the teacher in {run}", file=sys.stderr)
+    tell(f"training the student without the teacher in {run}")
     settings = request.settings
     alone = replace(
         request,
@@ -185,7 +217,8 @@ def train(
         validation_classes: Share of the classes kept for validation instead, whole, for data
             whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
-        image_size: Size to which pictures are brought; by default the larger model's own, or 32.
+        image_size: Size to which pictures are brought; by default the larger model's own, or else
+            theirs, up to 224.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         check: Look at data and network before the training, and warn (docs/doctor.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).

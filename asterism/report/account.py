@@ -11,7 +11,7 @@ from asterism.report.sample import Sample, read_sample
 from asterism.run import Run, RunError
 from asterism.words import readable
 
-_SAMPLING = ("rows", "pairs", "triplets", "seed", "resamples", "confidence")
+_SAMPLING = ("rows", "pairs", "triplets", "seed", "resamples", "confidence", "level")
 GROUPS = ("task", "fidelity", "health", "compatibility", "cost")
 
 
@@ -23,13 +23,20 @@ class Estimate:
         value: The value.
         low: Lower end of its interval.
         high: Upper end of its interval.
-        verdict: Of a baseline: the student is `better`, `no different` or `worse`.
+        verdict: Of a baseline: the student is `better`, `worse`, `equal` but for a margin, or these
+            rows `cannot tell`; older runs have `no different`.
+        difference: Of a baseline: ends of the interval of student minus baseline.
+        rows_to_tell: Of a baseline: rows on which a margin would be seen.
+        count: On how many rows it was taken.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     verdict: str | None = None
+    difference: tuple[float, float] | None = None
+    rows_to_tell: int | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Measure:
         teacher: The teacher's value.
         baselines: Values by baseline.
         note: What a reader must know of it.
+        primary: Whether the report is about this measure.
+        gap: Ends of the interval of student minus teacher.
     """
 
     group: str
@@ -57,6 +66,8 @@ class Measure:
     teacher: Estimate | None = None
     baselines: Mapping[str, Estimate] = field(default_factory=dict)
     note: str | None = None
+    primary: bool = False
+    gap: tuple[float, float] | None = None
 
     @property
     def label(self) -> str:
@@ -67,12 +78,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The score of one class, in per cent."""
+    """The score of one class, in per cent; `lost`: shown to be below the teacher's, or None."""
 
     name: str
     count: int
     student: float | None
     teacher: float | None
+    lost: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,8 @@ class Account:
         split: The rows on which it was measured: `test`, `validation`.
         rows: How many there were.
         sampling: How they were sampled: `rows`, `pairs`, `triplets`, `seed`, `resamples`,
-            `confidence`; None is not known.
+            `confidence`, `level`; None is not known. Only runs of older versions, whose intervals
+            are too narrow for neighbourhoods, have `resamples`.
         measures: All measures.
         classes: All classes, without an order.
         metrics: The lines of `metrics.jsonl`.
@@ -177,6 +190,8 @@ def _measure(record: Mapping[str, Any]) -> Measure:
             if (estimate := _estimate(values)) is not None
         },
         note=None if record.get("note") is None else str(record["note"]),
+        primary=record.get("primary") is True,
+        gap=_ends(record.get("beside_teacher")),
     )
 
 
@@ -184,16 +199,28 @@ def _estimate(values: Mapping[str, Any] | None) -> Estimate | None:
     if values is None:
         return None
     verdict = values.get("verdict")
-    if verdict not in (None, "better", "no different", "worse"):
+    if verdict not in (None, "better", "worse", "equal", "cannot tell", "no different"):
         raise ValueError(f"a verdict is {verdict!r}")
     value, low, high = (finite(values.get(key)) for key in ("value", "low", "high"))
-    return Estimate(value, low, high, verdict)
+    rows, count = (
+        None if (found := finite(values.get(key))) is None else int(found)
+        for key in ("rows_to_tell", "count")
+    )
+    return Estimate(value, low, high, verdict, _ends(values.get("difference")), rows, count)
+
+
+def _ends(values: Any) -> tuple[float, float] | None:
+    """Return the ends of an interval, or None if one is missing."""
+    low, high = (finite(end) for end in values) if values is not None else (None, None)
+    return None if low is None or high is None else (low, high)
 
 
 def _class(record: Mapping[str, Any]) -> ClassScore:
     student = finite(record.get("student"))
     teacher = finite(record.get("teacher"))
-    return ClassScore(str(record["class"]), int(record["count"]), student, teacher)
+    lost = record.get("lost")
+    known = bool(lost) if isinstance(lost, bool) else None
+    return ClassScore(str(record["class"]), int(record["count"]), student, teacher, known)
 
 
 def finite(value: Any) -> float | None:

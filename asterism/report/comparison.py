@@ -14,11 +14,13 @@ from asterism.options import Role, names_with
 from asterism.report.account import Account, Estimate, Measure
 from asterism.request import Request
 from asterism.settings import Settings
-from asterism.words import MISSING, named_unit, number, readable
+from asterism.words import MISSING, csv_cell, markdown, named_unit, number, readable
 
 # What makes a row of its own; an option that this version does not know may be one.
 _NO_SETTING = names_with(Request, Settings, roles=frozenset(Role) - {Role.CONTENT, Role.EXPERIMENT})
 _NO_SETTING |= {"provenance"}
+CONTENTS = " contents"
+_CONTENT = sorted(names_with(Request, roles=frozenset({Role.CONTENT})))
 
 # The measures of a table that a screen can hold.
 BRIEF = (
@@ -84,15 +86,14 @@ class Comparison:
 
 def compare(accounts: Sequence[Account]) -> Comparison:
     """Return the table of these runs: all measures that compare and that any of them has."""
-    groups: dict[str, list[Account]] = {}
-    for account in accounts:
-        kept = {k: v for k, v in account.config.items() if k not in _NO_SETTING}
-        groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(account)
+    groups = by_settings(accounts)
     measures = {m.label: m for a in accounts for m in a.measures if m.student and _compares(m)}
     columns = tuple(Column(m.label, m.unit, m.better) for m in measures.values())
     settings = [_flat(json.loads(key)) for key in groups]
     names = dict.fromkeys(name for options in settings for name in options)
     differing = [n for n in names if len({str(f[n]) for f in settings if n in f}) > 1]
+    # Data of another name have other contents as a matter of course.
+    differing = [n for n in differing if n.removesuffix(CONTENTS) not in {*differing} - {n}]
     rows = []
     for options, runs in zip(settings, groups.values(), strict=True):
         differs = ", ".join(f"{n} {readable(options[n], 40)}" for n in differing if n in options)
@@ -107,6 +108,25 @@ def compare(accounts: Sequence[Account]) -> Comparison:
             cells = tuple(map(_cell, values, columns))
             rows.append(Row(readable(f"teacher {portable(teacher)}"), "", "", (), cells))
     return Comparison(columns, tuple(rows))
+
+
+def by_settings(accounts: Sequence[Account]) -> dict[str, list[Account]]:
+    """Return the runs of the same settings together, by these as JSON."""
+    groups: dict[str, list[Account]] = {}
+    for account in accounts:
+        kept = {k: v for k, v in account.config.items() if k not in _NO_SETTING}
+        kept |= _circumstances(account)
+        groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(account)
+    return groups
+
+
+def _circumstances(account: Account) -> dict[str, Any]:
+    """Return what makes another experiment of the same settings: contents read, and processes."""
+    known = account.config.get("provenance")
+    known = known if isinstance(known, dict) else {}
+    read = {name + CONTENTS: known[name] for name in _CONTENT if known.get(name) is not None}
+    # A launcher may have started them, of which the settings say nothing.
+    return {**read, "processes": known["processes"]} if "processes" in known else read
 
 
 def brief(comparison: Comparison) -> Comparison:
@@ -206,11 +226,12 @@ def as_csv(comparison: Comparison) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["run", "method", "differs in", "seeds"]
-        + [head for c in comparison.columns for head in (c.label, f"{c.label} sd")]
+        + [csv_cell(head) for c in comparison.columns for head in (c.label, f"{c.label} sd")]
     )
     for row in comparison.rows:
         values = [v for cell in row.cells for v in (cell.mean, cell.deviation)]
-        writer.writerow([row.name, row.method, row.differs, " ".join(row.seeds), *values])
+        named = (row.name, row.method, row.differs, " ".join(row.seeds))
+        writer.writerow([*map(csv_cell, named), *values])
     return text.getvalue()
 
 
@@ -219,9 +240,3 @@ def as_markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     written = [[markdown(cell) for cell in line] for line in ([*head], *rows)]
     written.insert(1, ["---"] * len(written[0]))
     return "".join(f"| {' | '.join(line)} |\n" for line in written)
-
-
-def markdown(text: str) -> str:
-    """Return a text with every character escaped that Markdown or HTML would obey."""
-    escaped = "".join("\\" + c if c in "\\`*_{}[]#+!|~@" else c for c in text)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

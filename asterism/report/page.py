@@ -13,19 +13,27 @@ from markupsafe import Markup
 
 from asterism.report.account import GROUPS, Account, Measure
 from asterism.report.charts import Chart, shown
-from asterism.report.comparison import Comparison, brief, heads
+from asterism.report.comparison import Comparison, brief, by_settings, heads
+from asterism.report.decision import decision
 from asterism.report.embedding_map import map_of
 from asterism.report.examples import Query, queries
 from asterism.report.pictures import Sheet, sheet
 from asterism.report.remarks import facts, measured, remarks_on, top_sentence
 from asterism.report.sample import Sample
+from asterism.report.seeds import over_trainings
 from asterism.words import MISSING, named_unit, number, readable, span
 
 HERE = Path(__file__).parent
 # What all pictures of a page may take; base64 makes a third more of it.
 MOST_PICTURE_BYTES = 4_000_000
 # Verdicts and remarks are told apart by shape and word, never by colour alone.
-MARKS = {"better": "▲", "no different": "=", "worse": "▼"}
+MARKS = {
+    "better": "▲",
+    "equal": "=",
+    "cannot tell": "?",
+    "worse": "▼",
+    "no different": "=",  # of runs of older versions
+}
 KINDS = {"against": ("▼", "Against."), "open": ("◆", "Note."), "for": ("▲", "For.")}
 QUERIES_READING = (
     "A row of the data and its nearest rows, nearest first. A dashed frame marks a neighbour that "
@@ -80,6 +88,7 @@ def page(
         sheets=sheets,
         runs=runs,
         comparison=shortened,
+        over_seeds=over_trainings([*by_settings(accounts).values()]),
         heads=heads(shortened),
         stem=stem,
     )
@@ -96,6 +105,7 @@ def _run(
         "account": account,
         "top_sentence": top_sentence(account),
         "facts": facts(account),
+        "decision": decision(account),
         "remarks": remarks_on(account),
         "measured": measured(account),
         "groups": [(group, measures) for group, measures in groups if measures],

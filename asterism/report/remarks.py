@@ -57,16 +57,27 @@ def measured(account: Account) -> str:
         said += (
             f" Neighbours and relations: {listing(drawn)}, drawn with seed {number(of['seed'])}."
         )
-    if of["confidence"] and of["resamples"]:
+    if of["confidence"]:
+        said += f" Intervals: {number(100 * of['confidence'])} %, "
+        if of["resamples"]:
+            said += (
+                "by the bootstrap of an older version, which is too sure of neighbourhoods; "
+                "asterism evaluate measures anew."
+            )
+        else:
+            said += (
+                "for this student on new rows of the same kind, as queries and as what is searched."
+            )
+    if of["level"]:
         said += (
-            f" Intervals: {number(100 * of['confidence'])} % over samples, by "
-            f"{number(of['resamples'])} bootstrap resamples; they do not cover training anew."
+            " All verdicts below hold together: the chance that any is wrong on equal models is "
+            f"at most {number(100 * of['level'])} % (Holm)."
         )
     return said.strip()
 
 
 def remarks_on(account: Account) -> list[Remark]:
-    """Return what a reader should know before shipping, what speaks against it first."""
+    """Return what the student is beside each baseline, and what else must be known of measures."""
     remarks = [_beside(account, name) for name in account.baselines]
     if not any(e.verdict for m in account.measures for e in m.baselines.values()):
         text = (
@@ -83,10 +94,13 @@ def remarks_on(account: Account) -> list[Remark]:
 
 _NOTED = ("health", "compatibility")
 _REDUCED = " It still runs the teacher, so it saves width only."
-# What the baselines are. Those that still run the teacher need not be beaten by a student.
+# What the baselines are, and why being worse is no word against the student, where it is none.
 BASELINES = {
     "untrained": ("the same student untrained", ""),
-    "without teacher": ("the same student trained without the teacher", ""),
+    "without teacher": (
+        "the same student trained without the teacher",
+        " One training each: other seeds may turn it, so this says nothing of the teacher's worth.",
+    ),
     "pca": ("the teacher's embedding cut to the student's width by PCA", _REDUCED),
     "random projection": ("the teacher's embedding projected at random to that width", _REDUCED),
 }
@@ -94,22 +108,41 @@ BASELINES = {
 
 def _beside(account: Account, baseline: str) -> Remark:
     """Return in which measures the student is better, no different or worse than a baseline."""
-    told: dict[str, list[Measure]] = {"worse": [], "better": [], "no different": []}
+    told: dict[str, list[Measure]] = {
+        word: [] for word in ("worse", "better", "equal", "no different", "cannot tell")
+    }
     for measure in account.measures:
         estimate = measure.baselines.get(baseline)
         if estimate is not None and estimate.verdict is not None:
             told[estimate.verdict].append(measure)
     what, way_out = BASELINES.get(baseline, (readable(baseline), ""))
-    parts = [f"{verdict} in {_names(measures)}" for verdict, measures in told.items() if measures]
-    text = f"Beside {what}: {'; '.join(parts) or 'not judged'}."
-    if told["worse"]:
-        return Remark("open" if way_out else "against", text + way_out)
-    return Remark("for" if len(told["better"]) > len(told["no different"]) else "open", text)
+    words = {"cannot tell": "these rows cannot tell in"}
+    parts = [
+        f"{words.get(verdict, f'{verdict} in')} {_names(measures)}"
+        for verdict, measures in told.items()
+        if measures
+    ]
+    text = f"Beside {what}: {'; '.join(parts) or 'not judged'}.{_rows_to_tell(told, baseline)}"
+    kind = "against" if told["worse"] and not way_out else "open"
+    return Remark(kind, text + (way_out if parts else ""))
+
+
+def _rows_to_tell(told: dict[str, list[Measure]], baseline: str) -> str:
+    """Return how many rows would tell in the measure that says most, if these cannot."""
+    for measure in sorted(told["cannot tell"], key=_place):
+        if (rows := measure.baselines[baseline].rows_to_tell) is not None:
+            margin = "a point" if measure.unit == "%" else "0.01"
+            return f" {measure.label.capitalize()} would show {margin} on some {rows:,} rows."
+    return ""
+
+
+def _place(measure: Measure) -> int:
+    return BRIEF.index(measure.label) if measure.label in BRIEF else 99
 
 
 def _names(measures: list[Measure]) -> str:
     """Return the most telling measures by name, and how many others there are."""
-    labels = sorted((m.label for m in measures), key=lambda x: BRIEF.index(x) if x in BRIEF else 99)
+    labels = [measure.label for measure in sorted(measures, key=_place)]
     others = len(labels) - MOST_NAMES
     return listing(labels if others < 2 else [*labels[:MOST_NAMES], f"{others} more"])
 

@@ -6,10 +6,20 @@ from typing import Any
 
 from asterism.report.account import Account, Estimate, Measure
 from asterism.report.charts import Chart
-from asterism.report.comparison import Comparison, as_markdown, brief, heads, lines, markdown, plain
+from asterism.report.comparison import (
+    Comparison,
+    as_markdown,
+    brief,
+    by_settings,
+    heads,
+    lines,
+    plain,
+)
+from asterism.report.decision import decision
 from asterism.report.examples import queries
-from asterism.report.remarks import measured, remarks_on, top_sentence
-from asterism.words import MISSING, named_unit, number, span
+from asterism.report.remarks import Remark, measured, remarks_on, top_sentence
+from asterism.report.seeds import over_trainings
+from asterism.words import MISSING, markdown, named_unit, number, span
 
 _SIGNS = {"against": "▼", "open": "◆", "for": "▲"}
 
@@ -25,6 +35,7 @@ def as_data(
             {
                 "name": account.name,
                 "headline": top_sentence(account),
+                "decision": [asdict(remark) for remark in decision(account)],
                 "findings": [asdict(remark) for remark in remarks_on(account)],
                 "data": list(account.data),
                 "split": account.split,
@@ -39,7 +50,11 @@ def as_data(
                 },
             }
         )
-    return {"comparison": plain(comparison), "runs": runs}
+    return {
+        "comparison": plain(comparison),
+        "over_seeds": [asdict(remark) for remark in _over_seeds(accounts)],
+        "runs": runs,
+    }
 
 
 def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
@@ -48,22 +63,27 @@ def as_summary(accounts: Sequence[Account], comparison: Comparison) -> str:
     if len(accounts) > 1:
         shortened = brief(comparison)
         parts.append("## Runs\n\n" + as_markdown(heads(shortened), lines(shortened)))
+        parts += [f"{_list(trained)}\n"] if (trained := _over_seeds(accounts)) else []
     for account in accounts:
         said = [f"## {markdown(account.name)}", f"**{markdown(top_sentence(account))}**"]
-        said.append(
-            "".join(
-                f"- {_SIGNS[remark.kind]} {markdown(remark.text)}\n"
-                for remark in remarks_on(account)
-            ).rstrip()
-        )
+        said.append(_list(decision(account)))
         if account.data:
             said.append("".join(f"- {markdown(line)}\n" for line in account.data).rstrip())
         head = ["measure", "student", "teacher", *account.baselines]
         rows = [_row(measure, account.baselines) for measure in account.measures]
         table = as_markdown(head, rows) + f"\n{markdown(measured(account))}\n"
+        table += f"\n{_list(remarks_on(account))}\n"
         said.append(f"<details><summary>Every measure</summary>\n\n{table}\n</details>")
         parts.append("\n\n".join(said) + "\n")
     return "\n".join(parts)
+
+
+def _over_seeds(accounts: Sequence[Account]) -> list[Remark]:
+    return over_trainings([*by_settings(accounts).values()])
+
+
+def _list(remarks: Sequence[Remark]) -> str:
+    return "\n".join(f"- {_SIGNS[remark.kind]} {markdown(remark.text)}" for remark in remarks)
 
 
 def _row(measure: Measure, baselines: Sequence[str]) -> list[str]:

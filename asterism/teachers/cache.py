@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from asterism.documents import parse_json
 from asterism.teachers.manifest import DTYPES, NAME, Manifest, read_manifest
 
 CLEAN = "clean"
@@ -219,11 +220,11 @@ def open_shard(file: Path, identity: Mapping[str, Any]) -> dict[str, Tensor]:
     way_out = "Delete it, and the same `asterism embed` writes it again."
     try:
         with safe_open(file, "pt") as opened:
-            kept = json.loads((opened.metadata() or {})[KEY])
+            kept = parse_json((opened.metadata() or {})[KEY])
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         known = dict(kept["identity"])
         digest = kept["sha256"]
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged or cut short: {error}. {way_out}") from error
     for name in identity:
         if known.get(name) != identity[name]:

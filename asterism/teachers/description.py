@@ -7,7 +7,6 @@ of earlier versions have none of them, and open without.
 import hashlib
 import json
 import platform
-import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from asterism.models import Vocabulary, in_words
 from asterism.teachers.cache import Cache, free_bytes, open_shard, write_shard
 from asterism.teachers.teacher import LiveTeacher, TeacherCard
 from asterism.types import Samples
-from asterism.words import number
+from asterism.words import number, tell
 
 TOKENISER = "tokenizer.json"
 TOKENS = "tokens.safetensors"
@@ -51,7 +50,7 @@ def keep_tokens(cache: Cache, teacher: LiveTeacher) -> None:
     with FileLock(cache.folder / f".{TOKENS}.lock"):  # of others one waits for it
         if (cache.folder / TOKENS).exists() and (cache.folder / TOKENISER).exists():
             return
-        print(f"cache {cache.folder}: the vectors of the teacher's tokens …", file=sys.stderr)
+        tell(f"cache {cache.folder}: the vectors of the teacher's tokens …")
         made = {"own": vocabulary.own(), "alone": vocabulary.alone()}
         tables = {name: _short(table) for name, table in made.items() if table is not None}
         size = sum(table.nbytes for table in tables.values())
@@ -61,7 +60,7 @@ def keep_tokens(cache: Cache, teacher: LiveTeacher) -> None:
                 "teacher's tokens: name a folder on another disk."
             )
         rows = max((len(table) for table in tables.values()), default=0)
-        print(f"… {number(size, 'bytes')} for {rows:,} tokens", file=sys.stderr, flush=True)
+        tell(f"… {number(size, 'bytes')} for {rows:,} tokens")
         _write(cache.folder / TOKENISER, vocabulary.tokeniser)
         write_shard(cache.folder / TOKENS, tables, _identity(cache, vocabulary.tokeniser))
 
@@ -80,7 +79,7 @@ def keep_card(cache: Cache, teacher: LiveTeacher, example: Samples) -> None:
     try:
         measured = asdict(cost(teacher.network, example, repeats=REPEATS))
     except Exception as error:  # of any kind in a user's own module; the outputs are all there
-        print(f"what the teacher costs cannot be measured: {in_words(error)}", file=sys.stderr)
+        tell(f"what the teacher costs cannot be measured: {in_words(error)}")
     kept: dict[str, Any] = {"cost": measured, "measured_on": _machine()}
     kept |= {"names": card.names, "kinds": card.kinds, "parameters": card.parameters}
     _write(cache.folder / CARD, json.dumps(kept, indent=2) + "\n")

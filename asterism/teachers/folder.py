@@ -1,7 +1,6 @@
 """The folder of a cache: made, or gone on with if data, teacher and disk allow it."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from filelock import FileLock
 
 from asterism.data import Source
+from asterism.documents import replacing
 from asterism.teachers.cache import Cache
 from asterism.teachers.filler import Filler, verify
 from asterism.teachers.manifest import NAME, Manifest, read_manifest
@@ -67,7 +67,10 @@ def prepare(
     Raises:
         ValueError: If it is a cache of something else, or holds something else.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the cache's folder {folder}: {error.strerror}.") from error
     file = folder / NAME
     with FileLock(folder / ".lock"):
         foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
@@ -82,8 +85,6 @@ def prepare(
             wanted = known.joined(wanted)
         refuse(wanted)
         if wanted != known:
-            unfinished = folder / f".{NAME}"
-            unfinished.unlink(missing_ok=True)  # what a stranger's folder has there may be a link
-            unfinished.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
-            os.replace(unfinished, file)
+            with replacing(file) as unfinished:
+                unfinished.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
     return wanted

@@ -1,7 +1,6 @@
 """Making a cache: what it will be of, and the outputs that are missing."""
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from asterism.teachers.progress import (
 )
 from asterism.teachers.teacher import LiveTeacher
 from asterism.views import Views
-from asterism.words import duration, number
+from asterism.words import duration, number, tell
 
 # Samples that go through the teacher together, and rows of a file.
 BATCH_SIZE = 256
@@ -179,12 +178,10 @@ def _announce(filler: Filler, sources: Mapping[str, Source], missing: int, proce
     needed, free = bytes_to_write(cache), free_bytes(cache)
     rate = samples_per_second(filler, sources)
     each = f" in each of {processes} processes" if processes > 1 else ""
-    print(
+    tell(
         f"cache {cache.folder}: {in_words(cache)}; {number(needed, 'bytes')} to write, "
         f"{number(free, 'bytes')} free; about {duration(missing / rate / processes)} at "
-        f"{rate:.0f} samples/s{each}",
-        file=sys.stderr,
-        flush=True,
+        f"{rate:.0f} samples/s{each}"
     )
 
 

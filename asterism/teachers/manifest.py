@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from asterism.data import Source
+from asterism.documents import parse_json, read_file
 from asterism.modality import MODALITIES
 from asterism.types import Kind
 from asterism.views import VERSION, Views
@@ -160,13 +161,11 @@ def read_manifest(folder: Path) -> Manifest:
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is no cache of a teacher's outputs: it has no {NAME}.")
     try:
-        if file.stat().st_size > MOST["bytes"]:
-            raise ValueError("it is too long")
-        content = json.loads(file.read_bytes())
+        content = parse_json(read_file(file, MOST["bytes"]))
         version = content["format"]
         manifest = Manifest(**content) if version == FORMAT else None
         possible = manifest is None or _possible(manifest)
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged: {error!r}.") from error
     if manifest is None:
         raise ValueError(

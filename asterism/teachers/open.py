@@ -1,6 +1,5 @@
 """From what a user names to a teacher, and to the size of its pictures."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from asterism.teachers.cached import cached_size, open_cached
 from asterism.teachers.classes import in_order
 from asterism.teachers.stored import is_stored, open_stored
 from asterism.teachers.teacher import LiveTeacher, Teacher, class_names_of, observed
+from asterism.words import tell
 
 
 def open_teacher(name: Any, data: Data) -> Teacher:
@@ -46,6 +46,10 @@ def _open(name: Any, data: Data) -> Teacher:
     if is_cache(name):
         return open_cached(Path(str(name)))
     if earlier := student_of_run(name):
+        takes = earlier[0].modality
+        if takes is not data.source.modality:
+            plural = data.source.modality.plural
+            raise ValueError(f"{name} takes {takes.plural}, and the data are {plural}.")
         return _live(earlier[0], data, name)
     base, given = split_name(str(name)) if isinstance(name, str | Path) else ("", {})
     if is_stored(Path(base)):
@@ -83,10 +87,9 @@ def _in_channels(network: nn.Module, source: Source, name: Any) -> nn.Module:
     if other == 1:
         takes, data, how = ("grey images", "in colour", "grey")
     if is_first():
-        print(
+        tell(
             f"asterism: the teacher {as_text(name)} takes {takes}, and the data are {data}: it is "
-            f"given them {how}.",
-            file=sys.stderr,
+            f"given them {how}."
         )
     return Channels(network, other)
 

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import pickle
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from asterism.teachers.making import fill, manifest_of, sources_of
 from asterism.teachers.open import common_size, open_teacher
 from asterism.teachers.teacher import LiveTeacher
 from asterism.types import Samples, as_input, on_device
+from asterism.words import tell
 
 
 def make_cache(request: CacheRequest) -> CacheState:
@@ -149,7 +149,7 @@ def _help(request: CacheRequest, number: int, threads: int) -> None:
     except KeyboardInterrupt:
         pass
     except (ValueError, OSError) as error:
-        print(f"asterism embed, process {number + 1}: {error}", file=sys.stderr)
+        tell(f"asterism embed, process {number + 1}: {error}")
 
 
 def _stop_without_parent(unwritten: int) -> None:

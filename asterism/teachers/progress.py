@@ -1,6 +1,5 @@
 """How much a cache takes, of the disk and of time, before and while it is made."""
 
-import sys
 import time
 from collections.abc import Mapping
 
@@ -10,7 +9,7 @@ from asterism.data import Source
 from asterism.teachers.cache import CLEAN, Cache, free_bytes
 from asterism.teachers.filler import Filler
 from asterism.teachers.manifest import DTYPES
-from asterism.words import duration, number
+from asterism.words import duration, number, tell
 
 # Time between lines of progress: at least so many seconds, and more the longer it has taken.
 SECONDS = 5.0
@@ -80,4 +79,4 @@ class Progress:
         done, seconds = self.begun_with - left, now - self.begun
         time_left = f", {duration(seconds / done * left)} left" if done else ""
         share = 100 * done // self.begun_with
-        print(f"cache: {share} %, {duration(seconds)}{time_left}", file=sys.stderr, flush=True)
+        tell(f"cache: {share} %, {duration(seconds)}{time_left}")

@@ -16,6 +16,7 @@ from torch import Tensor
 from asterism.arrays import read_archive, read_array
 from asterism.data.source import Source
 from asterism.data.table import read_parquet
+from asterism.data.values import read_ids
 from asterism.names import refuse_arguments
 from asterism.teachers.teacher import Teacher, TeacherCard
 from asterism.types import Outputs, Samples, join_outputs, outputs_on_device
@@ -100,7 +101,8 @@ class StoredTeacher(Teacher):
                 "have row numbers, too: give all of them ids."
             )
         names = source.ids or [str(row) for row in range(len(source))]
-        missing = [name for name in names if name not in self.rows]
+        usable = source.usable().tolist()  # the others are left out, whatever their names
+        missing = [names[row] for row in usable if names[row] not in self.rows]
         if missing:
             raise ValueError(
                 f"{len(missing)} of {len(names)} samples have no row in {self.place}: "
@@ -108,7 +110,7 @@ class StoredTeacher(Teacher):
                 f"{next(iter(self.rows), '')!r}."
             )
         self._refuse_other_samples(source, names)
-        return Rows(self, torch.tensor([self.rows[name] for name in names]))
+        return Rows(self, torch.tensor([self.rows.get(name, 0) for name in names]))
 
     def _refuse_other_samples(self, source: Source, names: Sequence[str]) -> None:
         """Raise a ValueError if an id names one sample here and another one in data before."""
@@ -186,7 +188,15 @@ def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
             f"{path} holds no `embedding`; it holds {', '.join(list(arrays)[:5]) or 'nothing'}. "
             f"If these are weights, name their model: MODEL?weights={path}."
         )
-    ids = None if chosen["id"] is None else [_id(name) for name in chosen["id"].tolist()]
+    ids = None
+    rows = chosen["embedding"].shape[0] if chosen["embedding"].ndim else 0
+    if chosen["id"] is not None:
+        ids, missing = read_ids(chosen["id"], rows, place=str(path))
+        if missing:
+            row, reason = next(iter(missing.items()))
+            raise ValueError(
+                f"{path} must hold one id per row, each once; row {row + 1}: {reason}."
+            )
     return StoredTeacher(chosen["embedding"], chosen["logits"], ids, place=str(path))
 
 
@@ -199,10 +209,6 @@ def _same(one: Samples, other: Samples) -> bool:
 def _single(table: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     with np.errstate(over="ignore"):  # what is too large is found when the file is opened
         return table.astype(np.float32)
-
-
-def _id(name: Any) -> str:
-    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 Arrays = dict[str, "np.ndarray[Any, Any]"]
@@ -221,14 +227,23 @@ def _safetensors(path: Path) -> Arrays:
 
 def _parquet(path: Path) -> Arrays:
     table = read_parquet(path)
-    return {name: _column(table.column(name)) for name in table.column_names}
+    return {name: _column(table.column(name), name, path) for name in table.column_names}
 
 
-def _column(column: Any) -> "np.ndarray[Any, Any]":
+def _column(column: Any, name: str, path: Path) -> Any:
+    """Return a column as an array, one of lists of numbers with two axes."""
     values = column.to_numpy()
-    rows = len(values) and isinstance(values[0], np.ndarray)
-    same = rows and len({len(row) for row in values if row is not None}) == 1
-    return np.stack(values) if same and all(row is not None for row in values) else values
+    width = next((len(row) for row in values if isinstance(row, np.ndarray)), None)
+    if width is None:
+        return values
+    for number, row in enumerate(values):
+        if row is None or len(row) != width:
+            got = "nothing" if row is None else f"{len(row)} numbers"
+            raise ValueError(
+                f"{path}: {name!r} must hold {width} numbers in each row, as in the first; row "
+                f"{number + 1} has {got}."
+            )
+    return np.stack(values)
 
 
 READERS: dict[str, Callable[[Path], Arrays]] = {

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from asterism.data import Data
-from asterism.methods import KD, RKD
+from asterism.methods import KD, RKD, Anchored, Neighbourhood
 from asterism.methods.base import NEEDS, Method
+from asterism.modality import TEXT
 from asterism.models import Spec, build, card_of, unweighted
 from asterism.models.adapt import Adapted
 from asterism.names import as_text, is_own_code, joined_name, portable, split_name
@@ -111,7 +112,8 @@ def choose_methods(
     if method is not None:
         return [method] if isinstance(method, Method) else list(method), None
     if not use_labels:
-        return [RKD()], None
+        texts = data.source.modality is TEXT
+        return [Anchored(), Neighbourhood(weight=0.3)] if texts else [RKD()], None
     relations = RKD(distance_weight=25.0, angle_weight=50.0)
     if reason := differing(card, data):
         return [relations], f"KD, half of the default method, is left out: {reason}."

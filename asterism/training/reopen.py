@@ -1,16 +1,19 @@
 """A finished run opened again: its data, its student and its teacher."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
 from asterism.data import Data, open_data
-from asterism.names import is_own_code
+from asterism.names import is_own_code, located, split_name
+from asterism.options import Plain
 from asterism.run import Run, RunError
 from asterism.student import Student, load
 from asterism.teachers import Teacher, open_teacher
+from asterism.training.provenance import fingerprints, made_with, recorded, refuse_other_contents
 
 if TYPE_CHECKING:
     from asterism.request import Model
@@ -52,21 +55,10 @@ def reopen(
         ValueError: If its models or data cannot be opened any more.
     """
     folder = Run(run)
-    config = folder.read_config()
+    config = _config(folder)
     student = load(run, factory=factory)
     opened = reopen_data(folder, data)
-    if teacher is not None:
-        return Reopened(opened, student, open_teacher(teacher, opened))
-    named = config.get("teacher") or ""
-    if not named or is_own_code(named):
-        return Reopened(opened, student, None)
-    try:
-        return Reopened(opened, student, open_teacher(named, opened))
-    except (FileNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"the teacher of {folder.path} cannot be opened again; if it has moved, name it "
-            f"(evaluate --teacher, align --to): {error}"
-        ) from error
+    return Reopened(opened, student, _open_teacher(folder, config, opened, teacher))
 
 
 def reopen_data(folder: Run, data: Any = None) -> Data:
@@ -78,27 +70,77 @@ def reopen_data(folder: Run, data: Any = None) -> Data:
 
     Raises:
         FileNotFoundError: If there is no such run, or its data are not where they were.
-        ValueError: If its data cannot be opened any more.
+        ValueError: If its data cannot be opened any more, or have other contents now.
     """
-    config = folder.read_config()
-    needed = "data validation_data test_data validation_share split_seed image_size".split()
-    if missing := [key for key in needed if key not in config]:
-        raise RunError(f"{folder.path / 'config.yaml'} is damaged: it lacks {missing[0]}.")
-    config["test_data"] = config["test_data"] if data is None else data
-    for key in ("data", "validation_data", "test_data"):
-        if str(config[key]).startswith("python:"):
+    config: Mapping[str, Any] = _config(folder)
+    test = config["test_data"] if data is None else data
+    named = {
+        "data": config["data"],
+        "validation_data": config["validation_data"],
+        "test_data": test,
+    }
+    for key, name in named.items():
+        if str(name).startswith("python:"):
             raise ValueError(
-                f"{folder.path} was trained with {key} {config[key]!r}, an object that no run "
+                f"{folder.path} was trained with {key} {name!r}, an object that no run "
                 "folder can hold: measure asterism.load(run) where the object is."
             )
     opened = open_data(
         config["data"],
         validation=config["validation_data"],
-        test=config["test_data"],
+        test=located(test) if isinstance(test, str | Path) else test,
         validation_share=config["validation_share"],
         validation_classes=config.get("validation_classes"),  # older runs have none
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )
+    if data is None:
+        instead = (
+            "what is measured on these would not be what the run was selected and measured on. "
+            f"Give it back its contents, or name what to measure on: `asterism evaluate "
+            f"{folder.path} --data FILE`."
+        )
+        found = fingerprints(opened, None)
+        refuse_other_contents(folder, found, instead=dict.fromkeys(found, instead))
     opened.refuse_useless(use_labels=False, broken=False)
     return opened
+
+
+def _config(folder: Run) -> dict[str, Plain]:
+    """Return the run's options, its paths as they are found from here."""
+    kept = folder.read_config()
+    if missing := [name for name in ("data", "split_seed", "image_size") if name not in kept]:
+        raise RunError(f"{folder.path / 'config.yaml'} is damaged: it lacks {missing[0]}.")
+    config = made_with(folder, "train" if "model" in kept else "distill")
+    places = recorded(folder).get("paths") or {}
+    return {name: _found(value, places.get(name)) for name, value in config.items()}
+
+
+def _found(typed: Plain, resolved: Any) -> Plain:
+    """Return where something is that was typed in another folder, or was elsewhere then."""
+    known = isinstance(resolved, str) and os.path.exists(split_name(resolved)[0])
+    return resolved if known else typed
+
+
+def _open_teacher(
+    folder: Run, config: Mapping[str, Any], opened: Data, named: "Model | None"
+) -> Teacher | None:
+    """Open the teacher of a run, by its own name or by the one that is given."""
+    name = named if named is not None else config.get("teacher") or ""
+    if named is None and (not name or is_own_code(str(name))):
+        return None
+    try:
+        teacher = open_teacher(located(name) if isinstance(name, str | Path) else name, opened)
+    except (FileNotFoundError, ValueError) as error:
+        if named is not None:
+            raise
+        raise ValueError(
+            f"the teacher of {folder.path} cannot be opened again; if it has moved, name it "
+            f"(evaluate --teacher, align --to): {error}"
+        ) from error
+    refuse_other_contents(
+        folder,
+        {"teacher": teacher.fingerprint()},
+        instead={"teacher": "name the one it learned from (evaluate --teacher, align --to)."},
+    )
+    return teacher

@@ -1,7 +1,6 @@
 """One training, from a request to a finished run folder."""
 
 import copy
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from asterism.data import Data, Loader, Order, left_over, training_order
+from asterism.data import Data, Loader, Order, account_of, left_over, training_order
 from asterism.distributed import from_first, is_first
 from asterism.doctor import warn
 from asterism.engine import Fitted, Training, fit
@@ -23,7 +22,7 @@ from asterism.request import Request
 from asterism.result import Result
 from asterism.run import Interrupted, Run
 from asterism.settings import Settings
-from asterism.student import Student, class_names, load
+from asterism.student import Student, class_names, load, run_of
 from asterism.teachers import LiveTeacher, fill_for
 from asterism.training.anchors import choose_anchors
 from asterism.training.models import open_baseline
@@ -31,6 +30,7 @@ from asterism.training.opening import open_training
 from asterism.training.provenance import provenance, refuse_changes
 from asterism.training.rehearsal import factory_of, write_student
 from asterism.verdict import Unmeasured, assess, selection
+from asterism.words import tell
 
 # So many samples that are left out are named at the end; all are in result.json.
 MOST_NAMED = 20
@@ -79,6 +79,7 @@ def _result_of(request: Request) -> Result:
 
 def _carried_out(request: Request) -> Result:
     run = Run(request.out or "")
+    _refuse_own_input(request, run)
     training = open_training(request)
     request = training.request
     baselines = {"untrained": copy.deepcopy(training.student)}
@@ -86,7 +87,8 @@ def _carried_out(request: Request) -> Result:
         baselines["without teacher"] = open_baseline(request.baseline, request.student)
     with run.writing(resume=request.resume, overwrite=request.overwrite, first=is_first()):
         config = request.plain()
-        origin = provenance(training.data, training.teacher)
+        count = training.settings.processes
+        origin = provenance(training.data, training.teacher, config, processes=count)
         if request.resume:
             refuse_changes(run, config, origin)
             if run.finished():
@@ -105,6 +107,17 @@ def _carried_out(request: Request) -> Result:
             _written(run, page.name, lambda: write_report([run.path], page))
         found = from_first(found)
     return Result(run.path, _student(training, fitted.student), found, run.page)
+
+
+def _refuse_own_input(request: Request, run: Run) -> None:
+    """Raise a ValueError if replacing the run folder would delete what this training reads."""
+    read = {name: run_of(getattr(request, name)) for name in ("teacher", "student", "baseline")}
+    for name, folder in read.items():
+        if request.overwrite and folder is not None and folder.resolve() == run.path.resolve():
+            raise ValueError(
+                f"--overwrite would delete {run.path}, which is the {name}, too: name another "
+                "--out."
+            )
 
 
 def _student(training: Training, network: nn.Module) -> Student:
@@ -137,7 +150,7 @@ def _ready(training: Training) -> Training:
 def _as_it_is(run: Run, training: Training) -> Result:
     """Return the result of a run that has been finished already."""
     if is_first():
-        print(f"{run.path} is finished; this is its result.", file=sys.stderr)
+        tell(f"{run.path} is finished; this is its result.")
     load_weights(training.student, run.path / "student.safetensors", training.card["model"])
     return Result(run.path, _student(training, training.student), run.read_result(), run.page)
 
@@ -162,9 +175,9 @@ def _finish(
     measured, arrays = assess(student, training.teacher, data, baselines=baselines)
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
     for name in broken[:MOST_NAMED]:
-        print(f"left out, unreadable: {name}", file=sys.stderr)
+        tell(f"left out, unreadable: {name}")
     if len(broken) > MOST_NAMED:
-        print(f"and {len(broken) - MOST_NAMED} more, in result.json", file=sys.stderr)
+        tell(f"and {len(broken) - MOST_NAMED} more, in result.json")
     result = {
         **measured,
         "validation": fitted.score,
@@ -173,7 +186,7 @@ def _finish(
         "seconds": round(fitted.seconds, 1),
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
-        "data": _accounted(training, fitted),
+        "data": unmeasured.tried("account", lambda: _accounted(training, fitted)),
         "unmeasured": {**unmeasured, **measured["unmeasured"]},
     }
     if fitted.balance is not None:
@@ -186,22 +199,25 @@ def _finish(
 
 def _tell(training: Training) -> None:
     """Say what was found in the data, before anything is spent on it."""
-    if training.account is not None:
-        for line in training.account.lines():
-            print(f"asterism: {line}", file=sys.stderr)
+    account = training.account
+    if account is not None:
+        for line in account.lines():
+            about = "method" if line == account.method else "data"
+            tell(f"{about}: {line}")
 
 
 def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
     """Return the account of the data with what could not be read, as plain values."""
-    if training.account is None:
+    before = training.account
+    if before is None:
         return None
-    sources = training.data.sources()
-    others = {name for source in sources.values() for name in source.broken}
-    unreadable = {name: set(source.broken) for name, source in sources.items()}
-    unreadable["data"] |= set(fitted.broken) - others
+    sources = training.data.sources()  # without what a cache lacks, which may have been made since
+    account = account_of(training.data, size_by=before.size_by, method=before.method)
     told = {source.told(row) for source in sources.values() for row in source.unusable}
-    counts = {name: len(names - told) for name, names in unreadable.items()}
-    return training.account.with_unreadable(counts).plain()
+    unreadable = {name: set(source.broken) - told for name, source in sources.items()}
+    elsewhere = set(fitted.broken) - told  # by other ranks
+    unreadable["data"] |= elsewhere.difference(*unreadable.values())
+    return account.with_unreadable({name: len(x) for name, x in unreadable.items()}).plain()
 
 
 def _written(run: Run, name: str, write: Callable[[], object]) -> None:
@@ -209,10 +225,9 @@ def _written(run: Run, name: str, write: Callable[[], object]) -> None:
     try:
         write()
     except Exception as error:  # of any kind: a full disk, a picture
-        print(
+        tell(
             f"asterism: {name} could not be written ({in_words(error)}); student and result are in "
-            f"{run.path}.",
-            file=sys.stderr,
+            f"{run.path}."
         )
 
 

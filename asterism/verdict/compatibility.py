@@ -4,7 +4,7 @@ from torch import Tensor
 
 from asterism.measures import compatibility, procrustes, ridge
 from asterism.verdict.outputs import Observed
-from asterism.verdict.table import Values
+from asterism.verdict.table import Notes, Values
 
 WAYS = ("as it is", "rotated", "linear map")
 KS = (1, 10)
@@ -14,7 +14,7 @@ NEAR_CHANCE = 5
 
 def compatibility_values(
     student: Observed, teacher: Observed, rows: Tensor
-) -> tuple[Values, dict[str, str]]:
+) -> tuple[Values, Notes]:
     """Search the teacher's index with the student, as it is and mapped.
 
     Args:
@@ -35,7 +35,7 @@ def compatibility_values(
         queries["rotated"] = procrustes(*learnt)(own)
         queries["linear map"] = ridge(*learnt)(own)
     values = Values()
-    notes = dict[str, str]()
+    notes = Notes()
     for way in WAYS:
         item, alike = f"own item, {way}", f"same class, {way}"
         if way not in queries:

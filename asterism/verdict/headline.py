@@ -12,6 +12,9 @@ RIVALS = {
     "without teacher": "the same student trained without the teacher",
 }
 
+# What a comparison of two trainings must be read with.
+ONE_TRAINING = " (one training each, and other seeds may turn it)"
+
 
 def headline(
     measures: Sequence[Mapping[str, Any]], *, worst_class: str | None, missing: str | None = None
@@ -36,7 +39,10 @@ def headline(
         if student is not None and teacher:
             what = name if k is None else f"{name}@{k}"
             share = 100 * student / teacher
-            kept.append(f"{share:.0f} % of the teacher's {what} ({student:.1f} of {teacher:.1f} %)")
+            gap = _gap(by_key[name, k].get("beside_teacher"))
+            kept.append(
+                f"{share:.0f} % of the teacher's {what} ({student:.1f} of {teacher:.1f} %{gap})"
+            )
             break
     overlap = of("student", "neighbour overlap", 10)
     if overlap is not None:
@@ -46,6 +52,18 @@ def headline(
         return _alone(of, missing)
     rest = _saving(of) + _lost(by_key, worst_class) + _no_better(by_key)
     return f"The student keeps {' and '.join(kept)}{rest}."
+
+
+def _gap(ends: Sequence[float | None] | None) -> str:
+    """Return how far the student is from the teacher, in points, as far as these rows tell."""
+    low, high = ends or (None, None)
+    if low is None or high is None:
+        return ""
+    if high < 0:
+        return f"; {-high:.1f} to {-low:.1f} points less"
+    if low > 0:
+        return f"; {low:.1f} to {high:.1f} points more"
+    return f"; between {-low:.1f} points less and {high:.1f} more"
 
 
 def _alone(of: Any, missing: str | None) -> str:
@@ -85,7 +103,8 @@ def _lost(by_key: Records, name: str | None) -> str:
     if record is None or record["teacher"] is None:
         return ""
     loss = record["teacher"]["value"] - record["student"]["value"]
-    return f"; it loses most on class '{name}' ({loss:.0f} points)" if loss >= 0.5 else ""
+    rows = record["student"].get("count")
+    return f"; it loses most on class '{name}' ({loss:.0f} points of {rows} rows)"
 
 
 def _no_better(by_key: Records) -> str:
@@ -95,17 +114,18 @@ def _no_better(by_key: Records) -> str:
         if record is None or not record["baselines"]:
             continue
         lost = {
-            word: [who for key, who in RIVALS.items() if _verdict(record, key) == word]
-            for word in ("worse", "no different")
+            word: [who for key, who in RIVALS.items() if _verdict(record, key) in told]
+            for word, told in (
+                ("worse than", {"worse"}),
+                ("no better than", {"no different", "equal"}),
+                ("not shown to be better than", {"cannot tell"}),
+            )
         }
         what = name if k is None else f"{name}@{k}"
-        words = [
-            f"{'worse than' if word == 'worse' else 'no better than'} {' and '.join(who)}"
-            for word, who in lost.items()
-            if who
-        ]
+        words = [f"{word} {' and '.join(who)}" for word, who in lost.items() if who]
         if words:
-            return f"; in {what} it is {' and '.join(words)}"
+            one = any(RIVALS["without teacher"] in word for word in words)
+            return f"; in {what} it is {' and '.join(words)}" + (ONE_TRAINING if one else "")
     return ""
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asterism.chance import LEVEL
 from asterism.measures import Cost, Fidelity, fidelity, health
-from asterism.measures.estimate import CONFIDENCE, GROUPS, RESAMPLES, SEED
+from asterism.measures.estimate import CONFIDENCE
+from asterism.measures.gallery import SEED
 from asterism.measures.pairs import PAIRS
 from asterism.verdict.classes import Classes
 from asterism.verdict.compatibility import KS, WAYS, compatibility_values
@@ -17,6 +19,7 @@ from asterism.verdict.headline import headline
 from asterism.verdict.new_classes import new_classes
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import (
+    Notes,
     Values,
     as_plain,
     cost_values,
@@ -24,13 +27,24 @@ from asterism.verdict.table import (
     health_values,
     records,
 )
-from asterism.verdict.tasks import task
+from asterism.verdict.tasks import HIGH_CHANCE, task
 from asterism.verdict.unmeasured import Unmeasured
 
 # Distances from queries to all samples that one search computes; at least so many queries.
 SEARCHED = 10**8
 QUERIES = 2_000
 NEIGHBOURS = (1, 5, 10, 20)
+
+
+def fidelity_notes(n: int) -> Notes:
+    """Say which numbers of neighbours take all there are, or so many that chance finds them."""
+    notes = Notes()
+    for k in NEIGHBOURS:
+        if 1 < n <= k + 1:
+            notes["neighbour overlap", k] = f"Not measured: {k} neighbours are all that there are."
+        elif n > 1 and k / (n - 1) >= HIGH_CHANCE:
+            notes["neighbour overlap", k] = f"By chance {100 * k / (n - 1):.0f} %."
+    return notes
 
 
 def judge(
@@ -73,7 +87,7 @@ def judge(
         for who, model in models.items()
     }
     values = {who: done.values() if done else Values() for who, done in tasks.items()}
-    notes: dict[str, str] = {}
+    notes = Notes()
     plain: dict[str, Any] = {"rows": n, "new_classes": None if new is None else new.plain()}
     for who in ("student", "teacher"):
         if who not in models:
@@ -87,17 +101,20 @@ def judge(
             values[who] |= cost_values(costs[who])
             plain[who] = {"cost": as_plain(asdict(costs[who])), **plain[who]}
     if teacher is not None:
-        kept, notes = _beside_teacher(models, teacher, rows, values, unmeasured)
+        kept, said = _beside_teacher(models, teacher, rows, values, unmeasured)
         plain |= {} if kept is None else {"fidelity": as_plain(asdict(kept))}
-    table = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
-    notes |= table.worst(values)
+        notes |= said | fidelity_notes(n)
+    if (asked := tasks["student"]) is not None and student.target is not None:
+        notes |= asked.notes(student.target, rows)
     if new is not None and student.outputs.logits is not None:
         notes["accuracy"] = new.sentence()
+    table = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
+    notes |= table.worst(values)
     others = {who: values[who] for who in baselines}
     measures = records(values["student"], values.get("teacher", {}), others, notes)
-    said = headline(measures, worst_class=table.worst_name, missing=missing)
+    top = headline(measures, worst_class=table.worst_name, missing=missing)
     return {
-        "headline": said if new is None else f"{said} {new.sentence()}",
+        "headline": top if new is None else f"{top} {new.sentence()}",
         **plain,
         "per_class": table.table,
         "worst_class": table.worst_name,
@@ -106,16 +123,15 @@ def judge(
     }
 
 
-def _sampling(n: int, queries: int) -> dict[str, Any]:
-    """Return how much of the data was looked at, and how intervals were made."""
+def _sampling(n: int, queries: int) -> dict[str, float]:
+    """Return how much of the data was looked at, and how sure intervals are."""
     return {
         "rows": queries,
         "pairs": min(PAIRS, n * (n - 1) // 2),
         "triplets": min(PAIRS, n * (n - 1) * (n - 2) // 2),
         "seed": SEED,
-        "resamples": RESAMPLES,
-        "groups": min(GROUPS, n),
         "confidence": CONFIDENCE,
+        "level": LEVEL,
     }
 
 
@@ -125,7 +141,7 @@ def _beside_teacher(
     rows: Tensor,
     values: dict[str, Values],
     unmeasured: Unmeasured,
-) -> tuple[Fidelity | None, dict[str, str]]:
+) -> tuple[Fidelity | None, Notes]:
     """Add what the models kept of the teacher to their values.
 
     Returns:
@@ -140,7 +156,7 @@ def _beside_teacher(
             values[who] |= fidelity_values(kept)
         found[who] = kept
     search = partial(compatibility_values, models["student"], teacher, rows)
-    across, notes = unmeasured.tried_of("student", "compatibility", search) or (Values(), {})
+    across, notes = unmeasured.tried_of("student", "compatibility", search) or (Values(), Notes())
     values["student"] |= across
     for way in WAYS if across else ():  # what the teacher finds in its own index
         own = {k: values["teacher"].get(("recall", k)) for k in KS}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asterism.data import Data, Loader, Order, Source
 from asterism.measures import Affine
-from asterism.measures.estimate import SEED
+from asterism.measures.gallery import SEED
 from asterism.teachers import Teacher, observed
 from asterism.types import Outputs, Samples, as_input, join_outputs
 

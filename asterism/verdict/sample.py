@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asterism.data import Source
 from asterism.measures import nearest, neighbourhoods, principal_components, procrustes
-from asterism.measures.estimate import SEED
+from asterism.measures.gallery import SEED
 from asterism.measures.pairs import distances, pairs_of
 from asterism.modality.modality import cut
 from asterism.verdict.outputs import Observed

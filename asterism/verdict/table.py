@@ -5,14 +5,17 @@ docs/measures.md has the schema.
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from asterism.measures import Cost, Estimate, Fidelity, Health
+from asterism.verdict.looks import Better, Look, verdicts
 
-Better = Literal["higher", "lower", "none"]
-# Measured values by name and number of neighbours. Counts and times are plain numbers, without an
-# interval.
-Values = dict[tuple[str, int | None], float | None]
+# A measure, and its number of neighbours or batch size.
+Key = tuple[str, int | None]
+# Measured values. Counts and times are plain numbers, without an interval.
+Values = dict[Key, float | None]
+# What must be said of a measure in words, of one number of neighbours or of all.
+Notes = dict[str | Key, str]
 
 # Name: group, unit, which way is better. Shares are in per cent.
 MEASURES: dict[str, tuple[str, str, Better]] = {
@@ -107,13 +110,21 @@ def as_plain(value: Any) -> Any:
 
 # Baselines answer for what can be had without distilling; costs and health they do not.
 COMPARED = ("task", "fidelity")
+# Where a baseline says nothing. Untrained classifiers give all classes about the same probability,
+# so they are calibrated, and near to any unsure teacher, without having learnt anything.
+TRIVIAL = {("untrained", "calibration error"), ("untrained", "divergence")}
+# The measure named beforehand: the first of these that there is.
+PRIMARIES: tuple[Key, ...] = (("accuracy", None), ("recall", 1), ("neighbour overlap", 10))
+# Gaps that nobody would care about, by unit: one point, 0.01. Errors have no such scale.
+MARGINS = {"%": 0.01, "": 0.01, "nats": 0.01}
+NO_MARGIN = ("distance error", "angle error")
 
 
 def records(
     student: Values,
     teacher: Values,
     baselines: Mapping[str, Values],
-    notes: Mapping[str, str],
+    notes: Notes,
 ) -> list[dict[str, Any]]:
     """Return one flat record per measure that the student, or the note, has something to say of.
 
@@ -121,65 +132,91 @@ def records(
         student: Values of the student.
         teacher: Values of the teacher; empty without one.
         baselines: Values of each baseline, by its name.
-        notes: By measure, what must be said about it in words.
+        notes: What must be said about measures in words.
     """
+    keys = [key for name in MEASURES for key in student if key[0] == name]
+    primary = primary_of(student)
+    looks = {
+        (who, key): Look(own.minus(other), MEASURES[key[0]][2], margin_of(key), key == primary)
+        for key in keys
+        for who, values in baselines.items()
+        if MEASURES[key[0]][0] in COMPARED
+        and (who, key[0]) not in TRIVIAL
+        and isinstance(own := student[key], Estimate)
+        and isinstance(other := values.get(key), Estimate)
+    }
+    told = dict(zip(looks, verdicts(list(looks.values())), strict=True))
     table = []
-    for name, (group, unit, better) in MEASURES.items():
-        for key in (key for key in student if key[0] == name):
-            value = student[key]
-            if value is None and name not in notes:
-                continue
-            table.append(
-                {
-                    "group": group,
-                    "name": name,
-                    "k": key[1],
-                    "unit": unit,
-                    "better": better,
-                    "student": _shown(value, unit),
-                    "teacher": _shown(teacher.get(key), unit),
-                    "baselines": {
-                        who: _compared(value, values.get(key), unit, better)
-                        for who, values in baselines.items()
-                        if group in COMPARED and values.get(key) is not None
-                    },
-                    "note": notes.get(name),
-                }
-            )
+    for key in keys:
+        name, k = key
+        group, unit, better = MEASURES[name]
+        note = notes.get(key, notes.get(name))
+        if student[key] is None and note is None:
+            continue
+        table.append(
+            {
+                "group": group,
+                "name": name,
+                "k": k,
+                "unit": unit,
+                "better": better,
+                "primary": key == primary,
+                "student": _shown(student[key], unit),
+                "teacher": _shown(teacher.get(key), unit),
+                "beside_teacher": _beside(student[key], teacher.get(key), unit)
+                if group in COMPARED
+                else None,
+                "baselines": {
+                    who: {
+                        **(_shown(values[key], unit) or {}),
+                        "verdict": told.get((who, key)),
+                        **_gap(looks.get((who, key)), unit),
+                    }
+                    for who, values in baselines.items()
+                    if group in COMPARED and values.get(key) is not None
+                },
+                "note": note,
+            }
+        )
     return table
 
 
-def _shown(value: float | None, unit: str) -> dict[str, float | None] | None:
+def primary_of(student: Values) -> Key | None:
+    """Return the measure that a report is about: the task's, or without labels the overlap."""
+    return next((key for key in PRIMARIES if student.get(key) is not None), None)
+
+
+def margin_of(key: Key) -> float | None:
+    """Return a gap in a measure that nobody would care about; None where there is no scale."""
+    return None if key[0] in NO_MARGIN else MARGINS.get(MEASURES[key[0]][1])
+
+
+def _shown(value: float | None, unit: str) -> dict[str, float | int | None] | None:
     if value is None:
         return None
     factor = 100.0 if unit == "%" else 1.0
-    low, high = value.interval() if isinstance(value, Estimate) else (None, None)
-    return {
-        "value": value * factor,
-        "low": None if low is None or not math.isfinite(low) else low * factor,
-        "high": None if high is None or not math.isfinite(high) else high * factor,
-    }
+    if not isinstance(value, Estimate):
+        return {"value": value * factor, "low": None, "high": None}
+    low, high = _ends(value, unit)
+    return {"value": value * factor, "low": low, "high": high, "count": value.count}
 
 
-def _compared(
-    student: float | None, baseline: float | None, unit: str, better: Better
-) -> dict[str, Any]:
-    shown: dict[str, Any] = {**(_shown(baseline, unit) or {}), "verdict": None, "difference": None}
-    if isinstance(student, Estimate) and isinstance(baseline, Estimate):
-        ends = student.minus(baseline).interval()
-        shown["verdict"] = verdict(*ends, better=better)
-        shown["difference"] = [end * (100.0 if unit == "%" else 1.0) for end in ends]
-    return shown
+def _ends(value: Estimate, unit: str) -> list[float | None]:
+    """Return the ends of the interval; no share differs from another by more than all."""
+    ends = [end if math.isfinite(end) else None for end in value.interval()]
+    if unit != "%":
+        return ends
+    return [None if end is None else 100 * min(1.0, max(-1.0, end)) for end in ends]
 
 
-def verdict(low: float, high: float, *, better: Better) -> str:
-    """Say what the interval of a difference (student minus baseline) shows.
+def _beside(student: float | None, teacher: float | None, unit: str) -> list[float | None] | None:
+    """Return the ends of the interval of student minus teacher."""
+    if not isinstance(student, Estimate) or not isinstance(teacher, Estimate):
+        return None
+    return _ends(student.minus(teacher), unit)
 
-    Args:
-        low: Lower end of the interval.
-        high: Upper end.
-        better: Which way is better.
-    """
-    if low <= 0 <= high:
-        return "no different"
-    return "better" if (low > 0) == (better == "higher") else "worse"
+
+def _gap(look: Look | None, unit: str) -> dict[str, Any]:
+    if look is None:
+        return {"difference": None, "rows_to_tell": None}
+    return {"difference": _ends(look.gap, unit), "rows_to_tell": look.rows_to_tell}

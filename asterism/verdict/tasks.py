@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from asterism.measures import (
@@ -19,12 +20,14 @@ from asterism.measures import (
 )
 from asterism.verdict.new_classes import NewClasses
 from asterism.verdict.outputs import Observed
-from asterism.verdict.table import Values, as_plain
+from asterism.verdict.table import Notes, Values, as_plain
 
 T = TypeVar("T")
 KS = (1, 5, 10)
 # What is added to a measure's name for samples of one kind.
 KNOWN, NEW = ", training classes", ", new classes"
+# A share that chance alone brings so high is told beside it.
+HIGH_CHANCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,36 @@ class Task:
             ("k-NN accuracy", None): self.knn,
             ("linear probe", None): self.probe,
         }
+
+    def notes(self, target: Tensor, rows: Tensor) -> Notes:
+        """Return why a measure is undefined, over how many queries it is, and what chance gives.
+
+        Args:
+            target: Classes of the samples.
+            rows: Which of them are queries.
+        """
+        said = Notes()
+        _, number, sizes = torch.unique(target, return_inverse=True, return_counts=True)
+        partners = sizes[number[rows]] - 1
+        found = int((partners > 0).sum())
+        others = len(target) - 1
+        if not found:
+            why = f"Not measured: none of the {len(rows)} queries has another row of its class."
+            return said | {"recall": why, "MAP@R": why}
+        if found < len(rows):
+            over = (
+                f"Over {found} of {len(rows)} queries: the rest have no other row of their class."
+            )
+            said |= {"recall": over, "MAP@R": over}
+        for k in self.retrieval.recall:
+            if k >= others:
+                said["recall", k] = f"Not measured: {k} neighbours are all that there are."
+                continue
+            chance = 1 - float(_missed(partners[partners > 0], others, k).mean())
+            if chance >= HIGH_CHANCE:
+                by_chance = f"By chance {100 * chance:.0f} %."
+                said["recall", k] = f"{said.get('recall', '')} {by_chance}".strip()
+        return said
 
     def plain(self) -> dict[str, Any]:
         """Return plain numbers in the nested form that tables on the screen read."""
@@ -140,3 +173,10 @@ def _classified(
         knn = tried("k-NN accuracy", partial(knn_accuracy, *splits))
         probe = tried("linear probe", partial(linear_probe, *splits))
     return classified, sure, knn, probe
+
+
+def _missed(partners: Tensor, others: int, k: int) -> Tensor:
+    """Return how often none of the partners is among k neighbours drawn at random."""
+    strangers = others - partners.double()
+    drawn = torch.arange(k)
+    return ((strangers[:, None] - drawn).clamp_min(0) / (others - drawn)).prod(1)

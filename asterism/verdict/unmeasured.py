@@ -1,10 +1,10 @@
 """What cannot be measured is left out and named; the rest of a result stands."""
 
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 from asterism.models import in_words
+from asterism.words import tell
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ class Unmeasured(dict[str, str]):
             return measure()
         except Exception as error:  # of any kind: a user's own module may run here
             self[name] = in_words(error)
-            print(f"asterism: not measured: {name} ({self[name]})", file=sys.stderr)
+            tell(f"asterism: not measured: {name} ({self[name]})")
             return None
 
     def tried_of(self, who: str, name: str, measure: Callable[[], T]) -> T | None:

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from asterism.data import open_data, open_source
 from asterism.data.archives import LAYOUTS
+from asterism.names import ARCHIVES
 
 DRAW = np.random.default_rng(0)
 
@@ -316,3 +317,4 @@ def test_what_is_no_archive_is_said(tmp_path):
         open_source(f"cub:{tmp_path}")
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
     assert all(f"`{kind}`" in page for kind in LAYOUTS)
+    assert set(LAYOUTS) == ARCHIVES

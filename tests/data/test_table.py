@@ -1,6 +1,7 @@
 """Tests for asterism/data/tables.py, columns.py and texts.py."""
 
 import json
+import uuid
 
 import numpy as np
 import pytest
@@ -185,6 +186,17 @@ def test_parquet(tmp_path):
     index = torch.tensor([1])
     outputs = stored.on(open_source(["x", "y", "z"])).clean(index, ["y"])
     assert outputs.embedding.tolist() == [[4.0, 5.0]]
+    uuids = [uuid.UUID(int=number) for number in (5, 6)]
+    ids = arrow.array([x.bytes for x in uuids], arrow.uuid())
+    table = arrow.table({"id": ids, "vector": [[1.0, 2.0], [3.0, 4.0]]})
+    parquet.write_table(table, tmp_path / "d.parquet")
+    stored = open_stored(tmp_path / "d.parquet", {"embedding": "vector"})
+    assert list(stored.rows) == list(map(str, uuids))
+    parquet.write_table(arrow.table({"vector": [[1.0, 2.0], None]}), tmp_path / "e.parquet")
+    with pytest.raises(
+        ValueError, match="'vector' must hold 2 numbers in each row.*row 2 has noth"
+    ):
+        open_stored(tmp_path / "e.parquet", {"embedding": "vector"})
 
 
 def test_a_deeply_nested_line_is_a_broken_row(tmp_path):

@@ -136,6 +136,16 @@ def test_torchvision_gives_its_own_logits(name):
 
 
 @torch.no_grad()
+def test_the_auxiliary_classifiers_of_torchvision_are_left_out():
+    model = build("torchvision/inception_v3?pretrained=false&image_size=96", STUDENT)
+    images = torch.rand(2, 3, 32, 32)
+    for training in (False, True):
+        embedding, logits = model.train(training)(images)
+        assert (embedding.shape, logits.shape) == ((2, 2048), (2, 5))
+    assert not any("aux" in name.lower() for name, _ in model.named_parameters())
+
+
+@torch.no_grad()
 def test_a_vit_of_transformers_with_its_own_preprocessing(vit):
     own = transformers.ViTForImageClassification.from_pretrained(vit).eval()
     images = torch.rand(2, 3, 32, 32)

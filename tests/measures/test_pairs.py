@@ -8,7 +8,6 @@ import torch
 from scipy.stats import spearmanr
 
 from asterism import rkd_angle_loss, rkd_distance_loss
-from asterism.measures.estimate import GROUPS, groups_of
 from asterism.measures.pairs import (
     angle_error,
     cosines,
@@ -86,17 +85,42 @@ def test_errors_are_the_losses_of_rkd_but_for_the_divisor(n, embeddings):
     assert error * (n - 1) * (n - 2) / n**2 == pytest.approx(loss)
 
 
-def test_replicates_leave_out_all_that_touches_a_group(embeddings):
+def test_the_parts_are_what_the_measure_loses_with_each_sample(embeddings):
     student, teacher = embeddings(45, 3), embeddings(45, 5, seed=1)
-    pairs = pairs_of(45)
-    found = distance_correlation(distances(student, pairs), distances(teacher, pairs), pairs, 45)
-    group = groups_of(45)
-    assert sorted(torch.bincount(group).tolist()) == [2] * 15 + [3] * 5
-    for number in range(GROUPS):
-        kept = torch.nonzero(group != number).flatten()
-        rest = torch.combinations(kept).T
-        expected = spearmanr(distances(student, rest), distances(teacher, rest)).statistic
-        assert found.replicates[number] == pytest.approx(expected)
+
+    def measures(rows):
+        s, t, n = student[rows], teacher[rows], len(rows)
+        pairs, triplets = pairs_of(n), triplets_of(n)
+        apart = [distances(x, pairs) for x in (s, t)]
+        bent = [cosines(x, triplets) for x in (s, t)]
+        return [
+            distance_correlation(*apart, pairs, n),
+            distance_error(*apart, pairs, n),
+            angle_error(*bent, triplets, n),
+        ]
+
+    everyone = torch.arange(45)
+    found = measures(everyone)
+    without = torch.tensor([measures(everyone[everyone != i]) for i in range(45)])
+    for value, rest in zip(found, without.T.double(), strict=True):
+        lost = (rest.mean() - rest) * 44 / 45
+        assert float((value.parts - lost).norm()) < 0.08 * float(lost.norm())
+        assert value.error() < float(lost.norm()) * 1.02  # what two make together, once
+
+
+def test_a_draw_of_pairs_adds_its_own_error(embeddings):
+    student, teacher = embeddings(200, 3), embeddings(200, 5, seed=1)
+    errors = []
+    for number in (10**6, 2_000, 200):
+        pairs = pairs_of(200, number)
+        apart = [distances(x, pairs) for x in (student, teacher)]
+        errors.append(distance_error(*apart, pairs, 200).error())
+    loss = distance_error(*apart, pairs, 200)
+    assert errors[0] < errors[1] < errors[2]
+    # Of 200 pairs of 200 samples few share one: they are nearly independent.
+    one, two = (x / x.mean() for x in apart)
+    alone = torch.nn.functional.smooth_l1_loss(one, two, reduction="none").std() / 200**0.5
+    assert loss.error() == pytest.approx(float(alone), rel=0.25)
 
 
 def test_the_interval_is_as_wide_as_new_samples_make_it(embeddings):

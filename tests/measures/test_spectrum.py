@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from asterism.measures import health, linear_cka
-from asterism.measures.estimate import groups_of
 
 
 def naive_cka(student, teacher):
@@ -29,10 +28,6 @@ def test_cka_follows_its_kernel_form(n, wide, embeddings):
     student = teacher[:, :3] + embeddings(n, 3, seed=1) + 5
     found = linear_cka(student, teacher)
     assert found == pytest.approx(naive_cka(student, teacher), rel=1e-9)
-    group = groups_of(n)
-    for number, replicate in enumerate(found.replicates):
-        kept = group != number
-        assert replicate == pytest.approx(naive_cka(student[kept], teacher[kept]), rel=1e-9)
 
 
 def test_cka_knows_copies_strangers_and_the_collapsed(embeddings):
@@ -59,9 +54,10 @@ def test_effective_rank_follows_its_formula(n, wide, embeddings):
     rows = embeddings(n, wide) * torch.linspace(0.1, 3, wide, dtype=torch.float64) + 4
     found = health(rows).effective_rank
     assert found == pytest.approx(naive_rank(rows), rel=1e-9)
-    group = groups_of(n)
-    for number, replicate in enumerate(found.replicates):
-        assert replicate == pytest.approx(naive_rank(rows[group != number]), rel=1e-6)
+    if n > wide:  # to the first order in what a row weighs
+        rest = [naive_rank(rows[torch.arange(n) != i]) for i in range(n)]
+        lost = np.mean(rest) - torch.tensor(rest).double()
+        assert float((found.parts - lost).norm()) < 0.3 * float(lost.norm())
 
 
 def test_effective_rank_counts_equal_directions():
@@ -80,12 +76,9 @@ def test_anisotropy_is_the_mean_cosine_of_pairs(embeddings):
     ]
     found = health(rows).anisotropy
     assert found == pytest.approx(np.mean(cosines))
-    kept = torch.nonzero(groups_of(30) != 3).flatten().tolist()
-    rest = [
-        float(torch.cosine_similarity(rows[i], rows[j], dim=0))
-        for i, j in itertools.combinations(kept, 2)
-    ]
-    assert found.replicates[3] == pytest.approx(np.mean(rest))
+    rest = [float(health(rows[torch.arange(30) != i]).anisotropy) for i in range(30)]
+    lost = (np.mean(rest) - torch.tensor(rest).double()) * 28 / 30
+    assert torch.allclose(found.parts, lost, atol=1e-9)
     assert health(1e-3 * embeddings(30, 5) + 1).anisotropy == pytest.approx(1, abs=1e-4)
     assert health(embeddings(3000, 5)).anisotropy == pytest.approx(0, abs=0.01)
 

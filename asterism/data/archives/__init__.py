@@ -15,6 +15,7 @@ from asterism.data.archives.layout import Layout, Listed, Pixels
 from asterism.data.array import ArraySource
 from asterism.data.source import Source
 from asterism.data.table import PictureTable
+from asterism.names import split_archive
 
 LAYOUTS: dict[str, Layout] = {**cifar.LAYOUTS, **binary.LAYOUTS, **lists.LAYOUTS}
 # What readers raise on files that are not as they should be.
@@ -27,9 +28,9 @@ DAMAGE = (
 
 def archive_named(base: str) -> tuple[str, Path] | None:
     """Return the kind and the place of an archive by name or by what its folder holds."""
-    kind, colon, place = base.partition(":")
-    if colon and kind in LAYOUTS:
-        return kind, Path(place)
+    kind, place = split_archive(base)
+    if kind:
+        return kind.removesuffix(":"), Path(place)
     path = Path(base)
     if not path.is_dir():
         return None

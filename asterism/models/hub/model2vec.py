@@ -35,13 +35,17 @@ class KnownTokens(Tokeniser):
 
     def __call__(self, texts: Any) -> list[list[int]]:
         """Return the numbers of the tokens of each text, without the one for unknown ones."""
+        unknown = self.unknown()
+        return [[i for i in one if i != unknown] for one in super().__call__(texts)]
+
+    def unknown(self) -> int | None:
+        """Return the number of the token that stands for what is not known."""
         model = self.tokenizer.model
         if hasattr(model, "unk_token"):
             named = model.unk_token
-            unknown = None if named is None else self.tokenizer.token_to_id(named)
-        else:  # of Unigram, which does not tell
-            unknown = json.loads(self.json)["model"].get("unk_id")
-        return [[i for i in one if i != unknown] for one in super().__call__(texts)]
+            return None if named is None else self.tokenizer.token_to_id(named)
+        unknown: int | None = json.loads(self.json)["model"].get("unk_id")  # Unigram does not tell
+        return unknown
 
 
 class StaticModel(Wrapper):
@@ -66,6 +70,20 @@ class StaticModel(Wrapper):
     def forward(self, texts: list[str]) -> Outputs:
         """Return embedding and logits of texts; zeros for a text without known tokens."""
         embedding, logits = self.module(texts)
+        return Outputs(self._finished(embedding), logits)
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """Return its tokeniser."""
+        return self.module.tokeniser
+
+    def encode(self, numbers: Tensor, mask: Tensor) -> Outputs:
+        """Return what `forward` does, of tokens' numbers and a mask, both `(n, length)`."""
+        known = self.tokeniser
+        unknown = known.unknown() if isinstance(known, KnownTokens) else None
+        embedding, logits = self.module.encode(
+            numbers, mask if unknown is None else mask & (numbers != unknown)
+        )
         return Outputs(self._finished(embedding), logits)
 
     def of_tokens(self, numbers: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from asterism.models.spec import Spec
 TAKES = (IMAGE,)
 WAY_OUT = "Without a network, ?pretrained=false starts from random weights, or ?weights=FILE."
 
+# Their auxiliary classifiers, of 1,000 classes, are left out.
+WITH_AUXILIARIES = {"inception_v3": ("AuxLogits",), "googlenet": ("aux1", "aux2")}
+
 
 def build(name: str, arguments: dict[str, Any], spec: Spec) -> Prepared:
     """Return a torchvision classifier with its own size and statistics inside.
@@ -36,8 +39,10 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> Prepared:
     classes = arguments.pop("classes", spec.classes)
     keep = spec.own_classifier and classes == spec.classes
     no_arguments_left(f"torchvision/{name}", arguments)
-    fixed = {"image_size": size} if name.startswith("vit_") else {}
-    model: nn.Module = models.get_model(name, weights=None, **fixed)
+    options: dict[str, Any] = {"image_size": size} if name.startswith("vit_") else {}
+    if name in WITH_AUXILIARIES:  # else they warn that their default will be another
+        options["init_weights"] = not pretrained
+    model: Any = models.get_model(name, weights=None, **options)
     if pretrained:
         try:
             # Not through get_model, which would unpickle.
@@ -45,10 +50,9 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> Prepared:
             model.load_state_dict(state)
         except Exception as error:  # of the network, or old names of parameters
             raise not_fetched(f"torchvision/{name}", error, WAY_OUT) from error
-    if getattr(model, "aux_logits", False):  # for training from nothing on a million pictures
-        setattr(model, "aux_logits", False)  # noqa: B010 (to mypy it is a module)
-        for part in ("AuxLogits", "aux1", "aux2"):
-            setattr(model, part, None)
+    for part in WITH_AUXILIARIES.get(name, ()):
+        setattr(model, part, None)
+        model.aux_logits = False
     layers = [(k, m) for k, m in model.named_modules() if isinstance(m, nn.Linear)]
     if not layers:
         raise ValueError(f"torchvision/{name} has no linear classifier: name another model.")

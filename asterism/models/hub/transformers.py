@@ -18,7 +18,6 @@ Weights are read from safetensors only, and no code that a model brings is run.
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -49,6 +48,7 @@ from asterism.models.hub.saved import (
 from asterism.models.spec import Spec
 from asterism.models.tokens import Tokeniser
 from asterism.types import Kind
+from asterism.words import tell
 
 TAKES = (IMAGE, TEXT)
 WAY_OUT = "Without a network, name a local folder, hf/path/to/folder."
@@ -94,9 +94,21 @@ def build(name: str, arguments: dict[str, Any], spec: Spec) -> nn.Module:
         model = Tower(model, spec.takes.name)
         pooling = "pooler"
     new_classes = None if keeps else classes
+    made: Any  # a module with names beside its tensors
     if spec.takes is TEXT:
-        return _text(library, name, arguments, spec, model, config, pooling, new_classes)
-    return _image(name, arguments, spec, model, config, pooling, new_classes, classifies)
+        made = _text(library, name, arguments, spec, model, config, pooling, new_classes)
+    else:
+        made = _image(name, arguments, spec, model, config, pooling, new_classes, classifies)
+    if classifies and (names := _class_names(config)):
+        made.classes = names  # by which they are matched with the data's
+    encoder: nn.Module = made
+    return encoder
+
+
+def _class_names(config: Any) -> tuple[str, ...] | None:
+    """Return the names of a classifier's classes; None where nobody named them."""
+    names = tuple(str(name) for _, name in sorted(config.id2label.items()))
+    return None if all(name.startswith("LABEL_") for name in names) else names
 
 
 def _image(
@@ -152,7 +164,7 @@ def _text(
     no_arguments_left(place, arguments)
     if as_saved.other and not pooling and is_first():
         other = ", ".join(as_saved.other)
-        print(f"{place} was saved with {other}: only st/{name} does that.", file=sys.stderr)
+        tell(f"{place} was saved with {other}: only st/{name} does that.")
     encoder = TextEncoder(model, Tokeniser(text, max_length=length), **use)
     if classes:
         add_classifier(encoder, ["a"], classes)

@@ -1,0 +1,6 @@
+"""Vectors: a student's embeddings of data of any length, in one file."""
+
+from asterism.vectors.writing import Vectors as Vectors
+from asterism.vectors.writing import write_vectors as write_vectors
+
+__all__ = ["Vectors", "write_vectors"]
