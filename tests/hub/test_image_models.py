@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import asterism
 from asterism import KD, RKD, recipe
 from asterism.data import ArraySource
-from asterism.models import Spec, build, input_size
+from asterism.models import Spec, build, input_size, weights_of
 
 TIMM = ["resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224"]
 TORCHVISION = ["resnet18", "mobilenet_v3_small", "vit_b_16"]
@@ -52,6 +52,20 @@ def names(vit):
     found = [f"timm/{name}?pretrained=false&image_size=64" for name in TIMM]
     found += [f"torchvision/{name}?pretrained=false&image_size=64" for name in TORCHVISION[:2]]
     return [*found, f"hf/{vit}"]
+
+
+@pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
+def test_an_embedding_head_beside_the_librarys_names(name, images):
+    name = f"{name}?pretrained=false&image_size=32"
+    model = build(f"{name}&dim=6&unit=true", STUDENT).eval()
+    embedding, logits = model(images[:3] / 255)
+    assert (embedding.shape, logits.shape) == ((3, 6), (3, 5))
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    head = {"embedding_head.weight", "embedding_head.bias"}
+    assert set(weights_of(model)) == set(weights_of(build(name, STUDENT))) | head
+    other = build(f"{name}&dim=6&unit=true", STUDENT).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(images[:3] / 255), model(images[:3] / 255))
 
 
 @pytest.mark.parametrize("which", range(6))
