@@ -12,6 +12,12 @@ from urllib.parse import quote, unquote
 # An absolute path within a name, and its last part.
 _ABSOLUTE = re.compile(r"(?<![\w.~%])(?:~|[A-Za-z]:)?[/\\](?:[^/\\?&=:]+[/\\])*([^/\\?&=]+)")
 
+# Standard archives (`asterism.data.archives`), named as `cub:PATH`.
+ARCHIVES = frozenset(
+    "cifar10 cifar100 mnist svhn stl10 cub cars sop in-shop omniglot tiny-imagenet imagenet pets "
+    "flowers".split()
+)
+
 
 def split_name(text: str) -> tuple[str, dict[str, str]]:
     """Return a name and its arguments.
@@ -77,8 +83,20 @@ def located(name: str | Path) -> str | Path:
     for i, (key, sign, value) in enumerate(part.partition("=") for part in parts):
         if key in _FILES or value.startswith("~/"):
             parts[i] = key + sign + _at_home(value)
-    whole = _at_home(base) + question + "&".join(parts)
+    kind, place = split_archive(base)
+    whole = kind + _at_home(place) + question + "&".join(parts)
     return Path(whole) if isinstance(name, Path) else whole
+
+
+def split_archive(base: str) -> tuple[str, str]:
+    """Return what stands before the place of a standard archive, and the place.
+
+    Examples:
+        >>> split_archive("cub:data/birds"), split_archive("data/birds")
+        (('cub:', 'data/birds'), ('', 'data/birds'))
+    """
+    kind, colon, place = base.partition(":")
+    return (f"{kind}:", place) if colon and kind in ARCHIVES else ("", base)
 
 
 def _at_home(text: str) -> str:
@@ -119,8 +137,9 @@ def resolved(name: str) -> str:
     `digits` means the built-in data, whatever else is called so.
     """
     base, given = split_name(name)
-    if base != "digits" and os.path.exists(base):
-        base = os.path.abspath(base)
+    kind, place = split_archive(base)
+    if base != "digits" and os.path.exists(place):
+        base = kind + os.path.abspath(place)
     for key in _FILES:
         if os.path.exists(given.get(key, "")):
             given[key] = os.path.abspath(given[key])

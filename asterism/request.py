@@ -59,6 +59,8 @@ class Request:
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, whole, for data
+            whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
         image_size: Size to which pictures are brought; by default the larger model's own, or else
             theirs, up to 224.
@@ -96,6 +98,9 @@ class Request:
     validation_data: Any = option(None, Role.CONTENT, is_name=True, group=Group.DATA, usual=True)
     test_data: Any = option(None, Role.CONTENT, is_name=True, group=Group.DATA, usual=True)
     validation_share: float = option(0.1, bounds={"above": 0, "below": 1}, group=Group.DATA)
+    validation_classes: float | None = option(
+        None, bounds={"above": 0, "below": 1}, group=Group.DATA
+    )
     split_seed: int = option(0, group=Group.DATA)
     image_size: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.DATA)
     labels: bool = option(True, verbs=OF_TEACHER, group=Group.DATA, usual=True)

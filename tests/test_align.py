@@ -85,7 +85,7 @@ def test_embeddings_of_a_file_do_as_well_as_the_teacher(distilled, tmp_path, cap
 
 def test_says_what_it_needs(distilled, tmp_path, capsys):
     run = distilled / "run"
-    with pytest.raises(FileNotFoundError, match="there is nothing at"):
+    with pytest.raises(FileNotFoundError, match="is no run folder"):
         align(tmp_path)
     with pytest.raises(ValueError, match="names no teacher that can be opened again"):
         align(distilled / "teacher")
@@ -102,7 +102,7 @@ def test_says_what_it_needs(distilled, tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="has no aligner: `asterism align` fits one"):
         asterism.load(distilled / "teacher", aligned=True)
     assert main(["align", str(tmp_path)]) == 2
-    assert "there is nothing at" in capsys.readouterr().err
+    assert "is no run folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"student_dim": -3, "teacher_dim": 2}'])

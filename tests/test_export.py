@@ -182,7 +182,7 @@ def test_no_number_is_no_agreement(bad):
     refuse_beyond(1e-4, EXPORTERS["state"], [made[0], Difference("b", 1, bad, None, limit="why")])
 
 
-def test_used_folders_moved_data_and_other_mistakes(runs, tmp_path):
+def test_used_folders_moved_data_and_other_mistakes(runs, tmp_path, capsys):
     out = tmp_path / "out"
     asterism.export(runs["array"], "state", out=out)
     before = (out / "state" / "export.json").read_bytes()
@@ -205,7 +205,8 @@ def test_used_folders_moved_data_and_other_mistakes(runs, tmp_path):
     spec = Spec(None, (5,), mean=(0.0,), std=(1.0,), modality=ARRAY)
     moved = finished_run(tmp_path / "moved", "mlp", spec, tmp_path / "gone.npy")
     exported = asterism.export(moved, "state")[0]
-    assert "made-up rows, since the run's data cannot be opened: no data at" in exported.compared_on
+    assert exported.compared_on == "made-up rows, since the run's data were not there"
+    assert "compared on made-up rows: " in capsys.readouterr().err
     with pytest.raises(FileNotFoundError):
         asterism.export(moved, "pt2", data=tmp_path / "gone.npy")
 

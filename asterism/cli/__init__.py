@@ -94,7 +94,7 @@ def _meant(verb: str) -> str:
 
 def _words(error: Exception) -> str:
     """Return an error's message; of one from a worker process without that one's traceback."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
+    if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
         return f"{readable(error.filename, 200)}: {error.strerror.lower()}."
     text = str(error)
     if "Original Traceback" not in text:

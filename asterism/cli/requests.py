@@ -45,7 +45,9 @@ class ConfigFile(ActionConfigFile):
         try:
             given = read_yaml(Path(located(values)))
         except FileNotFoundError as error:
-            raise UsageError(f"--config {values}: there is no such file.") from error
+            raise UsageError(f"--config: {nothing_at(values)}.") from error
+        except OSError as error:
+            raise UsageError(f"--config {values}: {(error.strerror or '').lower()}.") from error
         except ValueError as error:
             raise UsageError(
                 f"--config takes a YAML file of lines `option: value`; got {values}: {error}."

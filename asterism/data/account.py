@@ -184,7 +184,7 @@ def _classes(data: Data) -> ClassCounts | None:
     if source.targets is None or source.names is None:
         return None
     targets = source.targets[data.train]
-    sizes = torch.bincount(targets, minlength=len(source.names)).tolist()
+    sizes = torch.bincount(targets, minlength=data.classes or 0).tolist()
     present = [i for i, size in enumerate(sizes) if size]
     if not present:
         return None

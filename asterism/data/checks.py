@@ -5,7 +5,6 @@ from torch import Tensor
 
 from asterism.data.source import Source
 from asterism.types import Batch
-from asterism.words import readable
 
 
 def refuse_gaps(source: Source) -> None:
@@ -30,17 +29,6 @@ def refuse_other_kind(source: Source, training: Source, part: str) -> None:
         raise ValueError(
             f"the {part} data are {source.words()}, the training data {training.words()}: both "
             "must be the same."
-        )
-
-
-def refuse_new_classes(source: Source, training: Source, part: str) -> None:
-    """Raise a ValueError if validation or test data have classes that the training data lack."""
-    if source.names is None or training.names is None:
-        return
-    if new := source.names[len(training.names) :]:
-        raise ValueError(
-            f"{source.place} has the class {readable(new[0])!r}, which the training data lack: "
-            f"classes of the {part} data are matched with theirs by name."
         )
 
 

@@ -1,7 +1,8 @@
 """Classes of several sources under one numbering: the training data's first, new ones after.
 
 Names decide which class is which, never the place in a list: folders come sorted as texts (`0`,
-`1`, `10`, `2`), arrays by number.
+`1`, `10`, `2`), arrays by number. A class number from the number of training classes on is that of
+a class of its own: labels of test data are not confined to what a classifier knows.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from asterism.words import readable
 
 class Renumbered(LeftOut):
     """Another source whose classes have other numbers."""
+
+    targets: Tensor
+    names: tuple[str, ...]
 
     def __init__(self, source: Source, numbers: Tensor, names: Sequence[str]) -> None:
         """Number the classes anew.
@@ -36,6 +40,14 @@ class Renumbered(LeftOut):
         """Return the samples of these rows, with the new numbers."""
         batch = super().__getitems__(rows)
         return batch if batch.target is None else replace(batch, target=self.numbers[batch.target])
+
+    def alike(self, other: Source) -> Source:
+        """Return another source, with the old numbers and possibly more, with the new ones."""
+        if other.targets is None or other.names is None:
+            return other
+        more = torch.arange(len(self.numbers), len(other.names))
+        names = (*self.names, *other.names[len(self.names) :])
+        return Renumbered(other, torch.cat([self.numbers, more]), names)
 
 
 def with_training_numbers(source: Source, training: Source) -> Source:
@@ -93,3 +105,38 @@ def _numeric(names: Sequence[str]) -> bool:
 def _bare(names: Sequence[str]) -> bool:
     """Return whether classes are numbers as they stand, from 0 on."""
     return tuple(names) == tuple(map(str, range(len(names))))
+
+
+def without_some_classes(source: Source, share: float, seed: int) -> tuple[Renumbered, int]:
+    """Draw classes that are kept from training, and number them after the others.
+
+    Args:
+        source: The training data.
+        share: Share of the classes, rounded; at least two, so that one can be told from another.
+        seed: Seed of the draw.
+
+    Returns:
+        The data, and how many of the last classes are kept.
+
+    Raises:
+        ValueError: If there are no labels, or fewer than two classes would be left to train on.
+    """
+    if source.targets is None or source.names is None:
+        raise ValueError(
+            "validation_classes keeps whole classes for validation, and the data have no labels: "
+            "leave it out, so that a share of the rows is kept."
+        )
+    present = torch.unique(source.targets[source.usable()])
+    kept = max(2, round(share * len(present)))
+    if len(present) - kept < 2:
+        raise ValueError(
+            f"validation_classes {share} keeps {kept} of {len(present)} classes, and at least two "
+            "must be left to train on: keep fewer, or leave it out."
+        )
+    drawn = torch.randperm(len(present), generator=torch.Generator().manual_seed(seed))[:kept]
+    held_out = torch.zeros(len(source.names), dtype=torch.bool)
+    held_out[present[drawn]] = True
+    order = held_out.long().argsort(stable=True)  # old numbers in the new order
+    numbers = torch.empty_like(order)
+    numbers[order] = torch.arange(len(order))
+    return Renumbered(source, numbers, [source.names[i] for i in order.tolist()]), kept

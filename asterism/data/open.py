@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.data import hub
+from asterism.data.archives import archive_named, open_standard
 from asterism.data.array import digits, open_archive, open_features
 from asterism.data.dataset import open_dataset
 from asterism.data.folder import FolderSource
@@ -23,8 +24,8 @@ from asterism.names import (
 NAMED = ("digits",)
 KINDS = (
     "`digits`, a folder of pictures, an .npz file with x (and y), an .npy file of arrays, a .csv, "
-    ".tsv, .jsonl or .parquet table, a .txt file of one text per line, or a data set of Hugging "
-    "Face (hf/NAME)"
+    ".tsv, .jsonl or .parquet table, a .txt file of one text per line, a standard archive "
+    "(cub:PATH, cifar100:PATH, …), or a data set of Hugging Face (hf/NAME)"
 )
 
 
@@ -48,6 +49,8 @@ def open_source(data: Any, *, image_size: int | None = None) -> Source:
     if data == "digits":
         return digits()[0]
     base, named = split_name(str(located(data)))
+    if standard := archive_named(base):
+        return open_standard(*standard, named, image_size=image_size)
     path = Path(base)
     if path.is_dir() and hub.is_saved(path):
         return hub.open_saved(path, named, image_size=image_size)

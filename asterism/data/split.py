@@ -8,13 +8,8 @@ import torch
 from torch import Tensor
 
 from asterism.data.array import digits
-from asterism.data.checks import (
-    first_readable,
-    refuse_gaps,
-    refuse_new_classes,
-    refuse_other_kind,
-)
-from asterism.data.classes import with_training_numbers
+from asterism.data.checks import first_readable, refuse_gaps, refuse_other_kind
+from asterism.data.classes import with_training_numbers, without_some_classes
 from asterism.data.open import open_source
 from asterism.data.source import Source
 from asterism.modality import IMAGE
@@ -31,6 +26,7 @@ class Data:
         validation: Rows for model selection; of `validation_source` if there is one.
         validation_source: Separate validation data, or None.
         test: Data read once, at the end; None if there are none.
+        kept_classes: How many of the last classes of `source` no training row has.
     """
 
     source: Source
@@ -38,11 +34,29 @@ class Data:
     validation: Tensor
     validation_source: Source | None = None
     test: Source | None = None
+    kept_classes: int = 0
 
     @property
     def classes(self) -> int | None:
-        """Return the number of classes; None without labels."""
-        return None if self.source.names is None else len(self.source.names)
+        """Return the number of classes to train on; None without labels.
+
+        Validation and test data may have more: class numbers from here on.
+        """
+        return None if self.class_names is None else len(self.class_names)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes to train on, by number; None without labels."""
+        names = self.source.names
+        return None if names is None else names[: len(names) - self.kept_classes]
+
+    @property
+    def selects_by_new_classes(self) -> bool:
+        """Return whether validation rows have classes that no training row has."""
+        targets = (self.validation_source or self.source).targets
+        if targets is None or self.classes is None:
+            return False
+        return bool((targets[self.validation] >= self.classes).any())
 
     def statistics(self) -> Statistics:
         """Return mean and deviation as models normalise with, from some 2,000 training samples."""
@@ -134,6 +148,7 @@ def open_data(
     validation: Any = None,
     test: Any = None,
     validation_share: float = 0.1,
+    validation_classes: float | None = None,
     split_seed: int = 0,
     image_size: int | None = None,
 ) -> Data:
@@ -144,6 +159,7 @@ def open_data(
         validation: Validation data of the same kinds; by default a share of the training data.
         test: Test data of the same kinds.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, with all their rows.
         split_seed: Seed of the split.
         image_size: Size to which pictures are brought; by default their own, up to 224.
 
@@ -159,23 +175,36 @@ def open_data(
         test_source: Source | None = digits()[1]
     else:
         test_source = None if test is None else _open_part(test, source, "test", size)
+    if validation_classes is not None:
+        if validation is not None:
+            raise ValueError(
+                "validation_classes keeps classes of the training data for validation, and there "
+                "are validation data: leave one of the two out."
+            )
+        renumbered, kept = without_some_classes(source, validation_classes, split_seed)
+        held_out = renumbered.targets >= len(renumbered.names) - kept
+        test_source = test_source and renumbered.alike(test_source)
+        return Data(renumbered, *_divided(source, held_out), None, test_source, kept)
     if validation is not None:
         other = _open_part(validation, source, "validation", size)
         return Data(source, source.usable(), other.usable(), other, test_source)
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must lie between 0 and 1; got {validation_share}.")
     held_out = _held_out(source, validation_share, split_seed)
-    rows = source.usable()
-    return Data(source, rows[~held_out[rows]], rows[held_out[rows]], None, test_source)
+    return Data(source, *_divided(source, held_out), None, test_source)
 
 
 def _open_part(data: Any, training: Source, part: str, image_size: int | None) -> Source:
     """Return validation or test data with the class numbers of the training data."""
     source = open_source(data, image_size=image_size)
     refuse_other_kind(source, training, part)
-    source = with_training_numbers(source, training)
-    refuse_new_classes(source, training, part)
-    return source
+    return with_training_numbers(source, training)
+
+
+def _divided(source: Source, held_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the usable rows that are not held out, and those that are."""
+    rows = source.usable()
+    return rows[~held_out[rows]], rows[held_out[rows]]
 
 
 def _held_out(source: Source, share: float, seed: int) -> Tensor:

@@ -28,6 +28,7 @@ from asterism.words import tell
 
 __all__ = ["Finding", "Severity", "check", "check_quickly", "warn"]
 
+TEACHER = "teacher's knowledge"
 # What the networks may take of the time: before a training, and when that is all there is to do.
 QUICKLY = 0.5
 SECONDS = 20.0
@@ -77,5 +78,8 @@ def warn(training: Training) -> None:
     for finding in told:
         said = f"{finding.severity}: {finding.subject}: {finding.found}; {finding.advice}"
         tell(f"asterism: {said}")
+    for finding in findings:  # what it reaches shows at once whether it was read as it was meant
+        if finding.subject == TEACHER and finding.severity == "ok":
+            tell(f"asterism: {finding.subject}: {finding.found}")
     if told:
         tell("asterism: `asterism doctor` tells more; --no-check leaves this out.")

@@ -108,7 +108,29 @@ def check_classes(training: Training) -> list[Finding]:
         severity = "look"
         advice = "if rare classes matter, compose the batches by class (--samples-per-class)."
     figures = {"classes": len(sizes), "least": least, "most": most, "missing": len(missing)}
-    return [Finding("labels", severity, found, advice, figures)]
+    return [Finding("labels", severity, found, advice, figures), *_new_classes(training)]
+
+
+def _new_classes(training: Training) -> list[Finding]:
+    """Name the classes of validation and test data that the training data lack."""
+    data = training.data
+    parts = {"validation": data.validation_source or data.source, "test": data.test}
+    findings = []
+    for part, source in parts.items():
+        if source is None or source.targets is None or data.classes is None:
+            continue
+        rows = data.validation if part == "validation" else torch.arange(len(source))
+        present = torch.unique(source.targets[rows])
+        new = [(source.names or ())[i] for i in present[present >= data.classes].tolist()]
+        if not new:
+            continue
+        severity: Severity = "ok" if data.kept_classes else "look"
+        found = f"{len(new)} of the {len(present)} classes of the {part} data are not among the "
+        found += f"training data's: {', '.join(new[:3])}{', …' if len(new) > 3 else ''}"
+        advice = "retrieval and fidelity are measured on them, accuracy is not; if they are meant "
+        advice += "to be the same classes, name them alike."
+        findings.append(Finding(f"new {part} classes", severity, found, advice))
+    return findings
 
 
 def check_contents(training: Training, *, read: bool) -> list[Finding]:

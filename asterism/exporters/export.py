@@ -22,6 +22,7 @@ from asterism.names import located
 from asterism.run import Run
 from asterism.student import load
 from asterism.training import reopen_data
+from asterism.words import tell
 
 # Largest difference that an export may have from the student, as a share of its largest value.
 TOLERANCE = 1e-4
@@ -123,8 +124,10 @@ def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
     except (FileNotFoundError, ValueError) as error:
         if data is not None:
             raise
-        # A run may have come from another machine, and is exported there without its data.
-        return None, f"made-up rows, since the run's data cannot be opened: {error}"
+        # A run may have come from another machine, and is exported there without its data. The
+        # reason names a place on this one, and stays here.
+        tell(f"the export is compared on made-up rows: {error}")
+        return None, "made-up rows, since the run's data were not there"
     return opened, "rows of the run's data" if data is None else "rows of the data that were named"
 
 

@@ -5,11 +5,8 @@ from asterism.models.build import MODELS_OF as MODELS_OF
 from asterism.models.build import arguments_of as arguments_of
 from asterism.models.build import build as build
 from asterism.models.build import input_size as input_size
-from asterism.models.build import load_weights as load_weights
 from asterism.models.build import named as named
 from asterism.models.build import unweighted as unweighted
-from asterism.models.build import weights_fingerprint as weights_fingerprint
-from asterism.models.build import weights_of as weights_of
 from asterism.models.hub import card_of as card_of
 from asterism.models.modes import evaluating as evaluating
 from asterism.models.modes import in_mode as in_mode
@@ -21,6 +18,9 @@ from asterism.models.spec import spec_of_card as spec_of_card
 from asterism.models.tokens import tokeniser_of as tokeniser_of
 from asterism.models.vocabulary import Vocabulary as Vocabulary
 from asterism.models.vocabulary import vocabulary_of as vocabulary_of
+from asterism.models.weights import load_weights as load_weights
+from asterism.models.weights import weights_fingerprint as weights_fingerprint
+from asterism.models.weights import weights_of as weights_of
 
 __all__ = [
     "BUILT_IN",

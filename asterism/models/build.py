@@ -1,28 +1,28 @@
 """`build(name)`: a model by name, with its arguments and weights."""
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from asterism.modality import ARRAY, IMAGE, TEXT
-from asterism.models import resnet, small, text, vgg, wide_resnet
-from asterism.models.adapt import Adapted, Wrapper
+from asterism.models import deep_resnet, mobile, resnet, small, text, vgg, vit, wide_resnet
+from asterism.models.adapt import Adapted
+from asterism.models.head import HeadOptions
 from asterism.models.hub import LIBRARIES, Prepared, build_hub, hub_size, is_hub_name
-from asterism.models.modes import evaluating, in_mode, keeping_buffers
+from asterism.models.modes import in_mode, keeping_buffers
 from asterism.models.own import import_factory, in_words
+from asterism.models.published import stated_statistics
 from asterism.models.spec import Spec
 from asterism.models.tokens import read_tokeniser
+from asterism.models.weights import load_weights
 from asterism.names import (
     is_path,
     joined_name,
@@ -34,7 +34,13 @@ from asterism.names import (
 )
 
 IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = (
-    resnet.MODELS | wide_resnet.MODELS | vgg.MODELS | small.MODELS
+    resnet.MODELS
+    | deep_resnet.MODELS
+    | wide_resnet.MODELS
+    | vgg.MODELS
+    | mobile.MODELS
+    | vit.MODELS
+    | small.MODELS
 )
 BUILT_IN = IMAGE_MODELS | text.MODELS
 # What each modality's samples can be given to.
@@ -76,9 +82,10 @@ def build(
     Args:
         name: A built-in model (`resnet20`), another library's (`timm/resnet18`, see docs/models.md)
             or `path/to/file.py:factory`, each with arguments (`?weights=PATH&key=value`), or a
-            module or factory itself. Arguments other than `weights` (a safetensors file) and
-            `embedding` (a submodule, see `Adapted`) go to the factory, as do `classes`,
-            `shape` (of images also as `image_shape`), `mean` and `std` if it asks for them.
+            module or factory itself. Arguments other than `weights` (a file, see `load_weights`),
+            `embedding` (a submodule, see `Adapted`) and, where the factory does not ask for them,
+            `dim` and `unit` (see `Headed`) go to the factory, as do `classes`, `shape` (of images
+            also as `image_shape`), `mean` and `std` if it asks for them.
         spec: What the model needs to know about the data.
         arguments: More arguments for a name or a factory; those in the name come first.
 
@@ -93,20 +100,24 @@ def build(
     arguments = dict(arguments or {}) | given
     weights = arguments.pop("weights", None)
     embedding = arguments.pop("embedding", None)
-    if not isinstance(name, str):
-        model = _from_factory(name, spec, arguments, base, embedding)
+    stated = stated_statistics(arguments, spec) if base in IMAGE_MODELS else None
+    spec = stated or spec
+    own = name if not isinstance(name, str) else import_factory(base) if ".py:" in base else None
+    head = HeadOptions.taken_out(arguments, partial(_takes, own or BUILT_IN.get(base)))
+    if own is not None:
+        model = _from_factory(own, spec, arguments, base, embedding)
     elif base in BUILT_IN:
         model = _built_in(base, spec, arguments)
     elif is_hub_name(base):
         model = build_hub(base, arguments, spec)
-    elif ".py:" in base:
-        model = _from_factory(import_factory(base), spec, arguments, base, embedding)
     else:
         raise _unknown(base, spec)
+    model = head.on(model, spec)
     if weights is not None:
         place = Path(weights)
         file = place / "student.safetensors" if place.is_dir() else place
-        load_weights(model, file, base, spec)
+        new_head = not spec.own_classifier
+        load_weights(model, file, base, spec, stated=stated is not None, new_head=new_head)
     return model
 
 
@@ -150,99 +161,13 @@ def input_size(model: Any) -> int | None:
     return hub_size(base, arguments) if is_hub_name(base) else None
 
 
-def load_weights(model: nn.Module, file: Path, name: str, spec: Spec | None = None) -> None:
-    """Load a safetensors file into a model, strictly.
-
-    On the meta device only the shapes are compared.
-
-    Args:
-        model: The model.
-        file: The weights.
-        name: What the model is called in messages.
-        spec: The data of a model that may make layers in its first pass.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no safetensors file or its tensors do not fit the model.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(f"no weights at {file}.")
-    try:
-        state = load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file} is not a safetensors file: {error}.") from error
-    inner = _inner(model)
-    if spec is not None and state.keys() - inner.state_dict().keys():
-        with suppress(Exception), evaluating(model):  # it may be no model of these data after all
-            model(spec.takes.example(spec.shape))
-    wanted = inner.state_dict()
-    # Counters that only a momentum of None would read; older checkpoints lack them.
-    state = {k: v for k, v in wanted.items() if k.endswith("num_batches_tracked")} | state
-    # Other libraries keep tied weights under one of their names.
-    known = {value.data_ptr() for key, value in wanted.items() if key in state} - {0}
-    state = {k: v for k, v in wanted.items() if k not in state and v.data_ptr() in known} | state
-    problems = [f"{key} is missing" for key in wanted if key not in state]
-    problems += [f"{key} is unknown to the model" for key in state if key not in wanted]
-    problems += [
-        f"{key} has the shape {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and not _fits(state[key], wanted[key])
-    ]
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise ValueError(f"{file} does not fit {name}: {'; '.join(problems[:3])}{more}.")
-    if all(x.device.type != "meta" for x in wanted.values()):
-        inner.load_state_dict(state)
-
-
-def _fits(given: Tensor, wanted: Tensor) -> bool:
-    # Old checkpoints keep single numbers, as counters, in one-element lists; torch takes them.
-    return given.shape == wanted.shape or (wanted.ndim == 0 and given.shape == (1,))
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return the weights on the CPU, under the names that the model's own author gave them.
-
-    Tied weights, which have several names, come once under each of them, none sharing memory:
-    safetensors keeps nothing that does.
-
-    Raises:
-        ValueError: If the state of the model is more than tensors.
-    """
-    weights: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for key, value in _inner(model).state_dict().items():
-        if not isinstance(value, Tensor):
-            raise ValueError(
-                f"the state of a model must be tensors, and {key} is of type "
-                f"{type(value).__name__}: keep it in a buffer, or let the constructor make it."
-            )
-        tensor = value.detach().cpu().contiguous()
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() > tensor.nbytes:
-            tensor = tensor.clone()
-        weights[key] = tensor
-        seen.add(tensor.untyped_storage().data_ptr())
-    return weights
-
-
-def weights_fingerprint(model: nn.Module) -> str:
-    """Return a short hash of a model's weights by name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights_of(model).items()):
-        digest.update(name.encode())
-        digest.update(value.float().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _inner(model: nn.Module) -> nn.Module:
-    while isinstance(model, Wrapper):
-        model = model.module
-    return model
-
-
 def _is_native(module: nn.Module) -> bool:
     return type(module).__module__.startswith("asterism.")
+
+
+def _takes(factory: Callable[..., Any] | None, argument: str) -> bool:
+    parameters = {} if factory is None else inspect.signature(factory).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
@@ -260,7 +185,7 @@ def _built_in(base: str, spec: Spec, arguments: dict[str, Any]) -> nn.Module:
         arguments["tokenizer"] = read_tokeniser(Path(str(arguments["tokenizer"])))
     asked = inspect.signature(factory).parameters
     if unknown := arguments.keys() - asked.keys():
-        refuse_arguments(base, unknown, [*arguments_of(base), "weights"])
+        refuse_arguments(base, unknown, [*arguments_of(base), "dim", "unit", "weights"])
     for key, value in arguments.items():
         _refuse_kind(f"{base}?{key}", value, asked[key].annotation)
     try:
@@ -292,10 +217,9 @@ def _from_factory(
     embedding: str | None,
 ) -> nn.Module:
     parameters = inspect.signature(factory).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if not takes_all:
-        own = [key for key in parameters if key not in FROM_DATA]
-        refuse_arguments(name, arguments.keys() - parameters.keys(), [*own, "weights"])
+    own = [key for key in parameters if key not in FROM_DATA]
+    unknown = {key for key in arguments if not _takes(factory, key)}
+    refuse_arguments(name, unknown, [*own, "dim", "unit", "weights"])
     known = spec.arguments().items()
     offered = {k: v for k, v in known if k in parameters and v is not None}
     try:

@@ -70,4 +70,45 @@ class ConvNet(nn.Module):
         return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "convnet": ConvNet}
+class FourConvs(nn.Module):
+    """Four convolutions with batch norm, each followed by ReLU and a pool; what is left is flat.
+
+    The network of prototypical nets (Snell et al., NeurIPS 2017): 64 columns for images of 28×28,
+    1,600 for 84×84.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int | None,
+        image_shape: tuple[int, int, int],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        channels, *sides = image_shape
+        if min(sides) < 16:
+            raise ValueError(f"conv4 halves an image four times: {sides} pixels are fewer than 16.")
+        self.normalise = Normalise(mean, std)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(channels if i == 0 else width, width, 3, padding=1) for i in range(4)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(4))
+        left = width * (sides[0] // 16) * (sides[1] // 16)
+        self.classifier = nn.Linear(left, classes) if classes else None
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return the flat features and the logits."""
+        x = self.normalise(images)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.max_pool2d(F.relu(norm(conv(x)), inplace=True), 2)
+        embedding = x.flatten(1)
+        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "convnet": ConvNet,
+    "conv4": FourConvs,
+}

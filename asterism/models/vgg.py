@@ -21,7 +21,7 @@ class VGG(nn.Module):
 
     def __init__(
         self,
-        convs: int,
+        convs: tuple[int, ...],
         *,
         classes: int | None,
         image_shape: tuple[int, int, int],
@@ -32,9 +32,9 @@ class VGG(nn.Module):
         self.normalise = Normalise(mean, std)
         self.stages = nn.ModuleList()
         before = image_shape[0]
-        for width in WIDTHS:
+        for width, number in zip(WIDTHS, convs, strict=True):
             layers: list[nn.Module] = []
-            for _ in range(convs):
+            for _ in range(number):
                 # A bias before a norm does nothing; the published networks have and count it.
                 conv = nn.Conv2d(before, width, 3, 1, 1)
                 nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -54,6 +54,7 @@ class VGG(nn.Module):
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "vgg8": partial(VGG, 1),
-    "vgg13": partial(VGG, 2),
+    "vgg8": partial(VGG, (1, 1, 1, 1, 1)),
+    "vgg11": partial(VGG, (1, 1, 2, 2, 2)),
+    "vgg13": partial(VGG, (2, 2, 2, 2, 2)),
 }

@@ -33,6 +33,7 @@ def examine(
     validation_data: Any = None,
     test_data: Any = None,
     validation_share: float = 0.1,
+    validation_classes: float | None = None,
     split_seed: int = 0,
     image_size: int | None = None,
     labels: bool = True,
@@ -53,6 +54,8 @@ def examine(
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, whole, for data
+            whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
         image_size: Size to which pictures are brought; by default the larger model's own, or else
             theirs, up to 224.
@@ -78,6 +81,7 @@ def examine(
             validation_data=validation_data,
             test_data=test_data,
             validation_share=validation_share,
+            validation_classes=validation_classes,
             split_seed=split_seed,
             image_size=image_size,
             labels=labels,

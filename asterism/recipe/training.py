@@ -35,6 +35,7 @@ def distill(
     validation_data: Any = None,
     test_data: Any = None,
     validation_share: float = 0.1,
+    validation_classes: float | None = None,
     split_seed: int = 0,
     image_size: int | None = None,
     labels: bool = True,
@@ -68,6 +69,8 @@ def distill(
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, whole, for data
+            whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
         image_size: Size to which pictures are brought; by default the larger model's own, or else
             theirs, up to 224.
@@ -106,6 +109,7 @@ def distill(
         validation_data=validation_data,
         test_data=test_data,
         validation_share=validation_share,
+        validation_classes=validation_classes,
         split_seed=split_seed,
         image_size=image_size,
         labels=labels,
@@ -190,6 +194,7 @@ def train(
     validation_data: Any = None,
     test_data: Any = None,
     validation_share: float = 0.1,
+    validation_classes: float | None = None,
     split_seed: int = 0,
     image_size: int | None = None,
     on_broken: OnBroken = "skip",
@@ -209,6 +214,8 @@ def train(
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
         validation_share: Share of the training data kept for validation.
+        validation_classes: Share of the classes kept for validation instead, whole, for data
+            whose point is new classes: the best epoch is then that of the highest recall@1.
         split_seed: Seed of that split.
         image_size: Size to which pictures are brought; by default the larger model's own, or else
             theirs, up to 224.
@@ -234,6 +241,7 @@ def train(
             validation_data=validation_data,
             test_data=test_data,
             validation_share=validation_share,
+            validation_classes=validation_classes,
             split_seed=split_seed,
             image_size=image_size,
             on_broken=on_broken,

@@ -130,8 +130,11 @@ def _classes(account: Account) -> Chart | None:
     rows = [[readable(c.name), c.count, c.student, c.teacher] for c in worst]
     drawn = rows[:CLASSES_DRAWN]
     which = "All" if len(drawn) == len(rows) else f"The worst {CLASSES_DRAWN} of {len(rows)}"
-    # As the run measures them: by its classifier, or by the nearest neighbour where it has none.
-    score = "accuracy" if any(m.name == "accuracy" for m in account.measures) else "recall@1"
+    # As the run measures them: by its classifier, or by the nearest neighbour where it has none, or
+    # where that cannot score classes that training did not see.
+    scored = any(m.name == "accuracy" and m.student for m in account.measures)
+    mixed = any(m.name == "recall, new classes" for m in account.measures)
+    score = "accuracy" if scored and not mixed else "recall@1"
     order = "by what the student lost" if beside else f"by the student's {score}"
     return Chart(
         "classes",

@@ -68,7 +68,7 @@ def differing(card: TeacherCard, data: Data) -> str | None:
         return "the teacher has no class scores"
     if card.classes != data.classes:
         return f"the teacher has {card.classes} classes, the data {data.classes}"
-    own, wanted = card.names, data.source.names
+    own, wanted = card.names, data.class_names
     if own is None or wanted is None or set(own) == set(wanted):
         return None
     strange = [name for name in own if name not in wanted]

@@ -65,7 +65,7 @@ def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:
     source = data.source
     network = network.unchecked() if isinstance(network, Student) else network
     network = _in_channels(network, source, name)
-    network = in_order(network, class_names_of(network), source.names)
+    network = in_order(network, class_names_of(network), data.class_names)
     return LiveTeacher(network, source.modality, source.shape, as_text(name))
 
 

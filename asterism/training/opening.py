@@ -93,6 +93,7 @@ def _open_data(request: Request, image_size: int | None) -> Data:
         validation=request.validation_data,
         test=request.test_data,
         validation_share=request.validation_share,
+        validation_classes=request.validation_classes,
         split_seed=request.split_seed,
         image_size=image_size,
     )
@@ -138,7 +139,7 @@ def _open_student(
     spec = Spec(classes, source.shape, mean, std, modality=source.modality)
     if teacher is not None:
         spec = replace(spec, vocabulary=teacher.vocabulary, teacher=teacher.network)
-    names = source.names if use_labels or taught is None else taught.names
+    names = data.class_names if use_labels or taught is None else taught.names
     student, card = open_student(request.student, spec, names if classes else None)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)
     width = tried.embedding.shape[1]

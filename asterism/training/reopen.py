@@ -90,6 +90,7 @@ def reopen_data(folder: Run, data: Any = None) -> Data:
         validation=config["validation_data"],
         test=located(test) if isinstance(test, str | Path) else test,
         validation_share=config["validation_share"],
+        validation_classes=config.get("validation_classes"),  # older runs have none
         split_seed=config["split_seed"],
         image_size=config["image_size"],
     )

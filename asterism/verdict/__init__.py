@@ -84,6 +84,7 @@ def assess(
         costs=_done(costs),
         missing=missing,
         unmeasured=unmeasured,
+        classes=data.classes,
     )
     arrays = unmeasured.tried("sample", partial(sampled_rows, source, own, taught)) or {}
     plain = {"split": split, "changed_most": changed_most(arrays), "unmeasured": dict(unmeasured)}

@@ -13,7 +13,7 @@ from asterism.verdict.tasks import Task
 
 
 class Classes:
-    """Accuracy by class, or recall@1 where a model has no classifier.
+    """Accuracy by class, or recall@1 where not every sample has a score of a classifier.
 
     Attributes:
         table: A row per class: `class`, `count`, `student`, `teacher`, in per cent, and whether it
@@ -45,7 +45,8 @@ class Classes:
         estimates: list[Estimate | None] = [
             x.classification.top1 if x.classification else None for x in done
         ]
-        if None in estimates and target is not None:
+        scored = [0 if x is None else len(x.scores) for x in estimates]
+        if target is not None and min(scored, default=0) < len(target):
             estimates = [x.retrieval.recall[1] for x in done]
             target = target[rows]
         known = [x for x in estimates if x is not None]

@@ -16,6 +16,7 @@ from asterism.measures.pairs import PAIRS
 from asterism.verdict.classes import Classes
 from asterism.verdict.compatibility import KS, WAYS, compatibility_values
 from asterism.verdict.headline import headline
+from asterism.verdict.new_classes import new_classes
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import (
     Notes,
@@ -55,6 +56,7 @@ def judge(
     costs: Mapping[str, Cost],
     missing: str | None = None,
     unmeasured: Unmeasured | None = None,
+    classes: int | None = None,
 ) -> dict[str, Any]:
     """Measure, compare and put into words.
 
@@ -66,6 +68,7 @@ def judge(
         costs: Costs of `student` and `teacher`; none of a teacher that is only its outputs.
         missing: Why there is no teacher to compare with, where the run had one.
         unmeasured: Where measures that fail are named; the others are taken.
+        classes: Number of the training data's classes, where there may be others among the names.
 
     Returns:
         Plain values: the parts of `result.json` that come from measuring (docs/measures.md).
@@ -77,13 +80,15 @@ def judge(
         models["teacher"] = teacher
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
     rows = order[: max(QUERIES, SEARCHED // max(1, n))].sort().values
+    trained = classes or len(names or ())
+    new = new_classes(student.target, trained)
     tasks = {
-        who: task(model, len(names or ()), rows, partial(unmeasured.tried_of, who))
+        who: task(model, trained, rows, partial(unmeasured.tried_of, who), new)
         for who, model in models.items()
     }
     values = {who: done.values() if done else Values() for who, done in tasks.items()}
     notes = Notes()
-    plain: dict[str, Any] = {"rows": n}
+    plain: dict[str, Any] = {"rows": n, "new_classes": None if new is None else new.plain()}
     for who in ("student", "teacher"):
         if who not in models:
             continue
@@ -101,21 +106,25 @@ def judge(
         notes |= said | fidelity_notes(n)
     if (asked := tasks["student"]) is not None and student.target is not None:
         notes |= asked.notes(student.target, rows)
-    classes = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
-    notes |= classes.worst(values)
+    if new is not None and student.outputs.logits is not None:
+        notes["accuracy"] = new.sentence()
+    table = Classes(tasks["student"], tasks.get("teacher"), student.target, rows, names or ())
+    notes |= table.worst(values)
     others = {who: values[who] for who in baselines}
     measures = records(values["student"], values.get("teacher", {}), others, notes)
+    top = headline(measures, worst_class=table.worst_name, missing=missing)
     return {
-        "headline": headline(measures, worst_class=classes.worst_name, missing=missing),
+        "headline": top if new is None else f"{top} {new.sentence()}",
         **plain,
-        "per_class": classes.table,
-        "worst_class": classes.worst_name,
+        "per_class": table.table,
+        "worst_class": table.worst_name,
         "measures": measures,
         "sampling": _sampling(n, len(rows)),
     }
 
 
 def _sampling(n: int, queries: int) -> dict[str, float]:
+    """Return how much of the data was looked at, and how sure intervals are."""
     return {
         "rows": queries,
         "pairs": min(PAIRS, n * (n - 1) // 2),

@@ -6,16 +6,20 @@ from torch import Tensor
 
 from asterism.data import Data
 from asterism.engine import Score
-from asterism.measures import classification, neighbourhoods
+from asterism.measures import classification, neighbourhoods, retrieval
 from asterism.teachers import Teacher
 from asterism.types import Outputs
 from asterism.verdict.outputs import outputs_on, teaching
 
 
 def selection(teacher: Teacher | None, data: Data, *, use_labels: bool) -> Score:
-    """Return what selects the best epoch: accuracy, or without labels the teacher's neighbours."""
+    """Return what selects the best epoch.
+
+    Accuracy; recall where validation rows have classes that no training row has; without labels the
+    teacher's neighbours.
+    """
     if use_labels or teacher is None:
-        return accuracy
+        return recall if data.selects_by_new_classes else accuracy
     source = data.validation_source or data.source
     return Overlap(outputs_on(teaching(teacher), source, data.validation).outputs.embedding)
 
@@ -25,6 +29,13 @@ def accuracy(outputs: Outputs, target: Tensor | None) -> dict[str, float]:
     if outputs.logits is None or target is None:
         raise ValueError("the validation data have no labels: give some that have.")
     return {"accuracy": float(classification(outputs.logits, target).top1 or 0.0)}
+
+
+def recall(outputs: Outputs, target: Tensor | None) -> dict[str, float]:
+    """Return the share of samples whose nearest neighbour is of their class."""
+    if target is None:
+        raise ValueError("the validation data have no labels: give some that have.")
+    return {"recall@1": float(retrieval(outputs.embedding, target, ks=[1]).recall[1] or 0.0)}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Measures of a model on the labels: classification, retrieval, k-NN, linear probe."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -18,35 +18,51 @@ from asterism.measures import (
     linear_probe,
     retrieval,
 )
+from asterism.verdict.new_classes import NewClasses
 from asterism.verdict.outputs import Observed
 from asterism.verdict.table import Notes, Values, as_plain
 
 T = TypeVar("T")
 KS = (1, 5, 10)
+# What is added to a measure's name for samples of one kind.
+KNOWN, NEW = ", training classes", ", new classes"
 # A share that chance alone brings so high is told beside it.
 HIGH_CHANCE = 0.2
 
 
 @dataclass(frozen=True)
 class Task:
-    """How well a model does the task of the labels; see the functions of `asterism.measures`."""
+    """How well a model does the task of the labels; see the functions of `asterism.measures`.
+
+    Attributes:
+        classification: On the samples of the training data's classes, as the next three.
+        calibration_error: Of its classifier.
+        retrieval: On all samples, each searched among all others.
+        knn: By the nearest training rows.
+        probe: By a linear classifier of training rows.
+        parts: The retrieval of samples of the training data's classes and of new classes, by name,
+            where there are both; all are searched.
+    """
 
     classification: Classification | None
     calibration_error: Estimate | None
     retrieval: Retrieval
     knn: Estimate | None
     probe: Estimate | None
+    parts: Mapping[str, Retrieval] = field(default_factory=dict)
 
     def values(self) -> Values:
         """Return the values by name."""
         sure = self.classification or Classification(None, None)
-        recall: Values = {("recall", k): value for k, value in self.retrieval.recall.items()}
+        found: Values = {}
+        for name, retrieved in {"": self.retrieval, **self.parts}.items():
+            found |= {(f"recall{name}", k): value for k, value in retrieved.recall.items()}
+            found[f"MAP@R{name}", None] = retrieved.map_at_r
         return {
             ("accuracy", None): sure.top1,
             ("top-5 accuracy", None): sure.top5,
             ("calibration error", None): self.calibration_error,
-            **recall,
-            ("MAP@R", None): self.retrieval.map_at_r,
+            **found,
             ("k-NN accuracy", None): self.knn,
             ("linear probe", None): self.probe,
         }
@@ -99,30 +115,64 @@ class Tried(Protocol):
         """Return what the measure gives."""
 
 
-def task(observed: Observed, classes: int | None, rows: Tensor, tried: Tried) -> Task | None:
+def task(
+    observed: Observed,
+    classes: int | None,
+    rows: Tensor,
+    tried: Tried,
+    new: NewClasses | None = None,
+) -> Task | None:
     """Measure what the labels ask of a model; None without labels.
 
     Args:
         observed: The model's outputs.
-        classes: Number of classes of the data.
+        classes: Number of classes of the training data.
         rows: Which samples are queries of the retrieval.
         tried: What takes each measure.
+        new: Which samples are of classes that the training data lack.
     """
     target = observed.target
     if target is None:
         return None
     embedding, logits = observed.outputs
+    nothing = Retrieval(dict.fromkeys(KS), None, None)
+
+    def searched(queries: Tensor, name: str = "") -> Retrieval:
+        measure = partial(retrieval, embedding, target, ks=KS, rows=queries)
+        return tried(f"recall{name}", measure) or nothing
+
+    parts = {}
+    if new is not None and not new.only:
+        kinds = {KNOWN: new.known[rows], NEW: ~new.known[rows]}
+        parts = {name: searched(rows[kind], name) for name, kind in kinds.items()}
+    retrieved = searched(rows)
+    if new is None:
+        known = embedding, logits, target
+    else:  # what follows is of the training data's classes
+        scores = None if logits is None else logits[new.known]
+        known = embedding[new.known], scores, target[new.known]
+    classified, sure, knn, probe = _classified(observed, *known, classes, tried)
+    return Task(classified, sure, retrieved, knn, probe, parts)
+
+
+def _classified(
+    observed: Observed,
+    embedding: Tensor,
+    logits: Tensor | None,
+    target: Tensor,
+    classes: int | None,
+    tried: Tried,
+) -> tuple[Classification | None, Estimate | None, Estimate | None, Estimate | None]:
+    """Return what needs the training data's classes; nothing without a sample of one."""
     classified = sure = knn = probe = None
-    if logits is not None and classes == logits.shape[1]:
+    if len(target) and logits is not None and classes == logits.shape[1]:
         classified = tried("accuracy", partial(classification, logits, target))
         sure = tried("calibration error", partial(calibration_error, logits, target))
-    if observed.learnt_target is not None:
+    if len(target) and observed.learnt_target is not None:
         splits = observed.learnt.embedding, observed.learnt_target, embedding, target
         knn = tried("k-NN accuracy", partial(knn_accuracy, *splits))
         probe = tried("linear probe", partial(linear_probe, *splits))
-    retrieved = tried("recall", partial(retrieval, embedding, target, ks=KS, rows=rows))
-    nothing = Retrieval(dict.fromkeys(KS), None, None)
-    return Task(classified, sure, retrieved or nothing, knn, probe)
+    return classified, sure, knn, probe
 
 
 def _missed(partners: Tensor, others: int, k: int) -> Tensor:

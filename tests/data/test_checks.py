@@ -62,22 +62,13 @@ def test_named_classes_may_be_without_samples(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_parts_of_other_images_or_classes_are_refused(tmp_path, part):
+def test_parts_of_other_images_are_refused(tmp_path, part):
     names = np.array(["cat", "dog", "eel"])
     training = npz(tmp_path / "train.npz", np.arange(12) % 3, names=names)
-    for message, other in {
-        r"images of shape \(1, 5, 4\), the training data images of shape \(1, 4, 4\)": {
-            "shape": (5, 4)
-        },
-        "has the class '3', which the training data lack": {"y": np.arange(12) % 4},
-        f"'emu', which the training data lack: classes of the {part} data": {
-            "y": np.arange(12) % 2,
-            "names": np.array(["cat", "emu"]),
-        },
-    }.items():
-        path = npz(tmp_path / "other.npz", **other)
-        with pytest.raises(ValueError, match=message):
-            open_data(training, validation_share=0.5, **{part: path})
+    path = npz(tmp_path / "other.npz", shape=(5, 4))
+    message = r"images of shape \(1, 5, 4\), the training data images of shape \(1, 4, 4\)"
+    with pytest.raises(ValueError, match=message):
+        open_data(training, validation_share=0.5, **{part: path})
     fewer = npz(tmp_path / "other.npz", y=np.zeros(12))  # numbers without names, not all of them
     data = open_data(training, validation_share=0.5, **{part: fewer})
     data.refuse_useless(use_labels=True, broken=False)

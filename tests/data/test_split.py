@@ -173,12 +173,6 @@ def test_broken_pictures_are_left_out_and_named(folder):
         data.refuse_broken()
 
 
-def test_a_class_the_training_data_lack_is_refused(folder, tmp_path):
-    picture(tmp_path / "test" / "bird" / "0.jpg")
-    with pytest.raises(ValueError, match="has the class 'bird', which the training data lack"):
-        open_data(str(folder), test=str(tmp_path / "test"))
-
-
 def test_missing_and_empty_places(tmp_path):
     with pytest.raises(FileNotFoundError, match="no data at .*nix"):
         open_source(str(tmp_path / "nix"))

@@ -1,6 +1,7 @@
 """timm, torchvision and transformers models as teacher and as student; untrained weights."""
 
 import json
+import shutil
 
 import pytest
 import timm
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 import asterism
 from asterism import KD, RKD, recipe
 from asterism.data import ArraySource
-from asterism.models import Spec, build, input_size
+from asterism.models import Spec, build, input_size, weights_of
 
 TIMM = ["resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224"]
 TORCHVISION = ["resnet18", "mobilenet_v3_small", "vit_b_16"]
@@ -51,6 +52,20 @@ def names(vit):
     found = [f"timm/{name}?pretrained=false&image_size=64" for name in TIMM]
     found += [f"torchvision/{name}?pretrained=false&image_size=64" for name in TORCHVISION[:2]]
     return [*found, f"hf/{vit}"]
+
+
+@pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
+def test_an_embedding_head_beside_the_librarys_names(name, images):
+    name = f"{name}?pretrained=false&image_size=32"
+    model = build(f"{name}&dim=6&unit=true", STUDENT).eval()
+    embedding, logits = model(images[:3] / 255)
+    assert (embedding.shape, logits.shape) == ((3, 6), (3, 5))
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    head = {"embedding_head.weight", "embedding_head.bias"}
+    assert set(weights_of(model)) == set(weights_of(build(name, STUDENT))) | head
+    other = build(f"{name}&dim=6&unit=true", STUDENT).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(images[:3] / 255), model(images[:3] / 255))
 
 
 @pytest.mark.parametrize("which", range(6))
@@ -150,6 +165,31 @@ def test_a_vit_of_transformers_with_its_own_preprocessing(vit):
         build(f"hf/{vit}?pooling=max", TEACHER)
     with pytest.raises(ValueError, match=r"has no weights for pooler\.dense"):
         build(f"hf/{vit}?pooling=pooler", TEACHER)
+
+
+@pytest.mark.parametrize(
+    ("saved", "pixels"),
+    [
+        ({}, lambda x: (x - 0.5) / 0.5),
+        ({"do_rescale": False, "image_mean": [99.0] * 3, "image_std": [7.0] * 3},
+         lambda x: (255 * x - 99) / 7),
+        ({"rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False},
+         lambda x: 2 * x - 1),
+        ({"rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3, "image_std": [2.0] * 3},
+         lambda x: (2 * x - 1) / 2),
+        ({"do_flip_channel_order": True}, lambda x: x),
+    ],
+)  # fmt: skip
+@torch.no_grad()
+def test_pixels_are_scaled_as_the_folder_says(saved, pixels, vit, tmp_path, capsys):
+    folder = shutil.copytree(vit, tmp_path / "vit")
+    (folder / "preprocessor_config.json").write_text(json.dumps(saved))
+    images = torch.rand(2, 3, 32, 32)
+    own = transformers.ViTForImageClassification.from_pretrained(vit).eval()
+    capsys.readouterr()
+    found = build(f"hf/{folder}", TEACHER).eval()(images).logits
+    torch.testing.assert_close(found, own(pixels(images)).logits, atol=1e-5, rtol=1e-4)
+    assert ("blue, green, red" in capsys.readouterr().err) == ("do_flip_channel_order" in saved)
 
 
 @torch.no_grad()

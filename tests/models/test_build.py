@@ -14,13 +14,13 @@ SPEC = Spec(classes=7, shape=(3, 32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0
 
 @pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_every_model_gives_outputs(name):
-    model = build(name, SPEC).eval()
-    with torch.no_grad():
-        outputs = model(torch.rand(2, 3, 32, 32))
+    """On the meta device: shapes are all that is asked."""
+    with torch.no_grad(), torch.device("meta"):
+        outputs = build(name, SPEC).eval()(torch.rand(2, 3, 32, 32))
+        without = build(name, Spec(None, (3, 32, 32))).eval()
+        assert without(torch.rand(1, 3, 32, 32)).logits is None
     assert outputs.logits.shape == (2, 7)
     assert outputs.embedding.ndim == 2
-    without = build(name, Spec(None, (3, 32, 32))).eval()
-    assert without(torch.rand(1, 3, 32, 32)).logits is None
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,42 @@ def test_sizes_are_those_of_the_literature(name, millions, width):
     model = build(name, Spec(100, (3, 32, 32)))
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.007)
     assert model.classifier.in_features == width
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "width"),
+    [
+        ("resnet18", 11_220_132, 512),
+        ("resnet34", 21_328_292, 512),
+        ("resnet50", 23_705_252, 2048),
+        ("resnet101", 42_697_380, 2048),
+        ("vgg11", 9_277_284, 512),
+        ("mobilenetv2-half", 812_836, 1280),
+        ("shufflenetv1", 949_258, 960),
+        ("shufflenetv2", 1_355_528, 1024),
+    ],
+)
+def test_parameters_are_those_that_were_published(name, parameters, width):
+    """Counted on the meta device: no memory, no time."""
+    with torch.device("meta"):
+        model = build(name, Spec(100, (3, 32, 32)))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert model.classifier.in_features == width
+
+
+def test_networks_of_other_sizes_are_the_published_ones():
+    with torch.device("meta"):
+        deit = build("deit-tiny?patch=16", Spec(1000, (3, 224, 224)))
+        conv4 = build("conv4", Spec(None, (1, 28, 28)))
+        half = build("resnet9?width=0.5", Spec(100, (3, 32, 32)))
+    assert sum(p.numel() for p in deit.parameters()) == 5_717_416
+    assert sum(p.numel() for p in conv4.parameters()) == 111_936
+    assert half.classifier.in_features == 256
+    assert len([m for m in half.modules() if isinstance(m, torch.nn.Conv2d)]) == 9 + 3
+    small = build("deit-tiny", Spec(10, (3, 32, 32))).eval()
+    assert small.places.shape == (1, 65, 192)
+    with pytest.raises(ValueError, match=r"must be a multiple of patch=4"):
+        build("deit-tiny", Spec(10, (1, 30, 30)))
 
 
 def test_a_wide_resnet_activates_before_it_convolves():

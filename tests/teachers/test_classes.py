@@ -42,7 +42,7 @@ ONE, TWO = ("cat", "dog", "elk"), ("dog", "elk", "cat")
 )
 def test_scores_are_of_the_same_classes_or_it_is_said(own, wanted, reason):
     card = TeacherCard(8, 3 if own is None else len(own), names=own or None)
-    data = SimpleNamespace(classes=len(wanted), source=SimpleNamespace(names=wanted))
+    data = SimpleNamespace(classes=len(wanted), class_names=wanted)
     found = differing(card, data)
     assert found is None if reason is None else reason in found
 

@@ -18,6 +18,7 @@ Weights are read from safetensors only, and no code that a model brings is run.
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -122,7 +123,8 @@ def _image(
     classifies: bool,
 ) -> Prepared:
     """Return an image model with its own size and statistics; `classes` of a new classifier."""
-    preprocessing = _preprocessing(name) if spec.config is None else spec.config["preprocessing"]
+    kept = spec.config and spec.config["preprocessing"]
+    preprocessing = kept or _preprocessing(name, say=True)
     own = _size(config, preprocessing)
     size = int(arguments.pop("image_size", own or 224))
     no_arguments_left(f"hf/{name}", arguments)
@@ -239,17 +241,32 @@ def _model(
     return model, classifies
 
 
-def _preprocessing(name: str) -> dict[str, Any]:
-    """Return mean, standard deviation and size from the model's preprocessor_config.json."""
+def _preprocessing(name: str, *, say: bool = False) -> dict[str, Any]:
+    """Return mean, standard deviation and size from the model's preprocessor_config.json.
+
+    They are those of images in [0, 1], whatever the file's own scale is.
+    """
     utilities = load_library("transformers.utils", "hf")
     file = utilities.cached_file(
         name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
     )
     given: dict[str, Any] = {} if file is None else json.loads(Path(file).read_text())
-    if not given.get("do_normalize", True):
+    if not given.get("do_normalize", not given or "image_mean" in given):
         given |= {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    if say and given.get("do_flip_channel_order") and is_first():
+        tell(
+            f"hf/{name} was saved with channels in the order blue, green, red, and is given red, "
+            "green, blue: as a teacher it is not what it was."
+        )
     kept = ("image_mean", "image_std", "size", "crop_size")
-    return PLAIN | {key: given[key] for key in kept if given.get(key) is not None}
+    used = PLAIN | {key: given[key] for key in kept if given.get(key) is not None}
+    scaled = given.get("do_rescale", True)
+    scale = 255 * (given.get("rescale_factor", 1 / 255) if scaled else 1)
+    shift = 1 if scaled and (given.get("rescale_offset") or given.get("offset")) else 0
+    if shift or not math.isclose(scale, 1):
+        used["image_mean"] = [(mean + shift) / scale for mean in used["image_mean"]]
+        used["image_std"] = [std / scale for std in used["image_std"]]
+    return used
 
 
 def _size(config: Any, preprocessing: dict[str, Any]) -> int | None:
