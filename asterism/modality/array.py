@@ -10,8 +10,8 @@ from torch import Tensor
 
 from asterism.arrays import read_array
 from asterism.modality.modality import THUMBNAIL, Modality, Pictures, Statistics
-from asterism.types import Samples, Shape
 from asterism.names import located
+from asterism.types import Samples, Shape
 
 
 class Array(Modality):
