@@ -174,7 +174,7 @@ def test_broken_pictures_are_left_out_and_named(folder):
 
 
 def test_missing_and_empty_places(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no data at .*nix"):
+    with pytest.raises(FileNotFoundError, match="there is nothing at .*nix: name `digits`"):
         open_source(str(tmp_path / "nix"))
     with pytest.raises(FileNotFoundError, match="holds no picture"):
         open_source(tmp_path)
