@@ -16,7 +16,7 @@ import yaml
 
 from asterism.cli import main
 
-QUICK, SLOW = 30, 150
+QUICK, SLOW = 12, 300
 HOSTILE = (
     None, True, -1, 0, 1.5, 10**30, float("nan"), float("inf"), -(10**400), "", "x" * 5_000,
     "\x1b]0;title\x1b\\\u202eend[/b][bold]", "payload.py:make", "payload.M", "~nobody/x",
