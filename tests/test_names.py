@@ -1,5 +1,8 @@
 """Tests for asterism/names.py: what stands behind the `?` arrives as typed, or is refused."""
 
+import re
+from pathlib import Path
+
 import pytest
 from torch import nn
 
@@ -7,7 +10,7 @@ from asterism.cli import main
 from asterism.data import open_source
 from asterism.models import Spec, build
 from asterism.models.build import named
-from asterism.names import joined_name, split_name
+from asterism.names import file_name, joined_name, located, resolved, split_name
 
 
 @pytest.mark.parametrize("value", ["a+b c.safetensors", "x=y", "50%", "ü&?", "1"])
@@ -53,3 +56,83 @@ def test_a_submodule_of_a_sequence_can_be_the_embedding(tmp_path):
     model = build(f"{file}:make?embedding=1", Spec(7, (1, 8, 8)))
     assert isinstance(model.module.get_submodule(model.embedding), nn.Linear)
     assert model.embedding == "1"
+
+
+@pytest.mark.parametrize(
+    ("typed", "placed"),
+    [
+        ("~/runs/a", "HOME/runs/a"),
+        (Path("~/runs/a"), Path("HOME/runs/a")),
+        ("~", "HOME"),
+        ("~/net.py:make?weights=~/w&width=8", "HOME/net.py:make?weights=HOME/w&width=8"),
+        ("~backup.csv", "~backup.csv"),
+        ("a/~/b", "a/~/b"),
+        ("digits", "digits"),
+        ("hf/org/name?split=train", "hf/org/name?split=train"),
+        ("timm/hf-hub:org/name", "timm/hf-hub:org/name"),
+        ("data.csv?text=$price", "data.csv?text=$price"),
+        ("../a b.csv", "../a b.csv"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_home_folder_is_written_out_and_other_names_stay(tmp_path, monkeypatch, typed, placed):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("~backup.csv").write_text("a")
+    expected = str(placed).replace("HOME", str(tmp_path))
+    assert located(typed) == type(placed)(expected)
+
+
+ELSEWHERE = {
+    "s3://bucket/data.csv": "is a place on s3:, .* copy it to this machine",
+    "s3:/bucket/run": "is a place on s3:",
+    "gs:bucket": "is a place on gs:",
+    "https://host/data.csv": "is a place on https:",
+    "me@host.org:/data": "is a place on host.org:",
+    "hf://datasets/org/name": "write hf/NAME",
+    "file:///data.csv": "write the path itself",
+    "$HOME/data.csv": "holds a variable, which only a shell writes out",
+    "${DATA}/data.csv": "holds a variable",
+    "~nobody-here/a": "begins with a home folder that there is not",
+    "a\0b": "a character that no path has",
+}
+
+
+@pytest.mark.parametrize("typed", ELSEWHERE)
+@pytest.mark.parametrize("option", ["model", "data", "out", "test-data"])
+def test_places_elsewhere_are_refused_at_every_door(tmp_path, monkeypatch, capsys, typed, option):
+    monkeypatch.chdir(tmp_path)
+    options = {"model": "mlp", "data": "digits", "out": "r", option: typed}
+    assert main(["train", *(f"--{name}={value}" for name, value in options.items())]) == 2
+    assert re.search(ELSEWHERE[typed], capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate {}", "align {}", "report {}", "report r --out {}.html",
+        "compare {}", "embed --teacher mlp --data digits --out {}", "embed {} --data a --out b.npy",
+        "embed r --data a --out {}.npy", "bench {}",
+        "train --config {}", "doctor --student mlp --data {}", "export {} --to state",
+    ],
+)  # fmt: skip
+def test_all_verbs_have_the_same_door(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    assert main(command.format("s3://bucket/x").split()) == 2
+    assert "s3" in (said := capsys.readouterr().err), said
+    assert len(said.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_mean_the_same_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "w.safetensors", "digits", "text"):
+        Path(name).write_text("a")
+    assert resolved("a.csv?text=text") == f"{tmp_path}/a.csv?text=text"
+    assert resolved("mlp?weights=w.safetensors") == f"mlp?weights={tmp_path}/w.safetensors"
+    assert [resolved(name) for name in ("digits", "nothing.csv")] == ["digits", "nothing.csv"]
+
+
+def test_a_file_name_is_of_letters_digits_and_dashes():
+    assert file_name("../RKD + [x]\x1b/µ") == "rkd-x-µ"

@@ -1,6 +1,8 @@
 """Tests for asterism/run.py."""
 
 import multiprocessing
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -114,3 +116,78 @@ def test_an_evaluation_is_read_without_unpickling(run):
     np.savez(run.path / "evaluation.npz", name=np.array([{"a": 1}], dtype=object))
     with pytest.raises(RunError, match=r"evaluation\.npz is damaged"):
         run.read_evaluation()
+
+
+class KilledError(BaseException):
+    """A process that is gone."""
+
+
+def test_overwriting_may_be_killed_at_any_point(run, tmp_path, monkeypatch):
+    """The rest can be overwritten, and never passes for finished with what was there before."""
+    for name in ("step-1.ckpt", "best.ckpt"):
+        run.checkpoints.mkdir(exist_ok=True)
+        (run.checkpoints / name).write_bytes(b"state")
+    (run.path / "logs").mkdir()
+    (run.path / "logs/events").write_text("1")
+    (run.path / "report.html").write_text("page")
+    points = 0
+    while True:
+        copy = Run(shutil.copytree(run.path, tmp_path / str(points)))
+        left = [points]
+
+        def cut_off(real, left=left):
+            def call(*arguments, **options):
+                if not left[0]:
+                    raise KilledError
+                left[0] -= 1
+                return real(*arguments, **options)
+
+            return call
+
+        with monkeypatch.context() as patched:
+            for name in ("unlink", "rmdir", "replace"):
+                patched.setattr(os, name, cut_off(getattr(os, name)))
+            try:
+                with copy.writing(overwrite=True):
+                    pass
+            except KilledError:
+                pass
+            else:
+                break
+        assert points == 0 or not copy.finished()
+        begun = sorted(p.name for p in copy.checkpoints.glob("*"))
+        assert begun in ([], ["best.ckpt", "step-1.ckpt"]), points  # all states, or none
+        with copy.writing(resume=True):
+            pass
+        with copy.writing(overwrite=True):
+            assert {p.name for p in copy.path.iterdir()} == {".lock"}
+        points += 1
+    assert points > 10
+
+
+def test_links_in_a_folder_are_neither_written_through_nor_kept(run, tmp_path, capsys):
+    (tmp_path / "precious").write_text("years of work")
+    for name in ("metrics.jsonl", ".lock"):
+        (run.path / name).unlink(missing_ok=True)
+        (run.path / name).symlink_to(tmp_path / "precious")
+        with pytest.raises(RunError, match="is a link, and a run writes its own files only"):
+            with run.writing(resume=True):
+                run.append_metrics({"step": 1})
+        (run.path / name).unlink()
+    shutil.move(shutil.copytree(tmp_path / "run", tmp_path / "old"), tmp_path / "scratch")
+    run.checkpoints.symlink_to(tmp_path / "scratch")
+    with run.writing(overwrite=True):
+        assert {p.name for p in run.path.iterdir()} == {".lock"}
+    assert "checkpoints was a link" in capsys.readouterr().err
+    assert (tmp_path / "scratch/config.yaml").exists()
+    assert (tmp_path / "precious").read_text() == "years of work"
+
+
+def test_weights_that_are_not_those_of_the_card_are_refused(run):
+    run.refuse_other_weights("student", run.read_card())
+    file = run.path / "student.safetensors"
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(RunError, match="is not the file that was written with student.json"):
+        run.refuse_other_weights("student", run.read_card())

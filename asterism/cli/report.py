@@ -6,6 +6,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from asterism.cli.parser import Parser
+from asterism.documents import replacing
+from asterism.names import located
 from asterism.report import read_accounts, write_report
 from asterism.report.gate import Requirement, as_junit, check
 from asterism.words import printable
@@ -46,5 +48,6 @@ def run(arguments: Sequence[str]) -> int:
     for one in checked:
         print(printable(f"{'holds' if one.holds else 'FAILS'}: {one.run}: {one.found}"))
     if options.junit:
-        Path(options.junit).write_text(as_junit(checked), encoding="utf-8")
+        with replacing(Path(located(options.junit))) as file:
+            file.write_text(as_junit(checked), encoding="utf-8")
     return int(not all(one.holds for one in checked))

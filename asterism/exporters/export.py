@@ -1,6 +1,5 @@
 """`export()`: write, load back, compare, and only then keep."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,11 @@ from asterism.exporters.onnx import FILE
 from asterism.exporters.parity import differences, refuse_beyond
 from asterism.exporters.subject import Subject
 from asterism.exporters.trials import Trial, real_rows, trials
+from asterism.names import located
 from asterism.run import Run
 from asterism.student import load
 from asterism.training import reopen_data
+from asterism.words import tell
 
 # Largest difference that an export may have from the student, as a share of its largest value.
 TOLERANCE = 1e-4
@@ -74,7 +75,7 @@ def export(
     if not tolerance > 0:
         raise ValueError(f"--tolerance must be above 0; got {tolerance:g}.")
     folder = Run(run)
-    place = folder.exports if out is None else Path(out)
+    place = folder.exports if out is None else Path(located(out))
     for exporter in exporters:
         refuse_used(place / exporter.name, overwrite=overwrite)
     student = load(run, factory=factory, aligned=aligned)
@@ -125,7 +126,7 @@ def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
             raise
         # A run may have come from another machine, and is exported there without its data. The
         # reason names a place on this one, and stays here.
-        print(f"the export is compared on made-up rows: {error}", file=sys.stderr)
+        tell(f"the export is compared on made-up rows: {error}")
         return None, "made-up rows, since the run's data were not there"
     return opened, "rows of the run's data" if data is None else "rows of the data that were named"
 

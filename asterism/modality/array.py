@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asterism.arrays import read_array
 from asterism.modality.modality import THUMBNAIL, Modality, Pictures, Statistics
+from asterism.names import located
 from asterism.types import Samples, Shape
 
 
@@ -66,7 +67,7 @@ class Array(Modality):
 
 def _row(given: Any) -> Tensor:
     if isinstance(given, str | Path):
-        given = np.array(read_array(Path(given)))
+        given = np.array(read_array(Path(located(given))))
     try:
         return torch.as_tensor(given).float()
     except (TypeError, ValueError, RuntimeError) as error:

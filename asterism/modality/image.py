@@ -14,7 +14,7 @@ from PIL import ImageOps
 from torch import Tensor
 
 from asterism.modality.modality import THUMBNAIL, Modality, Pictures, Statistics
-from asterism.names import nothing_at
+from asterism.names import located, nothing_at
 from asterism.settings import Settings
 from asterism.types import Samples, Shape, to_float
 from asterism.views import Views
@@ -110,7 +110,7 @@ def _file(given: Any) -> Path:
             f"the student embeds paths of pictures; got {type(given).__name__}: a tensor of images "
             "in [0, 1] is given to the student itself, student(images)."
         )
-    path = Path(given)
+    path = Path(located(given))
     if path.is_dir():
         raise ValueError(f"{path} is a folder: name the pictures in it, sorted(folder.iterdir()).")
     if not path.exists():

@@ -3,7 +3,6 @@
 Files of torch are read with `weights_only=True`: nothing in them is run.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from asterism.distributed import is_first
 from asterism.models.spec import Spec
+from asterism.words import tell
 
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".th", ".tar", ".bin")
 # Where training code keeps the weights inside what it saves, the first that is there.
@@ -201,5 +201,5 @@ def _in_order(given: dict[str, Tensor], wanted: dict[str, Tensor], name: str) ->
         )
     if is_first():
         said = f"{len(wanted)} tensors matched with {name}'s in their order, every shape agrees"
-        print(f"asterism: weights under other names: {said}.", file=sys.stderr)
+        tell(f"asterism: weights under other names: {said}.")
     return dict(zip(wanted, given.values(), strict=True))

@@ -92,8 +92,10 @@ def compare(accounts: Sequence[Account]) -> Comparison:
     settings = [_flat(json.loads(key)) for key in groups]
     names = dict.fromkeys(name for options in settings for name in options)
     differing = [n for n in names if len({str(f[n]) for f in settings if n in f}) > 1]
-    # Data of another name have other contents as a matter of course.
-    differing = [n for n in differing if n.removesuffix(CONTENTS) not in {*differing} - {n}]
+    # Data of another name have other contents as a matter of course, more devices more processes.
+    implied = {n + CONTENTS for n in differing}
+    implied |= {"processes"} if {"devices", "nodes"} & {*differing} else set()
+    differing = [n for n in differing if n not in implied]
     rows = []
     for options, runs in zip(settings, groups.values(), strict=True):
         differs = ", ".join(f"{n} {readable(options[n], 40)}" for n in differing if n in options)

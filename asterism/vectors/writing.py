@@ -20,7 +20,7 @@ from asterism.arrays import read_archive
 from asterism.data import Loader, Source, open_source
 from asterism.data.batches import default_workers
 from asterism.models import weights_fingerprint
-from asterism.names import joined_name, split_name
+from asterism.names import joined_name, located, split_name
 from asterism.student import Student, load
 from asterism.types import as_input, on_device
 from asterism.vectors.files import WRITERS, Dtype, Form, as_dtype, write_ids
@@ -135,7 +135,7 @@ def write_vectors(
         FileNotFoundError: If there is no such run or data.
         ValueError: If the student does not take the data, or the file cannot hold what is asked.
     """
-    file = Path(out)
+    file = Path(located(out))
     if file.suffix not in WRITERS or (file.suffix == ".npy" and dtype == "int8"):
         raise ValueError(
             f"vectors are written to a .parquet, .npy or .safetensors file, int8 not to .npy; got "

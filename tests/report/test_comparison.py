@@ -4,11 +4,15 @@ import csv
 import io
 import json
 import statistics
+from pathlib import Path
 
 import pytest
+import yaml
 from report.folders import make_run
 
 from asterism.cli import main
+from asterism.report import read_accounts, write_report
+from asterism.report.comparison import compare
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +81,29 @@ def test_brackets_and_bars_in_names_are_no_markup(tmp_path, capsys):
 def test_mistakes(words, message, capsys):
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_same_settings_on_other_contents_are_rows_of_their_own(tmp_path):
+    """The same name had other data, or a launcher started several processes."""
+    runs = [make_run(tmp_path / name) for name in "abc"]
+    for run, known in zip(runs, ({"data": "1"}, {"data": "2"}, {"processes": 2}), strict=True):
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(yaml.safe_dump({**config, "provenance": known}))
+    rows = compare(read_accounts(runs)).rows
+    assert [row.name for row in rows][:3] == ["a", "b", "c"]
+    assert rows[0].differs == "data contents 1"
+
+
+def test_a_report_takes_no_other_files_place(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    Path("notes.md").write_text("years of work")
+    with pytest.raises(ValueError, match="is there, and is no report of asterism's"):
+        write_report([run], "notes.html")
+    assert Path("notes.md").read_text() == "years of work"
+    write_report([run], "page.html")
+    write_report([run], "page.html")
+    write_report([run], run / "report.html")
+    Path("page.html").write_text("my own")
+    with pytest.raises(ValueError, match="is there, and is no report"):
+        write_report([run], "page.html")
