@@ -123,7 +123,7 @@ def test_a_baseline_is_trained_once_and_compared_with(distilled):
     by_name = {(m["name"], m["k"]): m for m in result.evaluation["measures"]}
     compared = by_name["accuracy", None]["baselines"]["without teacher"]
     assert compared["value"] == pytest.approx(100 * alone.accuracy)
-    assert compared["verdict"] in ("better", "no different", "worse")
+    assert compared["verdict"] in ("better", "worse", "equal", "cannot tell")
     options |= {"out": distilled / "given", "with_baselines": False}
     again = recipe.distill(
         teacher, "convnet?width=8", "digits", baseline=f"{out}-without-teacher", **options

@@ -243,7 +243,10 @@ def test_an_interrupted_grid_takes_its_cell_along_and_says_how_to_go_on(file, tm
         ({"paper": {"to itself": {"KDD": 1}}}, "`paper` names 'KDD', which is no pair or method"),
         ({"methods": {"a": {"lr": "fast"}}}, "to itself, a, seed 0: --lr takes a number; got fast"),
         ({"methods": {"a": {"lr": -1}}}, "to itself, a, seed 0: lr must be above 0; got -1.0"),
-        ({"methods": {"a": {"labels": True}}}, "a, seed 0: --labels is no option here"),
+        (
+            {"methods": {"a": {"labels": True}}},
+            "a, seed 0: --labels is an option of `asterism distill`",
+        ),
         ({"methods": {"a": {"method": "RKDD"}}}, "unknown method 'RKDD': choose from"),
         (
             {"methods": {"a": {"method": {"class_path": "KD", "init_args": {"x": 1}}}}},

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from asterism.bench import read_grid
-from asterism.cli.parser import parse_request
+from asterism.cli.requests import parse_request
 from asterism.models import Spec, build
 from asterism.training import carry_out
 

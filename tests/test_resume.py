@@ -53,6 +53,6 @@ def test_ctrl_c_says_how_to_go_on_and_that_works(tmp_path):
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 130, said
     *_, last = said.strip().split("\n")
-    assert last == f"asterism: interrupted. Go on with --out {out} --resume."
+    assert last == f"asterism: interrupted. Go on with: asterism train --out {out} --resume"
     assert "Traceback" not in said
     assert main([*COMMAND, "--epochs", "40", "--out", str(out), "--resume"]) == 0

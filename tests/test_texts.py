@@ -91,7 +91,10 @@ def test_without_labels_from_lines_and_from_a_cache(table, teacher, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1  # the same texts, the same table
     usual = recipe.distill(teacher, "text-static?width=16", lines, out=tmp_path / "c", **options)
     methods = yaml.safe_load((usual.run / "config.yaml").read_text())["method"]
-    assert [each["class_path"] for each in methods] == ["Anchored", "Neighbourhood"]
+    assert [each["class_path"] for each in methods] == [
+        "asterism.Anchored",
+        "asterism.Neighbourhood",
+    ]
     assert asterism.load(usual.run, aligned=True)(lines[:9]).embedding.shape == (9, 32)
 
 
@@ -101,7 +104,7 @@ def test_what_does_not_fit_texts_is_refused(table, teacher, tmp_path):
         recipe.distill(teacher, "text-static", str(table), method=VRM(), **out)
     with pytest.raises(ValueError, match="resnet20 takes images, and the data are texts"):
         recipe.distill(teacher, "resnet20", str(table), **out)
-    with pytest.raises(ValueError, match="the teacher takes texts, and the data are images"):
+    with pytest.raises(ValueError, match="run takes texts, and the data are images"):
         recipe.distill(teacher, "mlp", "digits", **out)
     with pytest.raises(ValueError, match="the teacher cannot take texts"):
         recipe.distill(torch.nn.Flatten(), "text-static", str(table), **out)

@@ -86,7 +86,7 @@ def test_a_pickle_for_a_checkpoint_does_not_run(trap, tmp_path):
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt"])
 def test_a_pickle_for_weights_does_not_run(trap, tmp_path, name):
     torch.save({"weight": trap}, tmp_path / name)
-    with pytest.raises(ValueError, match="is not a safetensors file"):
+    with pytest.raises(ValueError, match=r"is not a safetensors file|nothing in a file is run"):
         build(f"mlp?weights={tmp_path / name}", SPEC)
 
 
@@ -105,7 +105,7 @@ def test_a_pickle_for_weights_does_not_run(trap, tmp_path, name):
 def test_absurd_safetensors_are_refused(tmp_path, content):
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a safetensors file"):
+    with pytest.raises(ValueError, match=r"is not a safetensors file|nothing in a file is run"):
         build(f"mlp?weights={file}", SPEC)
 
 

@@ -84,8 +84,8 @@ class Estimate(float):
         if self.shared is not None:
             whole = float(self.parts.square().sum())
             twice = self.shared[1:].square().sum() / max(1, len(self.shared) - 1)
-            # What three rows make together is counted three times, and hardly anything more often.
-            both = max(whole - float(twice), whole / 3)
+            # What two rows make together is counted twice; a hit is made by three or more.
+            both = max(whole - float(twice), whole / (3 if self.step == 1 else 2))
         few = self.count / (self.count - 1) if self.count > 1 else math.inf
         return {
             "new gallery": math.sqrt(few * both) if both else (0.0 if self.count > 1 else few),
@@ -155,8 +155,8 @@ class Estimate(float):
         shared = None
         if self.shared is not None and other.shared is not None:
             shared = self.shared - other.shared
-        step = max(self.step, other.step) / max(1, self.count)
-        extra = step * torch.tensor([1.0, -1.0], dtype=torch.float64)
+        step = max(self.step, other.step)
+        extra = step / max(1, self.count) * torch.tensor([1.0, -1.0], dtype=torch.float64)
         own = torch.cat([self.own - other.own, extra if step else extra[:0]])
         if shared is not None and step:
             shared = torch.nn.functional.pad(shared, (0, 2))
@@ -166,6 +166,7 @@ class Estimate(float):
             own,
             shared,
             count=self.count,
+            step=step,
             scores=self.scores - other.scores if both else None,
         )
 
