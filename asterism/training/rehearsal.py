@@ -187,7 +187,7 @@ def _kept(training: Training, samples: Samples) -> None:
             write_student(Run(folder), student, training.card)
             # Of a module that was given only a copy can be had, not another.
             given = copy.deepcopy(named) if isinstance(named, nn.Module) else named
-            again = load(folder, factory=factory_of(given))
+            again = load(folder, factory=factory_of(given)).unchecked()
         except Exception as error:  # of any kind: a user's own factory, safetensors
             reason = str(error) if isinstance(error, ValueError) else in_words(error)
             raise ValueError(

@@ -29,7 +29,8 @@ def test_nothing_is_said_against_a_training_that_is_well(run):
     assert [f for f in findings if f.severity != "ok"] == []
     found = by_subject(findings)
     assert list(found) == [
-        "labels", "copies", "student", "teacher", "pictures", "teacher's mode", "student's input",
+        "data", "labels", "copies", "student", "teacher", "pictures", "teacher's mode",
+        "student's input",
         "teacher's input", "teacher's preprocessing", "student's embedding", "teacher's embedding",
         "teacher's knowledge", "run folder", "term task", "term rkd/distance", "term rkd/angle",
         "term kd/kd", "memory", "time",

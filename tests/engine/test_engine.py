@@ -99,14 +99,20 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
     [
         ({"epochs": 0}, "epochs must be at least 1; got 0"),
         ({"clip": -1.0}, "clip must be at least 0; got -1.0"),
-        ({"seed": 2**32}, "seed must be below 4294967296; got 4294967296"),
-        ({"view_seed": 10**20}, "view_seed must be below 9223372036854775808"),
+        ({"seed": 2**32}, "seed must be at least 0 and below 4294967296; got 4294967296"),
+        (
+            {"view_seed": 10**20},
+            "view_seed must be above -9223372036854775808 and below 9223372036854775808",
+        ),
         ({"lr": 0.0}, "lr must be above 0; got 0.0"),
         ({"relation_memory": 0.0}, "relation_memory must be above 0"),
-        ({"ema": 1.0}, "ema must be below 1; got 1.0"),
+        ({"ema": 1.0}, "ema must be at least 0 and below 1; got 1.0"),
         ({"schedule": "multi-step"}, "needs milestones"),
         ({"warmup_epochs": 1.0}, "leave warmup_epochs out"),
-        ({"randaugment_magnitude": 31}, "randaugment_magnitude must be at most 30; got 31"),
+        (
+            {"randaugment_magnitude": 31},
+            "randaugment_magnitude must be at least 0 and at most 30; got 31",
+        ),
         ({"train_views": "virtual"}, "train_views are real, or real,virtual"),
     ],
 )

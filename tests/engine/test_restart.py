@@ -71,7 +71,8 @@ def test_killed_and_asked_to_end_it_goes_on_to_the_same_bits(teacher, tmp_path):
     code, said = interrupt(again, parts, signal.SIGTERM, after=len(begun) + 5)
     assert code == 128 + signal.SIGTERM
     assert "asked to end (SIGTERM) at step" in said
-    assert "--resume goes on" in said
+    assert "go on with" in said
+    assert "--resume" in said
     finish(start(teacher, parts, *STATE, "--resume"))
     same(whole, parts)
 

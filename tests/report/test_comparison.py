@@ -75,7 +75,7 @@ def test_brackets_and_bars_in_names_are_no_markup(tmp_path, capsys):
         (["compare", "nix"], "nothing at"),
         (["compare", "nix", "--format", "xml"], "--format takes one of table, markdown, csv, json"),
         (["report", "nix"], "nothing at"),
-        (["report", "nix", "--out", "page.pdf"], "ends in .html; got page.pdf"),
+        (["report", "nix", "--out", "page.pdf"], "must end in .html; got page.pdf"),
     ],
 )
 def test_mistakes(words, message, capsys):
