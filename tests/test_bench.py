@@ -40,6 +40,7 @@ def file(tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_grid_and_nothing_is_run_twice(file, tmp_path, capsys):
     path = file(paper={"to itself": {"RKD": 71.9}})
     command = [sys.executable, "-m", "asterism", "bench", str(path)]

@@ -41,6 +41,7 @@ def children_of(process):
     return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
 
 
+@pytest.mark.slow
 def test_asked_to_end_all_save_and_killed_all_end(tmp_path):
     """And each time it goes on, to the bits of a training that nobody stopped."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
