@@ -1,9 +1,11 @@
 """The terminal, as a place for names that nobody vouches for."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from asterism.words import printable
 
@@ -17,13 +19,20 @@ class Screen(Console):
         if not self.is_terminal:
             self.width = wide
 
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Return a text as it is measured and laid out: spelt out before, so that none is cut."""
+        return super().render_str(_spelt_out(text), **how)
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """Yield what is printed: the one place that all of it comes through."""
+        """Yield what is printed: the one place that all of it comes through, Text too."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
             else:
-                text = "\n".join(map(printable, segment.text.split("\n")))
-                yield Segment(text, segment.style)
+                yield Segment(_spelt_out(segment.text), segment.style)
+
+
+def _spelt_out(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
