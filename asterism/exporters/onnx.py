@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asterism.exporters.exporter import Exporter
-from asterism.exporters.pt2 import no_graph, program, tokens_of
+from asterism.exporters.pt2 import named_arrays, no_graph, program
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
 from asterism.types import Outputs, Samples
@@ -57,19 +57,8 @@ class Onnx(Exporter):
         end = f"{', '.join(names)} = session.run({names}, given)\n".replace("'", '"')
         if len(names) == 1:
             end = end.replace("embedding =", "[embedding] =")
-        if subject.of_texts:
-            given = (
-                'given = {"input_ids": [one.ids for one in tokens],\n'
-                '         "attention_mask": [one.attention_mask for one in tokens]}\n'
-                "given = {name: numpy.array(rows, numpy.int64) for name, rows in given.items()}\n"
-            )
-            return head + "import tokenizers\n\n" + tokens_of(subject) + run + given + end
-        values = "numpy.asarray(samples, numpy.float32)"
-        if subject.uint8:
-            values = "(numpy.asarray(samples) * 255).round().astype(numpy.uint8)"
-        return (
-            head + "\n" + run + f'given = {{"{subject.student.modality.plural}": {values}}}\n' + end
-        )
+        prepare, given = named_arrays(subject)
+        return head + prepare + run + given + end
 
 
 def session(subject: Subject, file: Path) -> Encode:

@@ -7,7 +7,7 @@ import torch
 
 from asterism.exporters.exporter import Exporter
 from asterism.exporters.onnx import FILE, Onnx
-from asterism.exporters.pt2 import no_graph, tokens_of
+from asterism.exporters.pt2 import named_arrays, no_graph
 from asterism.exporters.subject import Encode, Subject
 from asterism.models.hub import load_library
 from asterism.types import Outputs, Samples
@@ -59,15 +59,5 @@ class OpenVino(Exporter):
             'model = openvino.Core().compile_model("model.xml", "CPU", exact)\n'
         )
         end = 'embedding = model(given)["embedding"]\n'
-        if subject.of_texts:
-            given = (
-                'given = {"input_ids": [one.ids for one in tokens],\n'
-                '         "attention_mask": [one.attention_mask for one in tokens]}\n'
-                "given = {name: numpy.array(rows, numpy.int64) for name, rows in given.items()}\n"
-            )
-            return head + "import tokenizers\n\n" + tokens_of(subject) + load + given + end
-        values = "numpy.asarray(samples, numpy.float32)"
-        if subject.uint8:
-            values = "(numpy.asarray(samples) * 255).round().astype(numpy.uint8)"
-        plural = subject.student.modality.plural
-        return head + "\n" + load + f'given = {{"{plural}": {values}}}\n' + end
+        prepare, given = named_arrays(subject)
+        return head + prepare + load + given + end

@@ -74,6 +74,20 @@ def tokens_of(subject: Subject) -> str:
     )
 
 
+def named_arrays(subject: Subject) -> tuple[str, str]:
+    """Return the lines that prepare samples, and those that make `given`, arrays by their names."""
+    if subject.of_texts:
+        return "import tokenizers\n\n" + tokens_of(subject), (
+            'given = {"input_ids": [one.ids for one in tokens],\n'
+            '         "attention_mask": [one.attention_mask for one in tokens]}\n'
+            "given = {name: numpy.array(rows, numpy.int64) for name, rows in given.items()}\n"
+        )
+    values = "numpy.asarray(samples, numpy.float32)"
+    if subject.uint8:
+        values = "(numpy.asarray(samples) * 255).round().astype(numpy.uint8)"
+    return "\n", f'given = {{"{subject.student.modality.plural}": {values}}}\n'
+
+
 def no_graph(subject: Subject) -> str | None:
     """Return why a student cannot be a graph of tensors; None if it can be."""
     if subject.of_texts:
