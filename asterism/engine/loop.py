@@ -1,7 +1,6 @@
 """`fit()`: train a student and give back its best state."""
 
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -28,6 +27,7 @@ from asterism.relations.budget import relation_memory
 from asterism.run import Run
 from asterism.settings import Settings
 from asterism.types import Outputs, as_input, batch_on_device, join_outputs
+from asterism.words import tell
 
 
 @dataclass(frozen=True)
@@ -305,9 +305,8 @@ def _asked_to_end() -> "Iterator[list[int]]":
 
 def _end(state: State, run: Run) -> None:
     if is_first():
-        print(
+        tell(
             f"asterism: asked to end (SIGTERM) at step {state.step}; the state is "
-            f"saved: go on with --out {run.path} --resume.",
-            file=sys.stderr,
+            f"saved: go on with --out {run.path} --resume."
         )
     raise Preempted
