@@ -80,12 +80,13 @@ def parse_json(content: bytes | str) -> Any:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, within: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside one, which takes its place when all has been written.
 
-    A link is replaced, and what it leads to is left as it is.
+    A link is replaced, and what it leads to is left as it is. `within` is another folder of the
+    same file system for the temporary file.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=within or path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
         yield Path(temporary)

@@ -73,13 +73,14 @@ def test_killed_and_gone_on_with_the_bytes_are_the_same(run, rows, tmp_path):
     """Killed for good, by a signal that no program can answer, in the middle of the work."""
     code = f"""
 import time
+import numpy as np
 from asterism.vectors import write_vectors, writing
 writing.PART_ROWS, writing.BATCH = 100, 50
-save = writing._save
-def slowly(arrays, place):
+save = np.savez
+def slowly(*given, **arrays):
     time.sleep(0.05)
-    save(arrays, place)
-writing._save = slowly
+    save(*given, **arrays)
+np.savez = slowly
 write_vectors({str(run)!r}, {str(rows)!r}, out="killed.npy")
 """
     command = [sys.executable, "-c", code]
@@ -94,12 +95,14 @@ write_vectors({str(run)!r}, {str(rows)!r}, out="killed.npy")
     process.wait()
     assert 2 <= len(list(parts.glob("0*.npz"))) < 10
     assert not (tmp_path / "killed.npy").exists()
+    (parts / ".000002.npz.half").write_bytes(b"half a part")  # as a kill within a write leaves
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writing, "PART_ROWS", 100)
         patch.setattr(writing, "BATCH", 50)
         write_vectors(run, rows, out=tmp_path / "whole.npy")
     assert (tmp_path / "killed.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert not parts.exists()
 
 
 def test_parts_of_other_vectors_are_refused(run, rows, tmp_path, monkeypatch, short_parts):

@@ -1,12 +1,11 @@
 """`write_vectors()`: a student over data of any length, into one file of vectors."""
 
 import json
-import os
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from torch import nn
 from asterism.arrays import read_archive
 from asterism.data import Loader, Source, open_source
 from asterism.data.batches import default_workers
+from asterism.documents import replacing
 from asterism.models import weights_fingerprint
 from asterism.names import joined_name, located, split_name
 from asterism.student import Student, load
@@ -97,7 +97,8 @@ class Work:
                     "data or another form): delete it, or name another --out."
                 )
         else:
-            _atomic(file, lambda place: place.write_text(json.dumps(self.origin)))
+            with replacing(file) as place:
+                place.write_text(json.dumps(self.origin))
         return [part for part in self.parts if not part.file.exists()]
 
 
@@ -210,7 +211,8 @@ def _fill(work: Work, student: Student, source: Source, dtype: Dtype) -> None:
             read.append(batch.index.numpy())
         kept = as_dtype(np.concatenate(rows), dtype) if rows else {}
         arrays = {**kept, "index": np.concatenate(read), "broken": np.array(broken, np.str_)}
-        _atomic(part.file, partial(_save, arrays))
+        with replacing(part.file) as place, open(place, "wb") as to:
+            np.savez(to, **arrays)  # type: ignore[arg-type]
 
 
 def _batches(parts: list[Part]) -> Iterator[list[int]]:
@@ -236,37 +238,15 @@ def _joined(work: Work, file: Path, source: Source) -> Vectors:
     index = np.concatenate(numbers)
     read = (read_archive(part.file) for part in work.parts)
     filled = (arrays for arrays in read if "embedding" in arrays)
-
-    def write(place: Path) -> None:
-        WRITERS[file.suffix](place, filled, replace(form, rows=rows), source.name_of)
-
+    # Written in the parts' folder, so that what a killed process leaves half written goes with it.
     if file.suffix != ".parquet":
-        _atomic(file.with_name(f"{file.name}.ids.txt"), partial(write_ids, index, source.name_of))
-    _atomic(file, write)
-    for part in work.parts:
-        part.file.unlink()
-    (work.folder / "embed.json").unlink()
-    (work.folder / ".lock").unlink(missing_ok=True)
-    work.folder.rmdir()
+        ids = file.with_name(f"{file.name}.ids.txt")
+        with replacing(ids, within=work.folder) as place:
+            write_ids(index, source.name_of, place)
+    with replacing(file, within=work.folder) as place:
+        WRITERS[file.suffix](place, filled, replace(form, rows=rows), source.name_of)
+    shutil.rmtree(work.folder)
     return Vectors(file, rows, width, tuple(broken))
-
-
-def _save(arrays: dict[str, npt.NDArray[Any]], place: Path) -> None:
-    with open(place, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def _atomic(file: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place, and move it there when all is in it."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _Progress:
