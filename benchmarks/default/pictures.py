@@ -34,8 +34,7 @@ def open_task(data: Path, teacher: Path, student: str, out: Path) -> "Pictures":
 class Pictures:
     """The task of a grid with `task: pictures`."""
 
-    labels = False
-    method_settings: dict[str, Any] = {}
+    classes: int | None = None
 
     def __init__(self, data: Path, teacher: Path, student: str, out: Path) -> None:
         images, targets, names = _arrays(data / "cifar100_train.npz")
@@ -59,12 +58,12 @@ class Pictures:
         }
 
     def _new(self) -> nn.Module:
-        return build(self.student, Spec(self.source.classes, (3, 32, 32)))
+        return build(self.student, Spec(self.classes, (3, 32, 32)))
 
     def train(self, methods: list[Method], settings: dict[str, Any], seed: int) -> nn.Module:
         """Return a student trained from a cache of four views."""
         result = distill(
-            self.teacher, self._new(), self.source, method=methods, labels=self.labels, seed=seed,
+            self.teacher, self._new(), self.source, method=methods, labels=self.classes is not None, seed=seed,
             teacher_cache=self.folder / "cache", view_count=VIEWS, out=self.folder / "student",
             overwrite=True, check=False, report=False,
             **{"validation_share": 0.02, "keep": "last", **settings},
