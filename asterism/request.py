@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     # A name, a module, or what makes one.
     Model = str | Path | nn.Module | Callable[..., nn.Module]
+    Models = Model | Sequence[Model]
     Methods = Method | Sequence[Method] | None
 
 OnBroken = Literal["skip", "stop"]
@@ -45,7 +46,7 @@ class Request:
         teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
             path/to/file.py:factory, a module, a file of its outputs (docs/models.md), or a cache
-            of them (docs/cache.md).
+            of them (docs/cache.md). Several (a list, or named again) teach their mean pattern.
         student: The student, named likewise; a run folder's goes on from its weights. For texts
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
@@ -82,7 +83,7 @@ class Request:
         settings: How to train.
     """
 
-    teacher: "Model | None" = option(
+    teacher: "Models | None" = option(
         None, Role.CONTENT, verbs=OF_TEACHER, is_name=True, grid=False, group=Group.WHAT, usual=True
     )
     student: "Model" = option("", is_name=True, grid=False, group=Group.WHAT, usual=True)
@@ -226,11 +227,17 @@ def _locate(request: Request | CacheRequest) -> None:
     """Let all that names a place on the disk come in at the one door (`located`)."""
     for each in options_of(type(request)):
         name = getattr(request, each.name)
-        if each.metadata["is_name"] and isinstance(name, str | Path):
+        if each.metadata["is_name"] and isinstance(name, str | Path | list | tuple):
             try:
-                object.__setattr__(request, each.name, located(name))
+                object.__setattr__(request, each.name, _located(name))
             except ValueError as error:
                 raise ValueError(f"{each.name}: {error}") from error
+
+
+def _located(name: Any) -> Any:
+    if isinstance(name, list | tuple):
+        return [_located(each) for each in name]
+    return located(name) if isinstance(name, str | Path) else name
 
 
 def typed_name(name: str, verb: Verb) -> str:
@@ -289,7 +296,7 @@ def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
         ValueError: If one is of another type, or out of its bounds.
     """
     kept = {**plain_defaults(verb), **as_typed(config, verb)}
-    places = {"Model": str, "Methods": Any, "Callback": Any, "Method": Any}
+    places = {"Model": str, "Models": str, "Methods": Any, "Callback": Any, "Method": Any}
     for kind in (Request, Settings):
         types = get_type_hints(kind, localns=places)
         for each in options_of(kind, verb=verb):

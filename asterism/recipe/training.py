@@ -20,11 +20,11 @@ from asterism.words import tell
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from asterism.request import Methods, Model
+    from asterism.request import Methods, Model, Models
 
 
 def distill(
-    teacher: "Model",
+    teacher: "Models",
     student: "Model",
     data: Any,
     *,
@@ -55,7 +55,7 @@ def distill(
         teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
             path/to/file.py:factory, a module, a file of its outputs (docs/models.md), or a cache
-            of them (docs/cache.md).
+            of them (docs/cache.md). Several (a list, or named again) teach their mean pattern.
         student: The student, named likewise; a run folder's goes on from its weights. For texts
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
