@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tests.students import finished_run
 
 from asterism import load, recipe
 from asterism.cli import main
@@ -14,6 +13,7 @@ from asterism.teachers import open_teacher
 from asterism.teachers.several import side_by_side
 from asterism.types import Outputs
 from asterism.verdict import outputs_on, teaching
+from tests.students import finished_run
 
 SPEC = Spec(10, (1, 8, 8))
 
