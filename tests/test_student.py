@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -9,6 +10,7 @@ from torch import nn
 
 import asterism
 from asterism import Outputs
+from asterism.data import open_source
 from asterism.modality import ARRAY, TEXT
 from asterism.models import Spec, build, weights_of
 from asterism.run import Run, RunError
@@ -138,7 +140,7 @@ def test_texts_are_texts(given, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (torch.rand(4), r"takes arrays of shape \(4,\); sample 0 has \(\)"),
+        (torch.rand(4), r"got shape \(4,\): one sample is samples\[None\]"),
         ([[1.0, 2.0]], r"sample 0 has \(2,\)"),
         ([["a"] * 4], "takes arrays of numbers; got list"),
         ([torch.rand(4), [1, 2, 3, float("nan")]], "got NaN or infinite values"),
@@ -150,18 +152,90 @@ def test_arrays_are_arrays(given, message):
         student.embed(given)
 
 
-def test_pictures_are_files(run, tmp_path):
+def test_pictures_are_files_pixels_or_what_pillow_opened(run, tmp_path):
     student = asterism.load(run.path)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "cat.png")
+    wanted = student.embed(str(tmp_path / "cat.png")).embedding
+    assert wanted.shape == (1, 32)
+    several = np.stack([pixels, pixels])
+    for given in (Image.fromarray(pixels), pixels, [pixels], several, list(several)):
+        torch.testing.assert_close(student.embed(given).embedding[:1], wanted)
+    small = np.asarray(Image.fromarray(pixels).resize((9, 9)))
+    images = torch.from_numpy(small.copy()).permute(2, 0, 1)[None]
+    for given in (small, images, images / 255, (images / 255).numpy(), (images / 255).double()):
+        torch.testing.assert_close(student.embed(given).embedding, student(images / 255).embedding)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["cta.png"], r"nothing at .*cta\.png \(did you mean .*cat\.png\?\)"),
+        ([""], "is a folder: name the pictures in it"),
+        (["text.png"], "text.png cannot be read: cannot identify"),
+        (["cat.png", 3], "a picture is a path.*; got int"),
+        (np.zeros((5, 20, 30), np.uint8), r"got shape \(5, 20, 30\): several without channels are"),
+        ([np.zeros((3, 20, 30), np.uint8)], r"uint8, .* got uint8 of shape \(3, 20, 30\)"),
+        ([np.zeros((20, 30, 3))], "uint8, .* got float64"),
+        (torch.rand(2, 3, 18, 18), r"got shape \(2, 3, 18, 18\): resize them"),
+        (torch.rand(2, 3, 9, 9) * 255, r"in \[0, 1\], and normalises them itself"),
+    ],
+)
+def test_what_is_no_picture_is_named(run, tmp_path, given, message):
     Image.new("RGB", (30, 20)).save(tmp_path / "cat.png")
-    assert student.embed(str(tmp_path / "cat.png")).embedding.shape == (1, 32)
-    with pytest.raises(FileNotFoundError, match=r"nothing at .* \(did you mean .*cat\.png\?\)"):
-        student.embed([tmp_path / "cta.png"])
-    with pytest.raises(ValueError, match="is a folder: name the pictures in it"):
-        student.embed(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"embeds paths of pictures; got Tensor: .*student\(images"
-    ):
-        student.embed(IMAGES)
+    (tmp_path / "text.png").write_text("no picture")
+    if isinstance(given, list):
+        given = [tmp_path / each if isinstance(each, str) else each for each in given]
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        asterism.load(run.path).embed(given)
+
+
+def test_data_are_embedded_in_their_order(run, tmp_path, monkeypatch):
+    student = asterism.load(run.path)
+    files = [tmp_path / "pictures" / name / f"{i}.png" for name in "ab" for i in range(3)]
+    for i, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), (40 * i, 0, 0)).save(file)
+    wanted = student.embed(files).embedding
+    assert len(wanted.unique(dim=0)) == 6
+    torch.testing.assert_close(student.embed(str(tmp_path / "pictures")).embedding, wanted)
+    source = open_source(tmp_path / "pictures", image_size=9)
+    torch.testing.assert_close(student.embed(source).embedding, wanted)
+    monkeypatch.setattr("asterism.student.AT_ONCE", 2)  # in several processes
+    torch.testing.assert_close(student.embed(files).embedding, wanted)
+    files[4].write_text("no picture")
+    with pytest.raises(ValueError, match=r"this one cannot be read: .*1\.png"):
+        student.embed(tmp_path / "pictures")
+    with pytest.raises(ValueError, match="takes images of shape .* and the data are images of"):
+        student.embed(open_source(tmp_path / "pictures", image_size=8))
+
+
+def test_a_table_is_a_path_and_a_text_is_a_text(tmp_path):
+    (tmp_path / "texts.csv").write_text("text\na\nbcd\n")
+    student = Student(Lengths(), TEXT, None)
+    assert student.embed(tmp_path / "texts.csv").embedding.tolist() == [[1.0], [3.0]]
+    assert student.embed("texts.csv").embedding.tolist() == [[9.0]]
+
+
+def test_predictions_have_names(run, tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "cat.png")
+    card = json.loads((run.path / "student.json").read_text())
+    for names in (None, ["ant", "bee", "cat"]):
+        (run.path / "student.json").write_text(json.dumps(card | {"class_names": names}))
+        student = asterism.load(run.path)
+        made = student.predict([tmp_path / "cat.png"] * 2)
+        wanted = student.embed(tmp_path / "cat.png").logits.softmax(1)[0]
+        assert made.classes == tuple(names or "012")
+        assert made[0].name == made.classes[wanted.argmax()]
+        assert made[1].probability == pytest.approx(float(wanted.max()))
+        assert [each.probability for each in made.top(3)[0]] == pytest.approx(
+            sorted(wanted.tolist(), reverse=True)
+        )
+    assert repr(student) == (
+        "Student(convnet?width=8: takes images of shape (3, 9, 9), 3 classes, 6,187 parameters)"
+    )
+    with pytest.raises(ValueError, match=r"trained without classes: use student\.embed"):
+        Student(Lengths(), TEXT, None).predict("a text")
 
 
 class Lengths(nn.Module):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from asterism import reading
 from asterism.settings import Optimizer, Settings
 from asterism.types import Kind, Samples, Shape
 from asterism.views import Views
@@ -37,6 +38,7 @@ class Modality(ABC):
         optimizer: The optimiser that its models are trained with by default.
         pixels: Whether values are pixels, which models expect in [0, 1].
         reading: How what a user has becomes a sample, for who does it without asterism.
+        has_files: Whether a path names a sample; otherwise it names data.
         preparation: What to check first of a network that knows nothing of the labels.
     """
 
@@ -45,6 +47,7 @@ class Modality(ABC):
     columns: ClassVar[tuple[str, ...]]
     optimizer: ClassVar[Optimizer]
     pixels: ClassVar[bool] = False
+    has_files: ClassVar[bool] = True
     reading: ClassVar[str] = ""
     preparation: ClassVar[str]
 
@@ -83,9 +86,17 @@ class Modality(ABC):
     def pictures(self, parts: Sequence[Samples]) -> Pictures:
         """Return what a report shows of samples: `thumbnails` `(n, h, w, 3)` uint8, or `texts`."""
 
+    def listed(self, given: Any) -> list[Any]:
+        """Return what a user has, one sample or many, as a list of samples.
+
+        Raises:
+            ValueError: If it is no list of samples.
+        """
+        return reading.listed(given)
+
     @abstractmethod
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
-        """Return samples of what a user has: paths of pictures, texts, arrays.
+        """Return samples, as a source has them, of what a user has: paths, texts, arrays.
 
         Raises:
             ValueError: If something among it is none; the message names it.
