@@ -5,6 +5,7 @@ from .distributed import gather_rows as gather_rows
 from .engine import Callback as Callback
 from .engine import Distillation as Distillation
 from .exporters import export as export
+from .exporters import push as push
 from .methods.anchored import Anchored as Anchored
 from .methods.anchored import anchored_loss as anchored_loss
 from .methods.base import Method as Method
@@ -117,6 +118,7 @@ __all__ = [
     "neighbourhood_loss",
     "pkt_loss",
     "pointwise_loss",
+    "push",
     "relation_memory",
     "rkd_angle_loss",
     "rkd_distance_loss",

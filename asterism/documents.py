@@ -54,7 +54,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds; raises as `read_file`."""
-    content = read_file(path, MOST_YAML)
+    return parse_yaml(read_file(path, MOST_YAML))
+
+
+def parse_yaml(content: bytes) -> dict[str, Any]:
+    """Return the mapping that YAML says; raises as `parse_json`."""
     try:
         # utf-8-sig: some editors begin a file with a mark.
         value = _Loader(content.decode("utf-8-sig")).get_single_data()

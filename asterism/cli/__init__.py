@@ -28,6 +28,7 @@ GROUPS = {
     "ship": {
         "align": "Fit the map from a run's student into its teacher's space.",
         "export": "Write a run's student in other libraries' formats.",
+        "push": "Send an export to a model hub, or show what would be sent.",
     },
     "look up": {
         "list": "List models, methods and data, or show one: asterism list resnet20.",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -88,9 +89,9 @@ def ship(run: Path, console: Screen) -> None:
     console.print("Exporting RKD + KD to ONNX, and asking it without torch …")
     [exported] = export(run, "onnx", overwrite=True)
     source, rows, _ = open_data("digits").evaluation()
-    [pixels] = source.__getitems__(rows[:1].tolist()).views[0]
+    images = np.asarray(source.__getitems__(rows[:1].tolist()).views[0])
     picture = run / "query.png"
-    Image.fromarray(pixels[0].numpy()).save(picture)
+    Image.fromarray(images[0, 0]).save(picture)
     command = [sys.executable, "-c", QUERY, str(exported.folder), str(picture)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     console.print(

@@ -11,7 +11,7 @@ from asterism.data import Data
 from asterism.exporters.account import Exported, account_of, size_of
 from asterism.exporters.card import card_of
 from asterism.exporters.exporter import Exporter
-from asterism.exporters.folder import ACCOUNT, refuse_used, written
+from asterism.exporters.folder import ACCOUNT, CARD, refuse_used, written
 from asterism.exporters.formats import chosen, refuse
 from asterism.exporters.int8 import CALIBRATION, loss, quantise
 from asterism.exporters.onnx import FILE
@@ -105,7 +105,7 @@ def export(
             exported = replace(exported, compared_on=compared_on)
             if int8:
                 exported = _smaller(exporter, subject, exported, opened)
-            (inside / "README.md").write_text(card_of(exporter, subject, exported))
+            (inside / CARD).write_text(card_of(exporter, subject, exported))
             (inside / ACCOUNT).write_text(account_of(exporter, exported))
         made.append(replace(exported, folder=place / exporter.name))
     return made

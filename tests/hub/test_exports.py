@@ -16,6 +16,7 @@ import transformers
 from students import finished_run
 
 import asterism
+import asterism.runtime
 from asterism.cli import main
 from asterism.exporters import EXPORTERS
 from asterism.models import Spec
@@ -138,6 +139,23 @@ def test_what_the_cards_say_opens_them_without_asterism(runs, tmp_path):
     code += "assert not any(name.startswith('asterism.') for name in sys.modules)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_runtime_gives_what_the_student_gives(runs):
+    """Of texts and pixels as a user has them, whatever is in the folder."""
+    pixels = np.random.default_rng(2).integers(0, 256, (5, 20, 30, 3), dtype=np.uint8)
+    texts = [*ROWS[:5], "", "an unheard-of \u4dff", "word " * 300]
+    for (kind, name), (folder, aligned) in MADE.items():
+        if name != "onnx":
+            continue
+        student, model = asterism.load(runs[kind], aligned=aligned), asterism.runtime.load(folder)
+        given = texts if student.shape is None else pixels
+        wanted = student.embed(given)
+        np.testing.assert_allclose(model.embed(given), wanted.embedding.numpy(), atol=1e-5)
+        if wanted.logits is not None:
+            assert [name for name, _ in model.predict(given)] == [
+                name for name, _ in student.predict(given)
+            ]
 
 
 def test_int8_says_what_it_costs(runs, tmp_path, capsys):
