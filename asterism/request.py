@@ -78,6 +78,8 @@ class Request:
         seeds: How many trainings, with seeds from the given one on, each in a folder of its own
             within the run folder, which then has the report on all: with several it speaks of the
             method, not of one student.
+        export: Formats that the student is exported in at the end, tried before the first step
+            (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         settings: How to train.
     """
@@ -119,6 +121,9 @@ class Request:
     seeds: int = option(
         1, Role.CALL, verbs=("distill",), bounds=AT_LEAST_ONE, grid=False, group=Group.RUN
     )
+    export: tuple[str, ...] = option(
+        (), Role.HARMLESS, verbs=TRAINING, grid=False, group=Group.RUN, usual=True
+    )
     callbacks: "Sequence[Callback]" = ()
     settings: Settings = field(default_factory=Settings)
 
@@ -146,6 +151,7 @@ class Request:
                 continue
             if each.metadata["is_name"]:
                 value = None if value is None else as_text(value)
+            value = list(value) if isinstance(value, tuple) else value
             config[typed_name(each.name, self.verb)] = value
         if "method" in config:
             config["method"] = described(self.method)

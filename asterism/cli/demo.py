@@ -17,8 +17,8 @@ from asterism.cli.parser import Parser
 from asterism.cli.screen import Screen
 from asterism.cli.show import row_of, table
 from asterism.data import open_data
-from asterism.exporters import EXPORTERS, export
-from asterism.recipe import distill, train
+from asterism.exporters import EXPORTERS
+from asterism.recipe import distill, export, train
 from asterism.words import number
 
 # What a service does with the file: a process that never imports torch names a picture.

@@ -1,9 +1,10 @@
 """The card of an export: README.md, as model hubs show it."""
 
 import shlex
+from importlib.metadata import version
 from typing import Any
 
-from asterism import __version__, methods
+import asterism.methods as methods
 from asterism.exporters.account import Exported
 from asterism.exporters.exporter import Exporter
 from asterism.exporters.front import front_matter, licence_of, shown, told, with_front
@@ -211,5 +212,5 @@ def _cited(config: dict[str, Any]) -> str:
         for name in map(_short, config.get("method") or [])
         if known.get(name)
     ]
-    lines = [*papers, f"- Distilled and exported by asterism {__version__}"]
+    lines = [*papers, f"- Distilled and exported by asterism {version('asterism')}"]
     return "## Citation\n\n" + "\n".join(lines) + "\n"

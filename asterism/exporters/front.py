@@ -69,7 +69,7 @@ def shown(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         each
         for each in result.get("measures", [])
-        if str(each["name"]) in SHOWN and each["student"].get("value") is not None
+        if str(each["name"]) in SHOWN and (each["student"] or {}).get("value") is not None
     ]
 
 

@@ -5,11 +5,11 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 import huggingface_hub
 
-from asterism import __version__
 from asterism.documents import read_file, read_json
 from asterism.exporters.account import digest_of
 from asterism.exporters.folder import ACCOUNT, CARD
@@ -155,12 +155,14 @@ def _sent(folder: Path, name: str, files: Sequence[str], card: str, *, private: 
     """Make the repository if it is not there, send the files in one commit; return its address."""
     add = huggingface_hub.CommitOperationAdd
     operations = [add(CARD, card.encode()), *(add(each, folder / each) for each in files)]
-    api = huggingface_hub.HfApi(library_name="asterism", library_version=__version__)
+    api = huggingface_hub.HfApi(library_name="asterism", library_version=version("asterism"))
     try:
         address = api.create_repo(name, private=private, exist_ok=True)
         if private and not api.repo_info(name).private:  # it was there before
             raise ValueError(f"{name} is there and public: make it private first, or name another.")
-        api.create_commit(name, operations, commit_message=f"Exported by asterism {__version__}")
+        api.create_commit(
+            name, operations, commit_message=f"Exported by asterism {version('asterism')}"
+        )
     except ValueError:
         raise
     except Exception as error:  # of the library, and of the one that it speaks HTTP with

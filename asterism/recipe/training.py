@@ -46,6 +46,7 @@ def distill(
     baseline: str | Path | None = None,
     with_baselines: bool = False,
     seeds: int = 1,
+    export: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     **settings: "Unpack[SettingsByName]",
 ) -> Result:
@@ -88,6 +89,8 @@ def distill(
         seeds: How many trainings, with seeds from the given one on, each in a folder of its own
             within the run folder, which then has the report on all: with several it speaks of the
             method, not of one student.
+        export: Formats that the student is exported in at the end, tried before the first step
+            (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
@@ -120,6 +123,7 @@ def distill(
         baseline=baseline,
         with_baselines=with_baselines,
         seeds=seeds,
+        export=tuple(export),
         callbacks=callbacks,
         settings=Settings(**settings),
     )
@@ -175,6 +179,7 @@ def _train_alone(request: Request) -> Path:
         overwrite=False,
         check=False,
         report=False,
+        export=(),
         settings=replace(settings, task_weight=settings.task_weight or 1.0),
     )
     try:
@@ -199,6 +204,7 @@ def train(
     image_size: int | None = None,
     on_broken: OnBroken = "skip",
     check: bool = True,
+    export: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     **settings: "Unpack[SettingsByName]",
 ) -> Result:
@@ -221,6 +227,8 @@ def train(
             theirs, up to 224.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         check: Look at data and network before the training, and warn (docs/doctor.md).
+        export: Formats that the student is exported in at the end, tried before the first step
+            (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
@@ -246,6 +254,7 @@ def train(
             image_size=image_size,
             on_broken=on_broken,
             check=check,
+            export=tuple(export),
             callbacks=callbacks,
             settings=Settings(**settings),
         )

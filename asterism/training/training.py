@@ -15,6 +15,7 @@ from asterism.distributed import from_first, is_first
 from asterism.doctor import warn
 from asterism.engine import Fitted, Training, fit
 from asterism.engine.processes import processes, started, starts_processes
+from asterism.exporters import chosen, subject_of, write_exports
 from asterism.methods.base import Method
 from asterism.models import in_words, load_weights
 from asterism.report import write_report
@@ -112,6 +113,8 @@ def _carried_out(request: Request) -> Result:
         if is_first() and request.report and training.teacher is not None:
             page = run.path / "report.html"
             _written(run, page.name, lambda: write_report([run.path], page))
+        if is_first() and request.export:
+            _written(run, run.exports.name, lambda: _export(run, training))
         found = from_first(found)
     return Result(run.path, _student(training, fitted.student), found, run.page)
 
@@ -236,6 +239,20 @@ def _written(run: Run, name: str, write: Callable[[], object]) -> None:
             f"asterism: {name} could not be written ({in_words(error)}); student and result are in "
             f"{run.path}."
         )
+
+
+def _export(run: Run, training: Training) -> None:
+    """Export the student in the formats that were asked for and tried before the first step."""
+    request, factory = training.request, factory_of(training.request.student)
+    student = load(run.path, factory=factory)
+    subject = subject_of(run, student, data=training.data, factory=factory)
+    write_exports(
+        subject,
+        chosen(request.export),
+        run.exports,
+        data=training.data,
+        compared_on="rows of the run's data",
+    )
 
 
 def _write_aligner(run: Run, methods: Sequence[Method]) -> None:
