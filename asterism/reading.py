@@ -102,7 +102,7 @@ def _image(given: Any, shape: tuple[int, ...]) -> Pixels:
     if not isinstance(file, Path | bytes | Pillow.Image):
         raise ValueError(
             "a picture is a path, the contents of a file, a picture of Pillow or an array of "
-            f"pixels; got {type(given).__name__}."
+            f"pixels, and tensors are given as one (torch.stack); got {type(given).__name__}."
         )
     try:
         if isinstance(file, Pillow.Image):

@@ -151,8 +151,7 @@ class Request:
                 continue
             if each.metadata["is_name"]:
                 value = None if value is None else as_text(value)
-            value = list(value) if isinstance(value, tuple) else value
-            config[typed_name(each.name, self.verb)] = value
+            config[typed_name(each.name, self.verb)] = _listed(value)
         if "method" in config:
             config["method"] = described(self.method)
         return {**config, **self.settings.plain()}
@@ -239,6 +238,11 @@ def _locate(request: Request | CacheRequest) -> None:
                 raise ValueError(f"{each.name}: {error}") from error
 
 
+def _listed(value: Any) -> Any:
+    """Return a tuple as the list that YAML makes of it, and all else as it is."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def typed_name(name: str, verb: Verb) -> str:
     """Return what a verb calls an option: the student of `train` is its model."""
     return "model" if (name, verb) == ("student", "train") else name
@@ -259,7 +263,8 @@ def help_for(verb: Verb) -> dict[str, str]:
 def plain_defaults(verb: Verb) -> dict[str, Plain]:
     """Return the plain defaults of a verb's options: what a run has that is older than one."""
     defaults: dict[str, Any] = {
-        typed_name(each.name, verb): each.default for each in options_of(Request, verb=verb)
+        typed_name(each.name, verb): _listed(each.default)
+        for each in options_of(Request, verb=verb)
     }
     return {**defaults, **Settings().plain()}
 

@@ -130,6 +130,26 @@ def test_texts_come_back_in_order_with_their_prompt(tmp_path, tokenizer):
         model.predict("a")
 
 
+def test_arrays_and_what_is_none(tmp_path):
+    nodes = [("Flatten", ["arrays"], ["embedding"], {"axis": 1})]
+    told = {"kind": "array", "shape": [2, 3], "class_names": None}
+    inputs = {"arrays": (FLOAT, ["n", 2, 3])}
+    model = asterism.runtime.load(written(tmp_path, nodes, inputs, told, width=6))
+    rows = np.random.default_rng(0).normal(size=(70, 2, 3))
+    np.save(tmp_path / "row.npy", rows[0])
+    assert np.array_equal(model.embed(rows), rows.reshape(70, 6).astype("float32"))
+    assert np.array_equal(model.embed(tmp_path / "row.npy"), model.embed(rows[:1]))
+    for given, message in (
+        (rows[0], r"sample 0 has \(3,\): give a list of arrays"),
+        ([[["a"] * 3] * 2], "takes arrays of numbers"),
+        (rows * np.nan, "got NaN or infinite values"),
+        ({"a": 1}, "takes a list of samples; got dict"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.embed(given)
+    assert repr(model) == "Model(takes arrays of shape (2, 3); embedding of 6)"
+
+
 def padded(tokenizer):
     library = pytest.importorskip("tokenizers")
     made = library.Tokenizer.from_str(tokenizer)

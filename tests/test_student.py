@@ -55,10 +55,14 @@ def test_a_damaged_card_is_named(run, text):
         asterism.load(run.path)
 
 
-def test_nothing_named_in_a_run_folder_is_imported(run, tmp_path):
+@pytest.mark.parametrize("exported", [False, True])
+def test_nothing_named_in_a_run_folder_is_imported(exported, run, tmp_path):
     trap = tmp_path / "trap.py"
     trap.write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\ndef make(): pass")
-    (run.path / "student.json").write_text(json.dumps(CARD | {"model": f"{trap}:make"}))
+    card = run.path / "student.json"
+    if exported:
+        card = card.rename(run.path / "config.json")
+    card.write_text(json.dumps(CARD | {"model": f"{trap}:make"}))
     with pytest.raises(RunError, match="nothing named in a run folder is imported: pass factory"):
         asterism.load(run.path)
     assert not (tmp_path / "sprung").exists()

@@ -160,7 +160,7 @@ def _command(config: dict[str, Any]) -> str:
             words += [option if value else f"--no-{name.replace('_', '-')}"]
         else:
             values = value if isinstance(value, list) else [value]
-            words += [option, *(shlex.quote(readable(each)) for each in values)]
+            words += [option, shlex.quote(",".join(map(readable, values)))]
     for method in config.get("method") or []:
         words += ["--method+", _short(method)]
         for key, value in (method.get("init_args") or {}).items():

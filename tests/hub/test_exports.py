@@ -18,6 +18,8 @@ from students import finished_run
 import asterism
 import asterism.runtime
 from asterism.cli import main
+from asterism.cli.demo import ship
+from asterism.cli.screen import Screen
 from asterism.exporters import EXPORTERS
 from asterism.models import Spec
 
@@ -156,6 +158,13 @@ def test_the_runtime_gives_what_the_student_gives(runs):
             assert [name for name, _ in model.predict(given)] == [
                 name for name, _ in student.predict(given)
             ]
+
+
+def test_the_demo_ends_with_an_answer_without_torch(tmp_path, capsys):
+    run = finished_run(tmp_path / "run", "convnet?width=4", Spec(10, (1, 8, 8)), "digits")
+    ship(run, Screen())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"query\.png is a \d \(\d+%\), says .*/model\.onnx", shown), shown
 
 
 def test_int8_says_what_it_costs(runs, tmp_path, capsys):

@@ -153,7 +153,8 @@ def test_a_run_ends_with_the_exports_that_were_asked_for(data, tmp_path):
     """And one that was stopped has them when it goes on."""
     out = str(tmp_path / "run")
     words = ["train", "--model", "mlp", "--data", data, "--limit-steps", "2", "--batch-size", "16"]
-    assert main([*words, "--export", "state", "--out", out]) == 0
+    assert main([*words, "--export", "state,pt2", "--out", out]) == 0
+    assert (tmp_path / "run" / "export" / "pt2" / "model.pt2").is_file()
     student = asterism.load(out)
     again = asterism.load(f"{out}/export/state")
     images = torch.rand(3, *PIXELS)
