@@ -174,6 +174,8 @@ def load(exported: str | Path, *, threads: int = 0) -> Model:
         raise ValueError(
             f"{file} is no model that onnxruntime can load: {_short(error)}."
         ) from None
+    if session.get_modelmeta().custom_metadata_map.get("kind") == '"text"':
+        _library("tokenizers")  # what is missing is no damage
     try:
         return _model(session, file)
     except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
