@@ -286,7 +286,7 @@ def test_a_damaged_tokenizer_is_named(described, tmp_path, tokenizer):
 
 
 def test_the_service_of_the_examples(tmp_path, monkeypatch):
-    pytest.importorskip("fastapi", reason="pip install fastapi httpx")
+    pytest.importorskip("fastapi", reason="pip install fastapi")
     from starlette.testclient import TestClient
 
     monkeypatch.setenv("EXPORTED", str(of_pixels(tmp_path, (1, 8, 8))))
