@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from asterism.data import Source, hub, open_source
 from asterism.data.table import READERS
@@ -51,7 +51,12 @@ class Given(Source):
             ValueError: If something among them is no sample.
             OSError: If a file cannot be read.
         """
-        samples = self.modality.read([self.given[row] for row in rows], self.shape)
+        try:
+            samples = self.modality.read([self.given[row] for row in rows], self.shape)
+        except (ValueError, OSError) as error:
+            if get_worker_info() is None:
+                raise
+            return Batch(broken=(str(error).rstrip("."),))  # without the worker's traceback
         return Batch((samples,), torch.tensor(rows, dtype=torch.int64))
 
 

@@ -208,6 +208,9 @@ def test_data_are_embedded_in_their_order(run, tmp_path, monkeypatch):
     monkeypatch.setattr("asterism.student.AT_ONCE", 2)  # in several processes
     torch.testing.assert_close(student.embed(files).embedding, wanted)
     files[4].write_text("no picture")
+    with pytest.raises(ValueError, match=r"cannot be read: .*1\.png cannot be read: ") as raised:
+        student.embed(files)
+    assert "Traceback" not in str(raised.value)
     with pytest.raises(ValueError, match=r"this one cannot be read: .*1\.png"):
         student.embed(tmp_path / "pictures")
     with pytest.raises(ValueError, match="takes images of shape .* and the data are images of"):

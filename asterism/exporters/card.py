@@ -16,7 +16,8 @@ from asterism.words import number, readable
 
 # Settings that name something, and those that say how a student was trained.
 NAMES = ("teacher", "student", "model", "data", "validation_data", "test_data")
-TOLD = ("epochs", "batch_size", "lr", "optimizer", "task_weight", "seed", "image_size")
+TOLD = ("epochs", "batch_size", "lr", "optimizer", "task_weight", "image_size")
+SEEDS = ("seed", "split_seed", "view_seed")
 
 
 def card_of(exporter: Exporter, subject: Subject, exported: Exported) -> str:
@@ -128,7 +129,7 @@ def _made(config: dict[str, Any]) -> str | None:
         "teacher": told(config.get("teacher")),
         "data": told(config.get("data")),
         "method": " + ".join(methods),
-        **{name: config.get(name) for name in TOLD},
+        **{name: config.get(name) for name in (*TOLD, *SEEDS)},
         "versions": ", ".join(
             f"{name} {config['provenance'][name]}"
             for name in ("asterism", "torch", "python")
