@@ -80,7 +80,9 @@ def home(tmp_path_factory, tokenizer):
     y = np.arange(240) % 3
     x = np.clip(draw.normal(128, 20, (240, 6, 6)) + 30 * y[:, None, None], 0, 255).astype(np.uint8)
     np.savez(folder / "d.npz", x=x, y=y)
-    words = [" ".join(draw.choice(WORDS[3 + 5 * (i % 2) : 13 + 5 * (i % 2)], 6)) for i in range(240)]
+    words = [
+        " ".join(draw.choice(WORDS[3 + 5 * (i % 2) : 13 + 5 * (i % 2)], 6)) for i in range(240)
+    ]
     rows = "".join(f"{words[i]},{i % 2}\n" for i in range(240))
     (folder / "d.csv").write_text(f"text,label\n{rows}")
     (folder / "tokenizer.json").write_text(tokenizer)
