@@ -46,17 +46,20 @@ LINES = (
 )
 # What is typed in place of something, or beside it.
 WORDS = (
-    "", " ", "-", "--", "---", "=", "?", "??", "a=b", "?a", "\x1b[31mred\x1b[0m", "\u202egnp", "é", "\udcff",
-    "[/b][bold]", "[", "{}", "[1,2", "null", "None", "true", "nan", "inf", "-inf", "1e999", "-1", "0",
-    "1.5", "1e3", "0x10", "9" * 400, "x" * 5_000, "~nobody/x", "~", "s3://bucket/x", "http://x/y", "$HOME/x",
-    "../../../etc/passwd", "/dev/null/x", "pipe", "folder", ".", "nowhere", "payload.py", "payload.py:make",
-    "payload.py:nothing", "payload.M", "os:mkdir", "d.npz", "d.npz?x=y", "d.npz?kind=array", "t", "r", "c",
-    "grid.yaml", "options.yaml", "t/student.safetensors", "mlp?width=0", "mlp?width=99999999999", "mlp?hidden=a",
-    "resnet20", "resnet20?weights=nowhere", "timm/x", "hf/x", "st/x", "hf/t", "digits", "RKD", "KD", "VRM", "CRD",
-    "--help", "--config", "--method", "--resume", "--overwrite", "--seed", "--no-report", "--batch-size=0",
-    "--lr=nan", "--lr=-1", "--workers=-1", "--devices=0", "--precision=16", "--log=x", "--padding=99", "--ema=1",
-    "--milestones=[1", "--method.angle_weight=x", "--relation-batch=7", "--samples-per-class=5", "--epochs=0.5",
-    "--image-size=0", "--validation-share=1", "--validation-data=d.npz", "--test-data=r", "--teacher-cache=t",
+    "", " ", "-", "--", "---", "=", "?", "??", "a=b", "?a", "\x1b[31mred\x1b[0m", "\u202egnp",
+    "é", "\udcff", "[/b][bold]", "[", "{}", "[1,2", "null", "None", "true", "nan", "inf", "-inf",
+    "1e999", "-1", "0", "1.5", "1e3", "0x10", "9" * 400, "x" * 5_000, "~nobody/x", "~",
+    "s3://bucket/x", "http://x/y", "$HOME/x", "../../../etc/passwd", "/dev/null/x", "pipe",
+    "folder", ".", "nowhere", "payload.py", "payload.py:make", "payload.py:nothing", "payload.M",
+    "os:mkdir", "d.npz", "d.npz?x=y", "d.npz?kind=array", "t", "r", "c", "grid.yaml",
+    "options.yaml", "t/student.safetensors", "mlp?width=0", "mlp?width=99999999999",
+    "mlp?hidden=a", "resnet20", "resnet20?weights=nowhere", "timm/x", "hf/x", "st/x", "hf/t",
+    "digits", "RKD", "KD", "VRM", "CRD", "--help", "--config", "--method", "--resume",
+    "--overwrite", "--seed", "--no-report", "--batch-size=0", "--lr=nan", "--lr=-1",
+    "--workers=-1", "--devices=0", "--precision=16", "--log=x", "--padding=99", "--ema=1",
+    "--milestones=[1", "--method.angle_weight=x", "--relation-batch=7", "--samples-per-class=5",
+    "--epochs=0.5", "--image-size=0", "--validation-share=1", "--validation-data=d.npz",
+    "--test-data=r", "--teacher-cache=t",
 )  # fmt: skip
 # Numbers of these would take hours, as asked for.
 LONG = ("--epochs", "--limit-steps", "--batch-size", "--no-check", "demo")
@@ -77,10 +80,7 @@ def changed(line, draw):
     """Return a command line as somebody in a hurry, or somebody else, may type it."""
     words = shlex.split(line)
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
-        free = [
-            i for i, word in enumerate(words)
-            if not {word, words[max(0, i - 1)]} & {*LONG} or word not in LONG and i == 0
-        ]  # fmt: skip
+        free = [i for i in range(len(words)) if not {words[i], *words[max(0, i - 1) : i]} & {*LONG}]
         i = draw.choice(free or [0])
         how = draw.choice("drop twice swap other other other beside beside letters letters".split())
         if how == "drop":
