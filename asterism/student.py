@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from asterism.modality import Modality
@@ -60,18 +60,26 @@ class Student(nn.Module):
 
         Args:
             samples: Float images `(n, channels, height, width)` in [0, 1], float arrays `(n, …)`,
-                or a list of texts; of the size of the training data.
+                or a list of texts; of the size of the training data. Floats of any precision are
+                brought to that of the network.
 
         Raises:
-            ValueError: If they are of another kind, type, size or range than in training.
+            ValueError: If they are of another kind, size or range than in training.
         """
         if self.checks and not (torch.compiler.is_compiling() or is_tracing()):  # type: ignore[no-untyped-call]
-            parameter = next(self.model.parameters(), torch.empty(0))
-            self.modality.check(samples, self.shape, parameter.dtype)
-        outputs: Outputs = self.model(samples)
+            self.modality.check(samples, self.shape)
+        outputs: Outputs = self.model(self._as_computed(samples))
         if self.aligner is not None:
             outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
+
+    def _as_computed(self, samples: Samples) -> Samples:
+        """Return samples in the type of the network's weights, which may be float16 or bfloat16."""
+        weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        dtype = next(weights, None)
+        if dtype is None or not isinstance(samples, Tensor) or not samples.is_floating_point():
+            return samples
+        return samples.to(dtype)
 
     @torch.no_grad()
     def embed(self, given: Iterable[Any] | str | Path) -> Outputs:

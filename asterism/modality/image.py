@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 from torch import Tensor
 
+from asterism.documents import refuse_irregular
 from asterism.modality.modality import THUMBNAIL, Modality, Pictures, Statistics
 from asterism.names import located, nothing_at
 from asterism.settings import Settings
@@ -115,6 +116,10 @@ def _file(given: Any) -> Path:
         raise ValueError(f"{path} is a folder: name the pictures in it, sorted(folder.iterdir()).")
     if not path.exists():
         raise FileNotFoundError(f"{nothing_at(path)}.")
+    try:
+        refuse_irregular(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no picture: {error}.") from error
     return path
 
 
@@ -145,8 +150,8 @@ def opened(file: Path | IO[bytes]) -> Pillow.Image:
         OSError: If it is no picture.
         PIL.Image.DecompressionBombWarning: If it would take gigabytes to decode.
     """
-    if isinstance(file, Path) and file.exists() and not file.is_file():
-        raise ValueError("no regular file")  # a pipe would be waited for
+    if isinstance(file, Path):
+        refuse_irregular(file)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Pillow.DecompressionBombWarning)
         return Pillow.open(file, formats=_formats())

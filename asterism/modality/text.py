@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-
 from asterism.modality.modality import Modality, Pictures, cut
 from asterism.types import Samples, Shape
 from asterism.words import readable
@@ -48,10 +46,10 @@ class Text(Modality):
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return texts as they are."""
         texts = list(given)
-        self.check(texts, shape, torch.float32)
+        self.check(texts, shape)
         return texts
 
-    def check(self, samples: Any, shape: Shape, dtype: torch.dtype) -> None:
+    def check(self, samples: Any, shape: Shape) -> None:
         """Refuse what is not a list of texts: a text alone would be read letter by letter."""
         if not isinstance(samples, list | tuple):
             kind = type(samples).__name__
