@@ -79,6 +79,7 @@ class Request:
             within the run folder, which then has the report on all: with several it speaks of the
             method, not of one student.
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
+        told: Whether another training of the same call has told of the same data.
         settings: How to train.
     """
 
@@ -120,6 +121,7 @@ class Request:
         1, Role.CALL, verbs=("distill",), bounds=AT_LEAST_ONE, grid=False, group=Group.RUN
     )
     callbacks: "Sequence[Callback]" = ()
+    told: bool = False
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
