@@ -122,7 +122,8 @@ def _kept(result: dict[str, Any]) -> str:
     """Return a table of the run's measures with their intervals."""
     rows = []
     for measure in result.get("measures", []):
-        shown = str(measure["name"]) in SHOWN and measure["student"].get("value") is not None
+        student = measure["student"] or {}  # none where it is undefined
+        shown = str(measure["name"]) in SHOWN and student.get("value") is not None
         if not shown:
             continue
         k = f"@{measure['k']}" if measure["k"] else ""

@@ -22,8 +22,10 @@ from asterism.views import Views
 
 # Formats for which Pillow starts another program (EPS), or has no decoder of its own.
 NOT_DECODED = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "PCD", "WMF"}
-# The tag of TIFF files of 12 bits, say, that are kept in 16.
-MAX_SAMPLE_VALUE = 281
+# Tags of TIFF files that say of how many bits the values are: the largest, and the bits themselves.
+MAX_SAMPLE_VALUE, BITS_PER_SAMPLE = 281, 258
+# Formats that declare their range, by which Pillow scales to 16 bits.
+SCALED = ("PPM", "JPEG2000")
 LEVELS = {"a black image": 0, "a grey image": 128, "a white image": 255}
 
 
@@ -139,7 +141,7 @@ def decode(file: Path | IO[bytes], shape: tuple[int, ...]) -> Tensor:
         picture = picture.convert("L" if channels == 1 else "RGB")
     fitted = ImageOps.fit(picture, (width, height), Pillow.Resampling.BILINEAR)
     array = np.asarray(fitted).reshape(height, width, channels)
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C"))
 
 
 def opened(file: Path | IO[bytes]) -> Pillow.Image:
@@ -188,16 +190,41 @@ def _eight_bits(picture: Pillow.Image, header: Pillow.Image) -> Pillow.Image:
         return picture
     if picture.mode == "I" and header.format not in ("PNG", "PPM"):  # theirs are of 16
         raise ValueError("whole numbers of 32 bits, whose range is not known: store 8 or 16")
-    most = min(65535, _largest(header))
-    scaled = np.asarray(picture).clip(0, most).astype(np.int64) * 255 // most
-    return Pillow.fromarray(scaled.astype(np.uint8))
+    values = np.asarray(picture).clip(0, 65535).astype(np.int64)
+    most = _largest(header) or _full_range(values)
+    return Pillow.fromarray((values.clip(0, most) * 255 // most).astype(np.uint8))
 
 
-def _largest(header: Pillow.Image) -> int:
-    """Return the largest value that a TIFF file declares, or that 16 bits can hold."""
-    declared = getattr(header, "tag_v2", {}).get(MAX_SAMPLE_VALUE)
+def _largest(header: Pillow.Image) -> int | None:
+    """Return the largest value that a file of 16 bits declares; None if it says nothing."""
+    if header.format in SCALED:
+        return 65535
+    most = _tag(header, MAX_SAMPLE_VALUE)
+    bits = _tag(header, BITS_PER_SAMPLE)
+    return min(65535, most) if most else 2**bits - 1 if 8 < bits < 16 else None
+
+
+def _tag(header: Pillow.Image, number: int) -> int:
+    """Return the whole number that a TIFF file declares; 0 for nothing."""
+    declared = getattr(header, "tag_v2", {}).get(number)
     value = declared[0] if isinstance(declared, tuple) and declared else declared
-    return value if isinstance(value, int) and value > 0 else 65535
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _full_range(values: "np.ndarray[Any, Any]") -> int:
+    """Return the range of 16 bits, if the values can be meant so: cameras keep 12 bits in 16, too.
+
+    Raises:
+        ValueError: If they end within 12 bits, of which the picture is another one.
+    """
+    bits = int(values.max()).bit_length()
+    if 4 < bits <= 12:  # with less it is black either way
+        raise ValueError(
+            f"16 bits of which {bits} are used: taken for {max(bits, 8)} bits it is a picture, "
+            "for 16 a nearly black one; store it with 8 bits, or as TIFF with its range, the tag "
+            "MaxSampleValue"
+        )
+    return 65535
 
 
 def _small(images: Tensor) -> "np.ndarray[Any, Any]":
