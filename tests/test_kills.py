@@ -14,7 +14,7 @@ from words import WORDS
 
 from asterism.cli import main
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 # Processes begin as copies of one that has loaded these and done nothing yet.
 CLEAN = multiprocessing.get_context("forkserver")
@@ -111,7 +111,7 @@ def done(command, folder, seconds=None):
     """Do something in a process, and kill that after some time; return how it ended."""
     process = CLEAN.Process(target=does, args=(command, folder))
     process.start()
-    process.join(600 if seconds is None else seconds)
+    process.join(1800 if seconds is None else seconds)
     process.kill()
     process.join()
     said = folder / "said.txt"
@@ -173,6 +173,7 @@ def test_what_is_killed_is_made_whole_again(home, tmp_path):
             (tmp_path / name).mkdir()
             scenes[name] = Scene(name, home, tmp_path / name)
         kills += scenes[name].killed(tmp_path / name / str(number), draw)
+        print(f"{kills} kills, {name} is whole", flush=True)
         if kills >= wanted:
             return
     raise AssertionError(f"only {kills} of {wanted} came in time")
