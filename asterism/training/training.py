@@ -97,9 +97,7 @@ def _carried_out(request: Request) -> Result:
         config = request.plain()
         count = training.settings.processes
         mark = mark_of(run, resume=request.resume)
-        origin = provenance(
-            training.data, training.teacher, config, processes=count, training=mark
-        )
+        origin = provenance(training.data, training.teacher, config, processes=count, training=mark)
         if request.resume:
             refuse_changes(run, config, origin)
             if run.finished():
