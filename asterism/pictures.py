@@ -10,11 +10,15 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from asterism.documents import refuse_irregular
+
 Pixels = npt.NDArray[np.uint8]
 # Formats for which Pillow starts another program (EPS), or has no decoder of its own.
 NOT_DECODED = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "PCD", "WMF"}
-# The tag of TIFF files of 12 bits, say, that are kept in 16.
-MAX_SAMPLE_VALUE = 281
+# Tags of TIFF files that say of how many bits the values are: the largest, and the bits themselves.
+MAX_SAMPLE_VALUE, BITS_PER_SAMPLE = 281, 258
+# Formats that declare their range, by which Pillow scales to 16 bits.
+SCALED = ("PPM", "JPEG2000")
 
 
 def pixels(file: Path | IO[bytes], shape: tuple[int, ...]) -> Pixels:
@@ -60,8 +64,8 @@ def opened(file: Path | IO[bytes]) -> Pillow.Image:
         OSError: If it is no picture.
         PIL.Image.DecompressionBombWarning: If it would take gigabytes to decode.
     """
-    if isinstance(file, Path) and file.exists() and not file.is_file():
-        raise ValueError("no regular file")  # a pipe would be waited for
+    if isinstance(file, Path):
+        refuse_irregular(file)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Pillow.DecompressionBombWarning)
         return Pillow.open(file, formats=_formats())
@@ -98,13 +102,38 @@ def _eight_bits(picture: Pillow.Image, header: Pillow.Image) -> Pillow.Image:
         return picture
     if picture.mode == "I" and header.format not in ("PNG", "PPM"):  # theirs are of 16
         raise ValueError("whole numbers of 32 bits, whose range is not known: store 8 or 16")
-    most = min(65535, _largest(header))
-    scaled = np.asarray(picture).clip(0, most).astype(np.int64) * 255 // most
-    return Pillow.fromarray(scaled.astype(np.uint8))
+    values = np.asarray(picture).clip(0, 65535).astype(np.int64)
+    most = _largest(header) or _full_range(values)
+    return Pillow.fromarray((values.clip(0, most) * 255 // most).astype(np.uint8))
 
 
-def _largest(header: Pillow.Image) -> int:
-    """Return the largest value that a TIFF file declares, or that 16 bits can hold."""
-    declared: Any = getattr(header, "tag_v2", {}).get(MAX_SAMPLE_VALUE)
+def _largest(header: Pillow.Image) -> int | None:
+    """Return the largest value that a file of 16 bits declares; None if it says nothing."""
+    if header.format in SCALED:
+        return 65535
+    most = _tag(header, MAX_SAMPLE_VALUE)
+    bits = _tag(header, BITS_PER_SAMPLE)
+    return min(65535, most) if most else 2**bits - 1 if 8 < bits < 16 else None
+
+
+def _tag(header: Pillow.Image, number: int) -> int:
+    """Return the whole number that a TIFF file declares; 0 for nothing."""
+    declared: Any = getattr(header, "tag_v2", {}).get(number)
     value = declared[0] if isinstance(declared, tuple) and declared else declared
-    return value if isinstance(value, int) and value > 0 else 65535
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _full_range(values: npt.NDArray[np.int64]) -> int:
+    """Return the range of 16 bits, if the values can be meant so: cameras keep 12 bits in 16, too.
+
+    Raises:
+        ValueError: If they end within 12 bits, of which the picture is another one.
+    """
+    bits = int(values.max()).bit_length()
+    if 4 < bits <= 12:  # with less it is black either way
+        raise ValueError(
+            f"16 bits of which {bits} are used: taken for {max(bits, 8)} bits it is a picture, "
+            "for 16 a nearly black one; store it with 8 bits, or as TIFF with its range, the tag "
+            "MaxSampleValue"
+        )
+    return 65535

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from asterism.arrays import read_array
+from asterism.documents import refuse_irregular
 from asterism.names import located, nothing_at
 from asterism.pictures import Pixels, fitted, pixels
 from asterism.words import readable
@@ -92,6 +93,10 @@ def picture_file(given: str | Path) -> Path:
         raise ValueError(f"{path} is a folder: name the pictures in it, sorted(folder.iterdir()).")
     if not path.exists():
         raise FileNotFoundError(f"{nothing_at(path)}.")
+    try:
+        refuse_irregular(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no picture: {error}.") from error
     return path
 
 

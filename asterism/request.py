@@ -81,6 +81,7 @@ class Request:
         export: Formats that the student is exported in at the end, tried before the first step
             (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
+        told: Whether another training of the same call has told of the same data.
         settings: How to train.
     """
 
@@ -125,6 +126,7 @@ class Request:
         (), Role.HARMLESS, verbs=TRAINING, grid=False, group=Group.RUN, usual=True
     )
     callbacks: "Sequence[Callback]" = ()
+    told: bool = False
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:

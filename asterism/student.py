@@ -79,18 +79,26 @@ class Student(nn.Module):
 
         Args:
             samples: Float images `(n, channels, height, width)` in [0, 1], float arrays `(n, …)`,
-                or a list of texts; of the size of the training data.
+                or a list of texts; of the size of the training data. Floats of any precision are
+                brought to that of the network.
 
         Raises:
-            ValueError: If they are of another kind, type, size or range than in training.
+            ValueError: If they are of another kind, size or range than in training.
         """
         if self.checks and not (torch.compiler.is_compiling() or is_tracing()):  # type: ignore[no-untyped-call]
-            parameter = next(self.model.parameters(), torch.empty(0))
-            self.modality.check(samples, self.shape, parameter.dtype)
-        outputs: Outputs = self.model(samples)
+            self.modality.check(samples, self.shape)
+        outputs: Outputs = self.model(self._as_computed(samples))
         if self.aligner is not None:
             outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
+
+    def _as_computed(self, samples: Samples) -> Samples:
+        """Return samples in the type of the network's weights, which may be float16 or bfloat16."""
+        weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        dtype = next(weights, None)
+        if dtype is None or not isinstance(samples, Tensor) or not samples.is_floating_point():
+            return samples
+        return samples.to(dtype)
 
     @torch.no_grad()
     def embed(self, given: Any) -> Outputs:
@@ -114,10 +122,8 @@ class Student(nn.Module):
         weight = next(self.parameters(), torch.empty(0))
         outputs = []
         for samples in self._batches(given):
-            samples = on_device(samples, weight.device)
-            if isinstance(samples, Tensor) and samples.is_floating_point():
-                samples = samples.to(weight.dtype)
-            outputs.append(outputs_on_device(self(samples), torch.device("cpu")))
+            made = self(on_device(samples, weight.device))
+            outputs.append(outputs_on_device(made, torch.device("cpu")))
         return join_outputs(outputs)
 
     def predict(self, given: Any) -> Predictions:

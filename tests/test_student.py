@@ -1,6 +1,7 @@
 """Tests for asterism/student.py."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 import asterism
 from asterism import Outputs
 from asterism.data import open_source
-from asterism.modality import ARRAY, TEXT
+from asterism.modality import ARRAY, IMAGE, TEXT
 from asterism.models import Spec, build, weights_of
 from asterism.run import Run, RunError
 from asterism.student import Student
@@ -93,9 +94,8 @@ IMAGES = torch.rand(2, 3, 9, 9)
 UNFIT_IMAGES = {
     "uint8": (
         (IMAGES * 255).byte(),
-        r"got torch\.uint8: write samples\.to\(torch\.float32\) / 255",
+        r"got torch\.uint8: write samples\.float\(\) / 255",
     ),
-    "float64": (IMAGES.double(), r"got torch\.float64: write samples\.to\(torch\.float32\)\."),
     "255": (IMAGES * 255, r"in \[0, 1\], and normalises them itself; got values from .* to 25"),
     "normalised": (IMAGES - 0.5, r"in \[0, 1\].* got values from -0"),
     "nan": (IMAGES / 0 * 0, "got NaN or infinite values"),
@@ -154,6 +154,27 @@ def test_arrays_are_arrays(given, message):
     student = Student(nn.Linear(4, 2), ARRAY, (4,))
     with pytest.raises(ValueError, match=message):
         student.embed(given)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_samples_are_brought_to_the_type_of_the_network(dtype, tmp_path):
+    """A student of half precision takes what any other takes: floats, files, arrays."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).to(dtype)
+    student = Student(Embedding(network), IMAGE, (3, 2, 2))
+    for given in (torch.float32, torch.float64, torch.bfloat16, dtype):
+        assert student(torch.rand(2, 3, 2, 2).to(given)).embedding.dtype == dtype
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert student.embed([tmp_path / "a.png"]).embedding.dtype == dtype
+    assert torch.export.export(student, (torch.rand(2, 3, 2, 2),)).module()(IMAGES[:, :, :2, :2])
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(("modality", "name"), [(IMAGE, "a.png"), (ARRAY, "a.npy")])
+def test_a_pipe_is_no_sample(modality, name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    student = Student(nn.Identity(), modality, (3, 2, 2))
+    with pytest.raises(ValueError, match=rf"{name}.*: it is a pipe or a device, and a file is"):
+        student.embed(tmp_path / name)
 
 
 def test_pictures_are_files_pixels_or_what_pillow_opened(run, tmp_path):
@@ -243,6 +264,15 @@ def test_predictions_have_names(run, tmp_path):
     )
     with pytest.raises(ValueError, match=r"trained without classes: use student\.embed"):
         Student(Lengths(), TEXT, None).predict("a text")
+
+
+class Embedding(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, samples):
+        return Outputs(self.network(samples))
 
 
 class Lengths(nn.Module):

@@ -103,19 +103,18 @@ class Modality(ABC):
             OSError: If a file cannot be read.
         """
 
-    def check(self, samples: Any, shape: Shape, dtype: torch.dtype) -> None:
+    def check(self, samples: Any, shape: Shape) -> None:
         """Refuse samples that a trained student would take for others than they are.
 
         Args:
             samples: What a user gives to a student.
             shape: Size of a sample in training.
-            dtype: Type of the student's weights.
 
         Raises:
-            ValueError: If they are of another kind, type, size or range than in training.
+            ValueError: If they are of another kind, size or range than in training.
         """
         axes = ", ".join(str(side) for side in ("n", *(shape or ())))
-        must = f"the student takes {self.plural} as a tensor of shape ({axes}) and type {dtype}"
+        must = f"the student takes {self.plural} as a tensor of floats of shape ({axes})"
         if not isinstance(samples, torch.Tensor):
             way_out = "for files, or what is not one tensor yet, use student.embed(…)"
             raise ValueError(f"{must}; got {type(samples).__name__}: {way_out}.")
@@ -123,9 +122,9 @@ class Modality(ABC):
             raise ValueError(
                 f"{must}; got shape {tuple(samples.shape)}{self.reshaped(samples, shape)}."
             )
-        if samples.dtype != dtype:
-            divided = " / 255" if self.pixels and not samples.is_floating_point() else ""
-            raise ValueError(f"{must}; got {samples.dtype}: write samples.to({dtype}){divided}.")
+        if not samples.is_floating_point():
+            divided = " / 255" if self.pixels else ""
+            raise ValueError(f"{must}; got {samples.dtype}: write samples.float(){divided}.")
         if not len(samples):
             return
         low, high = torch.stack(samples.aminmax()).tolist()

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-
 from asterism import reading
 from asterism.modality.modality import Modality, Pictures, cut
 from asterism.types import Samples, Shape
@@ -46,7 +44,7 @@ class Text(Modality):
         """Return texts as they are."""
         return reading.texts(list(given))
 
-    def check(self, samples: Any, shape: Shape, dtype: torch.dtype) -> None:
+    def check(self, samples: Any, shape: Shape) -> None:
         """Refuse what is not a list of texts: a text alone would be read letter by letter."""
         reading.texts(samples)
 

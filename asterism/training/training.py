@@ -29,6 +29,7 @@ from asterism.training.anchors import choose_anchors
 from asterism.training.models import open_baseline
 from asterism.training.opening import open_training
 from asterism.training.provenance import (
+    mark_of,
     provenance,
     refuse_changes,
     refuse_other_contents,
@@ -96,7 +97,8 @@ def _carried_out(request: Request) -> Result:
     with run.writing(resume=request.resume, overwrite=request.overwrite, first=is_first()):
         config = request.plain()
         count = training.settings.processes
-        origin = provenance(training.data, training.teacher, config, processes=count)
+        mark = mark_of(run, resume=request.resume)
+        origin = provenance(training.data, training.teacher, config, processes=count, training=mark)
         if request.resume:
             refuse_changes(run, config, origin)
             if run.finished():
@@ -184,10 +186,8 @@ def _finish(
     student = fitted.student.to(settings.device)
     measured, arrays = assess(student, training.teacher, data, baselines=baselines)
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
-    for name in broken[:MOST_NAMED]:
-        tell(f"left out, unreadable: {name}")
-    if len(broken) > MOST_NAMED:
-        tell(f"and {len(broken) - MOST_NAMED} more, in result.json")
+    if not training.request.told:
+        _name(broken)
     result = {
         **measured,
         "validation": fitted.score,
@@ -212,8 +212,18 @@ def _tell(training: Training) -> None:
     account = training.account
     if account is not None:
         for line in account.lines():
-            about = "method" if line == account.method else "data"
-            tell(f"{about}: {line}")
+            if line == account.method:
+                tell(f"method: {line}")
+            elif not training.request.told:
+                tell(f"data: {line}")
+
+
+def _name(broken: Sequence[str]) -> None:
+    """Say which samples could not be read."""
+    for name in broken[:MOST_NAMED]:
+        tell(f"left out, unreadable: {name}")
+    if len(broken) > MOST_NAMED:
+        tell(f"and {len(broken) - MOST_NAMED} more, in result.json")
 
 
 def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
