@@ -109,10 +109,11 @@ class Student(nn.Module):
 
         Args:
             given: One sample or several: paths of pictures, contents of such files, Pillow's
-                pictures or uint8 arrays `(h, w, channels)` for a student of images, texts for one of texts, arrays or
-                `.npy` files for one of arrays. Or a tensor or a float array, as `forward` takes
-                it. Or data: a folder of pictures, a table, a Dataset, what `asterism.data`'s
-                `open_source` gives; of texts a table is a `Path`, as a string is a text.
+                pictures or uint8 arrays `(h, w, channels)` for a student of images, texts for one
+                of texts, arrays or `.npy` files for one of arrays. Or a tensor or a float array,
+                as `forward` takes it. Or data: a folder of pictures, a table, a Dataset, what
+                `asterism.data`'s `open_source` gives; of texts a table is a `Path`, as a string
+                is a text.
 
         Raises:
             ValueError: If something among it is no sample; the message names it.
