@@ -4,7 +4,7 @@ from .alignment import align as align
 from .distributed import gather_rows as gather_rows
 from .engine import Callback as Callback
 from .engine import Distillation as Distillation
-from .exporters import export as export
+from .exporters import push as push
 from .methods.anchored import Anchored as Anchored
 from .methods.anchored import anchored_loss as anchored_loss
 from .methods.base import Method as Method
@@ -57,6 +57,7 @@ from .recipe import distill as distill
 from .recipe import embed as embed
 from .recipe import evaluate as evaluate
 from .recipe import examine as examine
+from .recipe import export as export
 from .recipe import train as train
 from .relations.budget import relation_memory as relation_memory
 from .result import Result as Result
@@ -117,6 +118,7 @@ __all__ = [
     "neighbourhood_loss",
     "pkt_loss",
     "pointwise_loss",
+    "push",
     "relation_memory",
     "rkd_angle_loss",
     "rkd_distance_loss",

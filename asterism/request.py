@@ -79,7 +79,10 @@ class Request:
         seeds: How many trainings, with seeds from the given one on, each in a folder of its own
             within the run folder, which then has the report on all: with several it speaks of the
             method, not of one student.
+        export: Formats that the student is exported in at the end, tried before the first step
+            (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
+        told: Whether another training of the same call has told of the same data.
         settings: How to train.
     """
 
@@ -120,7 +123,11 @@ class Request:
     seeds: int = option(
         1, Role.CALL, verbs=("distill",), bounds=AT_LEAST_ONE, grid=False, group=Group.RUN
     )
+    export: tuple[str, ...] = option(
+        (), Role.HARMLESS, verbs=TRAINING, grid=False, group=Group.RUN, usual=True
+    )
     callbacks: "Sequence[Callback]" = ()
+    told: bool = False
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
@@ -147,7 +154,7 @@ class Request:
                 continue
             if each.metadata["is_name"]:
                 value = None if value is None else as_text(value)
-            config[typed_name(each.name, self.verb)] = value
+            config[typed_name(each.name, self.verb)] = _listed(value)
         if "method" in config:
             config["method"] = described(self.method)
         return {**config, **self.settings.plain()}
@@ -240,6 +247,11 @@ def _located(name: Any) -> Any:
     return located(name) if isinstance(name, str | Path) else name
 
 
+def _listed(value: Any) -> Any:
+    """Return a tuple as the list that YAML makes of it, and all else as it is."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def typed_name(name: str, verb: Verb) -> str:
     """Return what a verb calls an option: the student of `train` is its model."""
     return "model" if (name, verb) == ("student", "train") else name
@@ -260,7 +272,8 @@ def help_for(verb: Verb) -> dict[str, str]:
 def plain_defaults(verb: Verb) -> dict[str, Plain]:
     """Return the plain defaults of a verb's options: what a run has that is older than one."""
     defaults: dict[str, Any] = {
-        typed_name(each.name, verb): each.default for each in options_of(Request, verb=verb)
+        typed_name(each.name, verb): _listed(each.default)
+        for each in options_of(Request, verb=verb)
     }
     return {**defaults, **Settings().plain()}
 

@@ -96,6 +96,13 @@ def test_functions_are_short_and_have_few_parameters(path):
         assert len(names) <= 8 or configures, (node.name, names)
 
 
+def test_what_is_told_goes_through_one_function():
+    """Names spell out what a terminal would obey: `words.tell`, and verbs by `printable`."""
+    for path in SOURCES:
+        if path.parent.name != "cli" and path.name != "words.py":
+            assert not re.search(r"(?<![\w.])print\(", path.read_text()), path
+
+
 def test_seeds_never_come_from_pythons_hash():
     for path in SOURCES:
         assert not re.search(r"(?<![.\w])hash\(", path.read_text()), path

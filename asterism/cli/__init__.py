@@ -28,6 +28,7 @@ GROUPS = {
     "ship": {
         "align": "Fit the map from a run's student into its teacher's space.",
         "export": "Write a run's student in other libraries' formats.",
+        "push": "Send an export to a model hub, or show what would be sent.",
     },
     "look up": {
         "list": "List models, methods and data, or show one: asterism list resnet20.",
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Not list(…): importing the verb `list` would take the place of the built-in one here.
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     if given[:1] == ["help"]:  # as git and others have it
-        given = [*given[1:2], "--help", *given[2:]]
+        given = [*given[1:2], "--help", *given[2:]] if given[1:2] != ["help"] else []
     if not given or given[0] in ("-h", "--help"):
         print(overview())
         return 0

@@ -4,6 +4,7 @@ from asterism.recipe.cache import embed as embed
 from asterism.recipe.inspection import evaluate as evaluate
 from asterism.recipe.inspection import examine as examine
 from asterism.recipe.inspection import examined as examined
+from asterism.recipe.shipping import export as export
 from asterism.recipe.training import carry_out_all as carry_out_all
 from asterism.recipe.training import distill as distill
 from asterism.recipe.training import train as train
@@ -17,5 +18,6 @@ __all__ = [
     "evaluate",
     "examine",
     "examined",
+    "export",
     "train",
 ]

@@ -16,9 +16,10 @@ from filelock import FileLock
 from torch import nn
 
 from asterism.arrays import read_archive
-from asterism.data import Loader, Source, open_source
+from asterism.data import Loader, Source
 from asterism.data.batches import default_workers
 from asterism.documents import replacing
+from asterism.given import source_for
 from asterism.models import weights_fingerprint
 from asterism.names import joined_name, located, split_name
 from asterism.student import Student, load
@@ -169,14 +170,7 @@ def _source(student: Student, data: Any, ids: str | None) -> Source:
             raise ValueError("--ids names a column of a table; these data are an object.")
         base, given = split_name(str(data))
         data = joined_name(base, {**given, "id": ids})
-    size = student.shape[-1] if student.shape is not None and student.modality.pixels else None
-    source = open_source(data) if size is None else open_source(data, image_size=size)
-    if source.modality is not student.modality or source.shape != student.shape:
-        raise ValueError(
-            f"the student takes {student.modality.described(student.shape)}, and the data are "
-            f"{source.words()}."
-        )
-    return source
+    return source_for(data, student.modality, student.shape)
 
 
 def _share(part: str, rows: int) -> range:
