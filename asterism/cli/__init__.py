@@ -28,6 +28,8 @@ GROUPS = {
     "ship": {
         "align": "Fit the map from a run's student into its teacher's space.",
         "export": "Write a run's student in other libraries' formats.",
+        "index": "Build an index of data's vectors, or of a file of vectors.",
+        "search": "Search an index: with a text, a picture, or one of its rows.",
     },
     "look up": {
         "list": "List models, methods and data, or show one: asterism list resnet20.",

@@ -192,7 +192,7 @@ def _fill(work: Work, student: Student, source: Source, dtype: Dtype) -> None:
     missing = work.begin()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = student.to(device)
-    progress = _Progress(sum(len(part.rows) for part in missing))
+    progress = Progress(sum(len(part.rows) for part in missing))
     loader = Loader(source, _batches(missing), workers=default_workers(source))
     batches = iter(loader)
     for part in missing:
@@ -249,14 +249,16 @@ def _joined(work: Work, file: Path, source: Source) -> Vectors:
     return Vectors(file, rows, width, tuple(broken))
 
 
-class _Progress:
+class Progress:
     """Lines on standard error: how far it is, and the time left."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows, self.done = rows, 0
+    def __init__(self, rows: int, verb: str = "embed") -> None:
+        """Begin with nothing done of so many rows."""
+        self.rows, self.done, self.verb = rows, 0, verb
         self.begun = self.told = time.monotonic()
 
     def __call__(self, rows: int) -> None:
+        """Count rows that are done."""
         self.done = min(self.rows, self.done + rows)
         now = time.monotonic()
         if now - self.told < max(TOLD_EVERY, 0.05 * (now - self.begun)):
@@ -264,4 +266,4 @@ class _Progress:
         self.told, seconds = now, now - self.begun
         left = duration(seconds / self.done * (self.rows - self.done))
         share = 100 * self.done // self.rows
-        tell(f"embed: {share} %, {duration(seconds)}, {left} left")
+        tell(f"{self.verb}: {share} %, {duration(seconds)}, {left} left")
