@@ -51,7 +51,7 @@ def reach(index: Index, student: Student, source: Source) -> Reach:
         ValueError: If no row of the index is one of the data.
     """
     assert index.rows is not None
-    there = np.flatnonzero((index.rows >= 0) & (index.rows < len(source)))
+    there = np.flatnonzero(index.rows >= 0)
     chosen = np.sort(np.random.default_rng(SEED).permutation(there)[:QUERIES])
     position = {int(index.rows[p]): int(p) for p in chosen}
     asked, vectors = _embedded(student, source, list(position))
@@ -67,8 +67,9 @@ def reach(index: Index, student: Student, source: Source) -> Reach:
     ]
     classes = None
     if source.targets is not None:
-        target = source.targets.numpy()
-        rows = np.asarray(index.rows)
+        # Number −1, of what is no row of the data, is of no class.
+        target = np.append(source.targets.numpy(), -1)
+        rows = np.append(index.rows, -1)
         first = (target[rows[near[:, 0]]] == target[asked] for near in (others, taught_others))
         student_share, index_share = (float(same.mean()) for same in first)
         classes = (student_share, index_share)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from asterism.data import Source, open_source
 from asterism.documents import replacing
+from asterism.index.folder import damaged
 from asterism.index.index import Index
 from asterism.index.searching import Hits
 from asterism.modality.modality import THUMBNAIL
@@ -76,6 +77,9 @@ def data_of(
         index: The index.
         data: Where they are now; by default where they were.
         image_size: Size to which pictures are brought.
+
+    Raises:
+        ValueError: If the index is damaged.
     """
     named = index.card.data
     if named is None:
@@ -88,6 +92,8 @@ def data_of(
         return None, f"its data cannot be opened, {error}".rstrip(".")
     if source.fingerprint() != index.card.contents:
         return None, f"{source.place} has other contents now than the index was made of"
+    if index.rows is not None and not -1 <= index.rows.min() <= index.rows.max() < len(source):
+        raise damaged(index.folder / "rows.npy", "it has rows that the data have not")
     return source, ""
 
 
@@ -148,7 +154,7 @@ class _Shown:
 def _shown(index: Index, source: Source, positions: Sequence[int]) -> dict[int, _Shown]:
     """Return text or picture, and class, of rows of the index that are rows of the data."""
     assert index.rows is not None
-    at = {p: int(index.rows[p]) for p in positions if 0 <= index.rows[p] < len(source)}
+    at = {p: int(index.rows[p]) for p in positions if index.rows[p] >= 0}
     shown = {}
     for position, row in at.items():  # one by one: what cannot be read has no place in a batch
         batch = source.__getitems__([row])
