@@ -16,7 +16,7 @@ from asterism.index import build_index, folder, open_index, reach, searching
 from asterism.index.searching import Cells, exhaustive, placed, within
 from asterism.modality import ARRAY
 from asterism.models import Spec
-from asterism.vectors import write_vectors
+from asterism.vectors import embed
 
 ARRAYS = Spec(None, (5,), mean=(0.0,), std=(1.0,), modality=ARRAY)
 
@@ -96,7 +96,7 @@ def test_a_query_finds_the_nearest_rows_of_the_cells_it_looks_into(metric):
 def test_vectors_and_their_network_give_the_same_index(run, rows, tmp_path, capsys):
     build_index(run, rows, out=tmp_path / "a")
     for suffix, dtype in ((".npy", "float32"), (".safetensors", "int8")):
-        write_vectors(run, rows, out=tmp_path / f"v{suffix}", dtype=dtype)
+        embed(run, rows, out=tmp_path / f"v{suffix}", dtype=dtype)
         build_index(tmp_path / f"v{suffix}", rows, out=tmp_path / "b", overwrite=True)
         first, second = open_index(tmp_path / "a"), open_index(tmp_path / "b")
         assert np.allclose(first.vectors, second.vectors, atol=1e-6 if dtype == "float32" else 0.02)
@@ -186,7 +186,7 @@ def test_queries_come_from_the_network_of_the_index_or_through_the_map_to_it(
     index, source_of = str(tmp_path / "i"), ["--data", str(rows)]
     assert main(["search", index, "--student", str(run), "--measure"]) == 2
     assert "vectors of another network than the student" in capsys.readouterr().err
-    write_vectors(teacher, rows, out=tmp_path / "v.npy")
+    embed(teacher, rows, out=tmp_path / "v.npy")
     build_index(tmp_path / "v.npy", rows, out=tmp_path / "j")
     assert main(["search", str(tmp_path / "j"), "--measure"]) == 2
     assert "name the student that embeds the query, --student RUN" in capsys.readouterr().err

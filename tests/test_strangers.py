@@ -57,7 +57,7 @@ def honest(tmp_path_factory):
         plain = ["--model", "mlp", "--data", "d.npz", "--epochs", "1", "--limit-steps", "1"]
         assert main(["train", *plain, "--no-check", "--out", "grid/p_plain_0"]) == 0
         cache = ["--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"]
-        assert main(["embed", *cache]) == 0
+        assert main(["cache", *cache]) == 0
         assert main(["align", "r"]) == 0
         assert main(["index", "t", "--data", "d.npz", "--out", "i"]) == 0
     finally:
@@ -82,7 +82,7 @@ def commands(target):
         "grid": [["bench", "grid.yaml", "--table-only"]],
         "c": [
             ["distill", "--teacher", "c", *student],
-            ["embed", "--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"],
+            ["cache", "--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"],
         ],
         "i": [
             ["search", "i", "--row", "0", "119", "--out", "found.html"],

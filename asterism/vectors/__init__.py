@@ -2,6 +2,6 @@
 
 from asterism.vectors.writing import Progress as Progress
 from asterism.vectors.writing import Vectors as Vectors
-from asterism.vectors.writing import write_vectors as write_vectors
+from asterism.vectors.writing import embed as embed
 
-__all__ = ["Progress", "Vectors", "write_vectors"]
+__all__ = ["Progress", "Vectors", "embed"]

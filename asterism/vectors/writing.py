@@ -1,4 +1,4 @@
-"""`write_vectors()`: a student over data of any length, into one file of vectors."""
+"""`embed()`: a student over data of any length, into one file of vectors."""
 
 import json
 import shutil
@@ -102,7 +102,7 @@ class Work:
         return [part for part in self.parts if not part.file.exists()]
 
 
-def write_vectors(
+def embed(
     run: str | Path,
     data: Any,
     *,

@@ -126,7 +126,7 @@ def test_a_cache_of_an_earlier_version_opens(copy, teacher, tokenizer, data, tmp
         recipe.distill(copy, "text-static", TEXTS, **options)
     named = f"text-static?width=8&tokenizer={tmp_path}"
     for start in ("teacher", "alone"):
-        with pytest.raises(ValueError, match=f"start={start} .*the same `asterism embed` adds it"):
+        with pytest.raises(ValueError, match=f"start={start} .*the same `asterism cache` adds it"):
             recipe.distill(copy, f"{named}&start={start}", TEXTS, **options)
     capsys.readouterr()
     recipe.distill(copy, named, TEXTS, **options)
