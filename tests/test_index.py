@@ -106,6 +106,7 @@ def test_vectors_and_their_network_give_the_same_index(run, rows, tmp_path, caps
         own = asterism.load(run)(torch.from_numpy(np.load(rows))).embedding.numpy()
     hits = first.search(own[:20], 3)
     assert hits.positions[:, 0].tolist() == list(range(20))
+    assert first.search(own[:2], 10**12).positions.shape == (2, 300)
     near = first.near([7, 9], 2)
     assert near.positions.tolist() == [
         first.search(own[[i]], 3).positions[0, 1:].tolist() for i in (7, 9)
@@ -131,6 +132,8 @@ def test_an_index_is_replaced_whole_or_not_at_all(run, rows, tmp_path, monkeypat
         build_index(run, rows, out=place, metric="euclidean", overwrite=True)
     assert {p.name: p.read_bytes() for p in place.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["i"]
+    with pytest.raises(ValueError, match="is a file, and an index is a folder"):
+        build_index(run, rows, out=rows, overwrite=True)
     (place / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match=r"holds thesis\.txt, which is no part of an index"):
         build_index(run, rows, out=place, overwrite=True)

@@ -54,7 +54,11 @@ class Card:
 
 def refuse_used(folder: Path, *, overwrite: bool) -> None:
     """Raise a ValueError if a folder holds something that may not be replaced."""
-    names = {each.name for each in folder.iterdir()} if folder.is_dir() else set[str]()
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file, and an index is a folder: name another --out.")
+    names = {each.name for each in folder.iterdir()}
     if foreign := sorted(names - {*FILES}):
         raise ValueError(
             f"{folder} holds {foreign[0]}, which is no part of an index: name another --out."

@@ -58,7 +58,7 @@ class Index:
 
         Args:
             queries: Vectors, shape `(q, d)`, in the space of the index.
-            k: How many rows; a smaller index gives all it has, and then −1.
+            k: How many rows; a smaller index gives all it has.
             exact: Look at every row, in an index of cells too.
 
         Raises:
@@ -70,7 +70,7 @@ class Index:
                 f"{self.folder} is searched with k of at least 1 and vectors of {self.card.width} "
                 f"columns; got k={k} and shape {queries.shape}."
             )
-        asked = placed(queries, self.card.metric)
+        asked, k = placed(queries, self.card.metric), min(k, len(self))
         if self.cells is None or exact:
             return exhaustive(self.vectors, asked, k, self.card.metric)
         return within(self.vectors, self.cells, asked, k, self.card.metric)

@@ -48,9 +48,11 @@ def reach(index: Index, student: Student, source: Source) -> Reach:
         source: The data that the index was made of.
 
     Raises:
-        ValueError: If no row of the index is one of the data.
+        ValueError: If no row of the index is one of the data, or there is one row alone.
     """
     assert index.rows is not None
+    if len(index) < 2:
+        raise ValueError(f"{index.folder} has one row, beside which there is nothing to find.")
     there = np.flatnonzero(index.rows >= 0)
     chosen = np.sort(np.random.default_rng(SEED).permutation(there)[:QUERIES])
     position = {int(index.rows[p]): int(p) for p in chosen}

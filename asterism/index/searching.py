@@ -18,7 +18,7 @@ class Hits(NamedTuple):
     """What queries found, nearest first.
 
     Attributes:
-        positions: Rows of the index, shape `(q, k)`; −1 where an index has fewer.
+        positions: Rows of the index, shape `(q, k)`; −1 where fewer were looked at.
         scores: Cosine similarities, or Euclidean distances, shape `(q, k)`.
     """
 
