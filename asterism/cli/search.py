@@ -33,7 +33,8 @@ def run(arguments: Sequence[str]) -> None:
     parts = []
     if options.query or options.measure:
         student = asker(index, options.student, aligned=options.aligned, factory=options.factory)
-        vectors = embedded(index, student, options.query or [])
+        vectors = embedded(index, student, options.query or [])  # none: their width is checked
+    if options.query:
         parts.append(index.search(vectors, options.k, exact=options.exact))
     if options.row:
         places = [index.position(row) for row in options.row]

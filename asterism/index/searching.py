@@ -59,7 +59,7 @@ def placed(rows: Floats, metric: Metric) -> Floats:
 def exhaustive(rows: Floats, queries: Floats, k: int, metric: Metric) -> Hits:
     """Compare queries `(q, d)` with all rows `(n, d)`, both `placed`.
 
-    Equally near rows come in their order.
+    Of equally near rows that are found the earlier ones come first.
     """
     parts = [_exhaustive(rows, some, k, metric) for some in _blocks(queries, QUERIES)]
     return Hits(*map(np.concatenate, zip(*parts, strict=True)))
