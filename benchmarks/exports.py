@@ -15,6 +15,7 @@ puts the table between the marks of a page.
 import argparse
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ import torch
 import asterism
 from asterism.data import Data, open_data
 from asterism.exporters import EXPORTERS
+from asterism.exporters.export import TOLERANCE
 from asterism.exporters.subject import Subject
 from asterism.exporters.trials import real_rows
 from asterism.modality import IMAGE, TEXT
@@ -158,10 +160,11 @@ def measured(run: Path, opened: Data, model: str, to: str) -> Cell:
     """Export a student, and measure what was written."""
     factory = model if ".py:" in model else None
     try:
-        # OpenVINO's antialiased resizing is another one (docs/export.md): told, not refused.
-        [made] = asterism.export(run, to, factory=factory, tolerance=1e-2)
+        # What is beyond the default tolerance is shown, and shown to be so.
+        [made] = asterism.export(run, to, factory=factory, tolerance=1.0)
     except ValueError as error:
-        return Cell(str(error).split(": ", 1)[-1].split(". onnx, ")[0])
+        told = re.search(r"cannot hold the student of .*?\): (.*?)\. onnx, ", str(error))
+        return Cell(told[1] if told else str(error))
     student = load(run, factory=factory)
     subject = Subject(run, student, Run(run).read_card(), factory=factory)
     encode = EXPORTERS[to].read(subject, made.folder)
@@ -228,7 +231,7 @@ def as_markdown(cells: dict[tuple[str, str], Cell]) -> str:
         row = [cells.get((name, to), Cell("not measured")) for to in EXPORTERS]
         own = next((times(c.torch_milliseconds) for c in row if c.reason is None), "–")
         shown = [
-            f"{c.difference:.0e}, {c.size / 1e6:.2f} MB, {times(c.milliseconds)}"
+            f"{apart(c.difference)}, {c.size / 1e6:.2f} MB, {times(c.milliseconds)}"
             if c.reason is None
             else f"– ({reasons.setdefault(c.reason, chr(97 + len(reasons)))})"
             for c in row
@@ -236,6 +239,12 @@ def as_markdown(cells: dict[tuple[str, str], Cell]) -> str:
         lines.append(f"| `{name}` | {own} | " + " | ".join(shown) + " |")
     lines += ["", *(f"({letter}) {reason.rstrip('.')}.  " for reason, letter in reasons.items())]
     return "\n".join(lines)
+
+
+def apart(difference: float) -> str:
+    """Return a difference, in bold beyond what is exported by default."""
+    shown = f"{difference:.0e}" if difference else "0"
+    return f"**{shown}**" if difference > TOLERANCE else shown
 
 
 def times(milliseconds: Sequence[float]) -> str:
