@@ -148,7 +148,7 @@ def fill(out: Path, name: str, model: str, data: str, text_model: str) -> None:
         try:
             run, opened = finished(Path(place) / "run", model, data, text_model)
         except ValueError as error:
-            made = dict.fromkeys(missing, Cell(str(error)))
+            made = dict.fromkeys(missing, Cell(str(error).replace(text_model, "FOLDER")))
         else:
             made = {to: measured(run, opened, model, to) for to in missing}
     for to, cell in made.items():

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not place.exists():
         build_index(cache, texts, out=place)
     student = asterism.load(run, aligned=True)
-    teacher = build(f"st/{asked.teacher}", Spec(None, None)).eval()
+    teacher = build(f"st/{asked.teacher}", Spec(None, None, own_classifier=True)).eval()
     index = open_index(place)
     known = texts.read_text(encoding="utf-8").splitlines()
     validation = [row for row in rows_of(asked.data / "clinc150_val.tsv") if row[1] != "oos"]
