@@ -53,8 +53,8 @@ from .methods.vkd import vkd_loss as vkd_loss
 from .methods.vrm import VRM as VRM
 from .methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
 from .methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
+from .recipe import cache as cache
 from .recipe import distill as distill
-from .recipe import embed as embed
 from .recipe import evaluate as evaluate
 from .recipe import examine as examine
 from .recipe import export as export
@@ -65,6 +65,7 @@ from .student import Student as Student
 from .student import load as load
 from .types import Batch as Batch
 from .types import Outputs as Outputs
+from .vectors import embed as embed
 
 __version__: str
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "VkD",
     "align",
     "anchored_loss",
+    "cache",
     "cc_loss",
     "crd_loss",
     "dist_inter_loss",

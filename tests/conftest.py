@@ -92,8 +92,9 @@ def honest(tmp_path_factory):
         plain = ["--model", "mlp", "--data", "d.npz", "--epochs", "1", "--limit-steps", "1"]
         assert main(["train", *plain, "--no-check", "--out", "grid/p_plain_0"]) == 0
         cache = ["--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"]
-        assert main(["embed", *cache]) == 0
+        assert main(["cache", *cache]) == 0
         assert main(["align", "r"]) == 0
+        assert main(["index", "t", "--data", "d.npz", "--out", "i"]) == 0
     finally:
         os.chdir(before)
     return folder

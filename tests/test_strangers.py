@@ -47,7 +47,12 @@ def commands(target):
         "grid": [["bench", "grid.yaml", "--table-only"]],
         "c": [
             ["distill", "--teacher", "c", *student],
-            ["embed", "--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"],
+            ["cache", "--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"],
+        ],
+        "i": [
+            ["search", "i", "--row", "0", "119", "--out", "found.html"],
+            ["search", "i", "--student", "r", "--aligned", "--measure"],
+            ["search", "i", "--measure"],
         ],
         "grid.yaml": [["bench", "grid.yaml", "--table-only"]],
         "options.yaml": [["train", "--config", "options.yaml", "--out", "new", "--no-check"]],
@@ -124,7 +129,8 @@ def tried(honest, tmp_path, monkeypatch, capsys, seed):
     here = tmp_path / str(seed)
     shutil.copytree(honest, here, symlinks=True)
     monkeypatch.chdir(here)
-    target = draw.choice(["r"] * 8 + ["t"] * 3 + ["c"] * 4 + ["grid", "grid.yaml", "options.yaml"])
+    often = ["r"] * 8 + ["t"] * 3 + ["c"] * 4 + ["i"] * 4
+    target = draw.choice([*often, "grid", "grid.yaml", "options.yaml"])
     file = draw.choice(files_of(Path(target)))
     (file.parent / "precious").write_text("years of work")
     precious = shutil.move(file.parent / "precious", here / "precious")

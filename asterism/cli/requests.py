@@ -172,7 +172,7 @@ def _refuse_meaningless(verb: Verb, named: Sequence[str]) -> None:
 
 def parse_cache(arguments: Sequence[str]) -> CacheRequest:
     """Return the cache that a user asked for; raises as `parse_request`."""
-    parser = Parser(prog="asterism embed")
+    parser = Parser(prog="asterism cache")
     parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
     _add_options(parser, CacheRequest)
     usual = {each.name for each in options_of(CacheRequest) if each.metadata["usual"]}
@@ -181,7 +181,7 @@ def parse_cache(arguments: Sequence[str]) -> CacheRequest:
     typed = _parsed(parser, arguments)
     missing = [f"--{name}" for name in ("teacher", "data", "out") if not typed.get(name)]
     if missing:
-        raise UsageError(f"asterism embed needs {' and '.join(missing)}.")
+        raise UsageError(f"asterism cache needs {' and '.join(missing)}.")
     return CacheRequest(**typed)
 
 

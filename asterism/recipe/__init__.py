@@ -1,6 +1,6 @@
 """The functions that users call: each builds a request and carries it out."""
 
-from asterism.recipe.cache import embed as embed
+from asterism.recipe.cache import cache as cache
 from asterism.recipe.inspection import evaluate as evaluate
 from asterism.recipe.inspection import examine as examine
 from asterism.recipe.inspection import examined as examined
@@ -12,9 +12,9 @@ from asterism.result import Result as Result
 
 __all__ = [
     "Result",
+    "cache",
     "carry_out_all",
     "distill",
-    "embed",
     "evaluate",
     "examine",
     "examined",

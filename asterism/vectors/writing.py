@@ -1,4 +1,4 @@
-"""`write_vectors()`: a student over data of any length, into one file of vectors."""
+"""`embed()`: a student over data of any length, into one file of vectors."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ class Work:
         return [part for part in self.parts if not part.file.exists()]
 
 
-def write_vectors(
+def embed(
     run: str | Path,
     data: Any,
     *,
@@ -186,7 +186,7 @@ def _fill(work: Work, student: Student, source: Source, dtype: Dtype) -> None:
     missing = work.begin()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = student.to(device)
-    progress = _Progress(sum(len(part.rows) for part in missing))
+    progress = Progress(sum(len(part.rows) for part in missing))
     loader = Loader(source, _batches(missing), workers=default_workers(source))
     batches = iter(loader)
     for part in missing:
@@ -243,14 +243,16 @@ def _joined(work: Work, file: Path, source: Source) -> Vectors:
     return Vectors(file, rows, width, tuple(broken))
 
 
-class _Progress:
+class Progress:
     """Lines on standard error: how far it is, and the time left."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows, self.done = rows, 0
+    def __init__(self, rows: int, verb: str = "embed") -> None:
+        """Begin with nothing done of so many rows."""
+        self.rows, self.done, self.verb = rows, 0, verb
         self.begun = self.told = time.monotonic()
 
     def __call__(self, rows: int) -> None:
+        """Count rows that are done."""
         self.done = min(self.rows, self.done + rows)
         now = time.monotonic()
         if now - self.told < max(TOLD_EVERY, 0.05 * (now - self.begun)):
@@ -258,4 +260,4 @@ class _Progress:
         self.told, seconds = now, now - self.begun
         left = duration(seconds / self.done * (self.rows - self.done))
         share = 100 * self.done // self.rows
-        tell(f"embed: {share} %, {duration(seconds)}, {left} left")
+        tell(f"{self.verb}: {share} %, {duration(seconds)}, {left} left")
