@@ -39,9 +39,9 @@ class DistillTask(TrainingTask):
         criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
         *,
         task_loss_weight: float = 1.0,
+        example: Tensor | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
-        verbose: bool = True,
     ) -> None:
         """Try both networks, and set the methods up.
 
@@ -51,14 +51,14 @@ class DistillTask(TrainingTask):
             methods: One method or several.
             criterion: The student's own loss; by default the cross-entropy.
             task_loss_weight: Factor of that loss.
+            example: Two images or more, for a student that is not given those of its configuration.
             device: Where the task runs.
             dtype: Its floating-point type.
-            verbose: As timm's; nothing is logged here.
 
         Raises:
             ValueError: If a method needs what timm does not hand out.
         """
-        super().__init__(device=device, dtype=dtype, verbose=verbose)
+        super().__init__(device=device, dtype=dtype, verbose=False)
         student = unwrap_model(student_model)
         if not isinstance(teacher_model, DistillationTeacher):
             teacher_model = DistillationTeacher(teacher_model, device=device, dtype=dtype)
@@ -72,9 +72,14 @@ class DistillTask(TrainingTask):
             values = values.to(self.dtype).view(1, -1, 1, 1)
             self.register_buffer(f"student_{name}", values, persistent=False)
         chosen = [methods] if isinstance(methods, Method) else list(methods)
-        self.trainable_module: nn.Module = self._set_up(student_model, chosen)
+        if example is None:
+            example = torch.zeros(2, *student.pretrained_cfg["input_size"])
+        images = example.to(self.device, self.dtype)
+        self.trainable_module: nn.Module = self._set_up(student_model, chosen, images)
 
-    def _set_up(self, student: nn.Module, methods: Sequence[Method]) -> "Trainable":
+    def _set_up(
+        self, student: nn.Module, methods: Sequence[Method], images: Tensor
+    ) -> "Trainable":
         for method in methods:
             missing = method.needs & {"index", "sample"}
             if method.views > 1 or missing:
@@ -83,12 +88,11 @@ class DistillTask(TrainingTask):
                     "and timm's tasks get a batch of images alone: take RKD, RRD, DIST or KD, or "
                     "asterism.Distillation in a loop of your own."
                 )
-        config = unwrap_model(student).pretrained_cfg
-        images = torch.zeros(2, *config["input_size"], device=self.device, dtype=self.dtype)
         made = Trainable(student, unwrap_model(student).num_classes)
         with evaluating(made.student):
             example = (made.student(images), self._taught(images))
-        made.distillation = Distillation(None, None, methods, example=example).to(self.device)
+        made.distillation = Distillation(None, None, methods, example=example, task_weight=0.0)
+        made.distillation.to(self.device, self.dtype)
         return made
 
     @torch.no_grad()
@@ -158,6 +162,4 @@ class Trainable(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the student's scores and the terms by name."""
         outputs = self.student(images)
-        # The criterion is the task's: methods alone are in here.
-        self.distillation.objective.task_weight = 0.0
         return outputs.logits, self.distillation(student=outputs, teacher=taught, target=target)

@@ -1,0 +1,61 @@
+"""Tests for docs/own-trainer.md: each example alone, on two ranks, and stopped and gone on with."""
+
+import multiprocessing
+import re
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+
+PAGE = Path(__file__).parents[2] / "docs" / "own-trainer.md"
+EXAMPLES = re.findall(r"^```python (\w+)\.py", PAGE.read_text(), re.MULTILINE)
+
+
+def work(*given):
+    import trainers  # only where the libraries are already
+
+    trainers.work(*given)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["trainers"])
+    return context
+
+
+def ran(processes, name, ranks, folder, steps):
+    """Return the student that an example ends with, the same on all ranks."""
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    children = [
+        processes.Process(target=work, args=(name, rank, ranks, port, folder, steps))
+        for rank in range(ranks)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    for told in folder.glob("*.txt"):
+        pytest.fail(told.read_text())
+    first, *others = [torch.load(folder / f"rank{rank}.pt") for rank in range(ranks)]
+    assert all(torch.equal(x, other[k]) for other in others for k, x in first.items())
+    return first
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_two_ranks_end_as_one_and_a_restart_with_the_same_bits(name, processes, tmp_path):
+    begun = ran(processes, name, 1, tmp_path / "stopped", 2)
+    alone = ran(processes, name, 1, tmp_path / "alone", 5)
+    together = ran(processes, name, 2, tmp_path / "together", 5)
+    resumed = ran(processes, name, 1, tmp_path / "stopped", 5)
+    scale = max(float(x.abs().max()) for x in alone.values())
+    assert all(x.dtype == torch.float64 for x in alone.values() if x.is_floating_point())
+    for key, value in alone.items():
+        assert float((value - together[key]).abs().max()) <= 1e-12 * scale, key
+        assert torch.equal(value, resumed[key]), key
+    moved = max(float((x - begun[k]).abs().max()) for k, x in alone.items())
+    assert moved > 1e-6 * scale  # it has trained in between
