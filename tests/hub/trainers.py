@@ -28,7 +28,7 @@ EXAMPLES = dict(re.findall(r"^```python (\w+)\.py\n(.*?)^```", PAGE.read_text(),
 LIGHTNING = "TORCHELASTIC_RUN_ID"  # by which it knows torchrun
 
 
-def work(name, rank, ranks, port, folder, steps):
+def work(name, rank, ranks, port, folder, epochs):
     """Run an example as torchrun would, in float64; leave its student, or what went wrong."""
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
@@ -41,7 +41,7 @@ def work(name, rank, ranks, port, folder, steps):
     try:
         names = {"__name__": "example"}
         exec(compile(EXAMPLES[name], name, "exec"), names)
-        student = names["main"](str(folder / "run"), steps=steps)
+        student = names["main"](str(folder / "run"), epochs=epochs)
         torch.save(student.state_dict(), folder / f"rank{rank}.pt")
     except BaseException:
         (folder / f"rank{rank}.txt").write_text(traceback.format_exc())
