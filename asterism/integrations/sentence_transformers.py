@@ -95,6 +95,7 @@ class MethodLoss(nn.Module):
         self.distillation = Distillation(
             None, None, chosen, example=example, rows=rows, local=not gather_across_devices
         )
+        self._methods = tuple(chosen)
         self._met = False
 
     def forward(
@@ -123,17 +124,17 @@ class MethodLoss(nn.Module):
 
     def aligner(self) -> tuple[Tensor, Tensor] | None:
         """Return the first method's map of the student's embedding to the teacher's, if any."""
-        maps = (method.aligner() for method in self.distillation.methods)
+        maps = (method.aligner() for method in self._methods)
         return next((found for found in maps if found is not None), None)
 
     @property
     def citation(self) -> str:
         """Return the papers of the methods, for the model's card."""
-        return "\n".join(dict.fromkeys(map(cited, self.distillation.methods)))
+        return "\n".join(dict.fromkeys(map(cited, self._methods)))
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return the methods with what was set of them, for the model's card."""
-        methods = {type(m).__name__: m.config() for m in self.distillation.methods}
+        methods = {type(m).__name__: m.config() for m in self._methods}
         return {"methods": methods, "gather_across_devices": not self.distillation.objective.local}
 
     def _taught(
@@ -245,7 +246,7 @@ def _embedded(
     taught = open_teacher(teacher, Data(source, every, every[:0])).on(source)
     parts = [
         taught.clean(rows, [texts[row] for row in rows.tolist()]).embedding
-        for rows in every.split(AT_ONCE)
+        for rows in torch.split(every, AT_ONCE)
     ]
     return torch.cat(parts).float()
 
@@ -261,7 +262,9 @@ def cited(method: Method) -> str:
 
 
 def _refuse_other_tokens(student: SentenceTransformer, teacher: SentenceTransformer) -> None:
-    known = [getattr(m.tokenizer, "get_vocab", dict)() for m in (student, teacher)]
+    known: list[dict[str, int]] = [
+        getattr(model.tokenizer, "get_vocab", dict)() for model in (student, teacher)
+    ]
     if not known[0] or known[0] != known[1]:
         raise ValueError(
             "a teacher that is run on the student's tokens must have the same ones: add what it "

@@ -77,9 +77,7 @@ class DistillTask(TrainingTask):
         images = example.to(self.device, self.dtype)
         self.trainable_module: nn.Module = self._set_up(student_model, chosen, images)
 
-    def _set_up(
-        self, student: nn.Module, methods: Sequence[Method], images: Tensor
-    ) -> "Trainable":
+    def _set_up(self, student: nn.Module, methods: Sequence[Method], images: Tensor) -> "Trainable":
         for method in methods:
             missing = method.needs & {"index", "sample"}
             if method.views > 1 or missing:

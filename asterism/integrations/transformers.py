@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from asterism.distributed import broadcast
+from asterism.distributed import broadcast, mean_over_ranks
 from asterism.engine import Distillation
 from asterism.methods.base import Method
 from asterism.models import evaluating
@@ -30,6 +31,18 @@ TAUGHT = "teacher_"
 Embed = Callable[[Any, Mapping[str, Any]], Tensor]
 
 
+class ClearHeads(transformers.TrainerCallback):
+    """Clears the gradients of heads, which the Trainer's `model.zero_grad()` does not reach."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Clear what was left by an evaluation of the user's own."""
+        given["optimizer"].zero_grad()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Clear those of this step."""
+        given["optimizer"].zero_grad()
+
+
 class KeepsMethods:
     """A trainer of the transformers library whose checkpoints hold heads and banks, too.
 
@@ -39,6 +52,11 @@ class KeepsMethods:
     args: Any
     model: nn.Module
     state: Any
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        """Make the trainer."""
+        super().__init__(*given, **options)
+        self.add_callback(ClearHeads())  # type: ignore[attr-defined]
 
     def kept(self) -> nn.Module:
         """Return the module in which heads and banks are."""
@@ -131,11 +149,11 @@ class DistillTrainer(KeepsMethods, transformers.Trainer):
         Raises:
             ValueError: If a network returns something else, or a method needs what is not there.
         """
-        super().__init__(model=model, args=args, **options)  # type: ignore[no-untyped-call]
-        if self.args.n_gpu > 1:
+        super().__init__(model=model, args=args, **options)
+        if self.args.n_gpu > 1 or self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError(
-                "relations across several devices need a process for each: start with torchrun or "
-                "accelerate launch."
+                "relations across several devices need a process for each and the whole student in "
+                "it: start with torchrun or accelerate launch, without FSDP or DeepSpeed."
             )
         # The loss is a mean over the batch: the Trainer divides by the accumulation steps.
         self.model_accepts_loss_kwargs = False
@@ -166,7 +184,7 @@ class DistillTrainer(KeepsMethods, transformers.Trainer):
             raise ValueError("DistillTrainer needs a train_dataset, to learn widths from.")
         rows = list(itertools.islice(iter(self.train_dataset), count))
         collate = self._get_collator_with_removed_columns(self.data_collator)
-        pairs = []
+        students, teachers = [], []
         network = self.model.to(self.args.device)
         with evaluating(self._student):
             for begin in range(0, len(rows), AT_ONCE):
@@ -174,10 +192,9 @@ class DistillTrainer(KeepsMethods, transformers.Trainer):
                 own, taught = _parted(batch)
                 own.pop("index", None)
                 own.pop("labels", None)
-                student = self._student.of(lambda own=own: self._plain(network(**own), own))
-                pairs.append((student, self._taught(own, taught)))
-        student, teacher = zip(*pairs, strict=True)
-        return join_outputs(student), join_outputs(teacher)
+                students.append(self._student.of(partial(self._run, network, own)))
+                teachers.append(self._taught(own, taught))
+        return join_outputs(students), join_outputs(teachers)
 
     def compute_loss(
         self,
@@ -220,8 +237,8 @@ class DistillTrainer(KeepsMethods, transformers.Trainer):
     def log(self, logs: dict[str, float], *rest: Any, **options: Any) -> None:
         """Log the mean of each term since the last time beside the loss."""
         if "loss" in logs:
-            means = {k: float(torch.stack(v).mean()) for k, v in self._terms.items()}
-            logs = {**logs, **means}
+            means = {k: mean_over_ranks(torch.stack(v).mean()) for k, v in self._terms.items()}
+            logs = {**logs, **{k: float(mean) for k, mean in means.items()}}
             self._terms.clear()
         super().log(logs, *rest, **options)
 
@@ -244,11 +261,23 @@ class DistillTrainer(KeepsMethods, transformers.Trainer):
         super()._load_best_model()
         self._restore(self.state.best_model_checkpoint)
 
+    def _restore(self, folder: str | Path) -> None:
+        super()._restore(folder)
+        if isinstance(self.model, transformers.PreTrainedModel):
+            # Some models are saved under other names than they have (ViT in transformers 5), and
+            # the Trainer leaves those weights as they are; from_pretrained knows both.
+            model = self.model
+            saved = type(model).from_pretrained(folder, config=model.config, dtype=model.dtype)
+            model.load_state_dict(saved.state_dict())
+
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         named = getattr(self.train_dataset, "column_names", None) or []
         ours = [name for name in named if name.startswith(TAUGHT) or name == "index"]
         self._signature_columns += [x for x in ours if x not in self._signature_columns]
+
+    def _run(self, network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+        return self._plain(network(**inputs), inputs)
 
     def _plain(self, output: Any, inputs: Mapping[str, Any]) -> Any:
         """Return of a network's output what `Adapted` reads."""
@@ -262,7 +291,7 @@ class DistillTrainer(KeepsMethods, transformers.Trainer):
         network = self._teacher
         if network is not None:
             given = taught or own
-            return network.of(lambda: self._plain(network.module(**given), given))
+            return network.of(partial(self._run, network.module, given))
         if "embedding" not in taught:
             raise ValueError(
                 "there is no teacher: name one, teacher=…, or give its outputs in the columns "
