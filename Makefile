@@ -7,8 +7,10 @@ VENV := .venv
 # is the one that belongs to torch 2.13:
 TORCHVISION ?= torchvision==0.28.0
 HUB := .venv-hub
+LOWEST := .venv-lowest
+RELEASE := .venv-release
 
-.PHONY: demo test quick test-hub check clean
+.PHONY: demo test quick test-hub test-lowest check package clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/asterism demo
@@ -28,6 +30,25 @@ quick: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/test tests/methods tests/relations tests/cli \
 		tests/test_contract.py tests/test_house.py tests/test_names.py tests/test_seeds.py
 
+# The lowest versions that pyproject.toml allows, but for torch, which is TORCH.
+test-lowest: $(LOWEST)/ready
+	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" scripts/test tests/methods tests/relations tests/models \
+		tests/teachers tests/test_contract.py tests/test_names.py tests/test_recipe.py \
+		tests/test_run.py tests/test_seeds.py
+
+# What is published: built, looked through, and installed once.
+package: pyproject.toml
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --quiet build check-wheel-contents pyroma twine
+	rm -rf dist
+	$(RELEASE)/bin/python -m build --outdir dist .
+	$(RELEASE)/bin/twine check --strict dist/*
+	$(RELEASE)/bin/check-wheel-contents dist/*.whl
+	$(RELEASE)/bin/pyroma --min 8 dist/*.tar.gz
+	test "$$(wc -c < dist/*.whl)" -lt 1000000
+	$(RELEASE)/bin/pip install --quiet --no-deps lazy-loader dist/*.whl
+	cd dist && ../$(RELEASE)/bin/python -c "import asterism; print(asterism.__version__)"
+
 check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 
@@ -44,5 +65,11 @@ $(HUB)/ready: pyproject.toml
 		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,lightning,metric]'
 	touch $@
 
+$(LOWEST)/ready: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet $(TORCH)
+	scripts/lowest | xargs $(LOWEST)/bin/pip install --quiet $(TORCH)
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(HUB) runs build dist
+	rm -rf $(VENV) $(HUB) $(LOWEST) $(RELEASE) runs build dist
