@@ -69,6 +69,7 @@ $(LOWEST)/ready: pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/pip install --quiet $(TORCH)
 	scripts/lowest | xargs $(LOWEST)/bin/pip install --quiet $(TORCH)
+	$(LOWEST)/bin/pip install --quiet --no-deps --editable .
 	touch $@
 
 clean:

@@ -63,7 +63,8 @@ def test_columns_are_one_set_of_samples_and_banks_rest_in_evaluation():
         loss(features, torch.tensor(data["label"]))
         assert int(bank.pointer) == moved
     weight, bias = loss.aligner()
-    assert weight.shape == (6, 4) and bias.shape == (6,)
+    assert weight.shape == (6, 4)
+    assert bias.shape == (6,)
     assert loss.citation.count("@misc") == 2
     assert "2407.12073" in loss.citation
     assert loss.get_config_dict()["methods"]["RRD"]["dim"] == 3
