@@ -70,6 +70,7 @@ $(LOWEST)/ready: pyproject.toml
 	$(LOWEST)/bin/pip install --quiet $(TORCH)
 	scripts/lowest | xargs $(LOWEST)/bin/pip install --quiet $(TORCH)
 	$(LOWEST)/bin/pip install --quiet --no-deps --editable .
+	$(LOWEST)/bin/pip install --quiet --no-deps --editable .
 	touch $@
 
 clean:

@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
     parser = Parser(prog="asterism completion")
     parser.add_argument(
         "shell",
-        type=Literal[SHELLS],  # type: ignore[valid-type]
+        type=Literal[SHELLS],
         help='Whose: eval "$(asterism completion bash)" in its start file.',
     )
     print(script(parser.parse_args(list(arguments)).shell))
