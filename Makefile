@@ -9,8 +9,9 @@ TORCHVISION ?= torchvision==0.28.0
 HUB := .venv-hub
 LOWEST := .venv-lowest
 RELEASE := .venv-release
+SITE := .venv-site
 
-.PHONY: demo test quick test-hub test-lowest check package clean
+.PHONY: demo test quick test-hub test-lowest check package site clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/asterism demo
@@ -49,6 +50,10 @@ package: pyproject.toml
 	$(RELEASE)/bin/pip install --quiet --no-deps lazy-loader dist/*.whl
 	cd dist && ../$(RELEASE)/bin/python -c "import asterism; print(asterism.__version__)"
 
+# Into build/site; a dead link or an unknown name fails.
+site: $(SITE)/ready
+	PATH="$(CURDIR)/$(SITE)/bin:$$PATH" scripts/site
+
 check: $(VENV)/ready
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
 
@@ -73,5 +78,10 @@ $(LOWEST)/ready: pyproject.toml
 	$(LOWEST)/bin/pip install --quiet --no-deps --editable .
 	touch $@
 
+$(SITE)/ready: Makefile
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/pip install --quiet zensical==0.0.73 'mkdocstrings[python]==1.0.8'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(HUB) $(LOWEST) $(RELEASE) runs build dist
+	rm -rf $(VENV) $(HUB) $(LOWEST) $(RELEASE) $(SITE) runs build dist
