@@ -6,19 +6,20 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pyarrow
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from torch import Tensor, nn
 
-from asterism.data import Data
-from asterism.data.open import open_source
+from asterism.data import Data, Source
+from asterism.data.hub import open_object
 from asterism.data.text import TextSource
 from asterism.distributed import broadcast
 from asterism.engine import Distillation
 from asterism.integrations.transformers import FEW, SAMPLE, KeepsMethods, refuse_views
 from asterism.methods.base import Method
 from asterism.models import evaluating
-from asterism.teachers import open_teacher
+from asterism.teachers import Taught, open_teacher
 from asterism.types import Outputs
 
 # Columns that hold what is to be learnt, as the library's collator knows them.
@@ -224,7 +225,10 @@ def with_teacher(
     vectors = [_embedded(data, name, teacher, prompts) for name in names]
     label = vectors[0] if len(vectors) == 1 else torch.stack(vectors, 1)
     left = [name for name in LABELS if name in data.column_names]
-    return data.remove_columns(left).add_column("label", label.tolist())
+    column = pyarrow.array(label.flatten().numpy())
+    for width in reversed(label.shape[1:]):
+        column = pyarrow.FixedSizeListArray.from_arrays(column, width)
+    return data.remove_columns(left).add_column("label", column)
 
 
 def _embedded(
@@ -234,21 +238,31 @@ def _embedded(
     texts = list(data[name])
     prompt = prompts.get(name) if isinstance(prompts, Mapping) else prompts
     if isinstance(teacher, SentenceTransformer):
-        found: Tensor = teacher.encode(
-            texts, prompt=prompt, convert_to_tensor=True, show_progress_bar=False
+        found: Tensor = torch.from_numpy(
+            teacher.encode(texts, prompt=prompt, show_progress_bar=False)
         )
-        return found.float().cpu()
+        return found.float()
     if prompt is not None:
         raise ValueError("prompts are a SentenceTransformer's; name others' as st/NAME?prompt=….")
-    with_labels = any(label in data.column_names for label in LABELS)
-    source = open_source(data) if with_labels else TextSource(texts)
-    every = torch.arange(len(source))
-    taught = open_teacher(teacher, Data(source, every, every[:0])).on(source)
+    every = torch.arange(len(texts))
+    taught = _taught_on(data, name, texts, teacher)
     parts = [
         taught.clean(rows, [texts[row] for row in rows.tolist()]).embedding
         for rows in torch.split(every, AT_ONCE)
     ]
     return torch.cat(parts).float()
+
+
+def _taught_on(data: Any, name: str, texts: list[str], teacher: Any) -> Taught:
+    """Return a teacher's outputs on a column, known by ids and labels, or else by texts alone."""
+    try:
+        source: Source = open_object(data, {"text": name})
+        every = torch.arange(len(source))
+        return open_teacher(teacher, Data(source, every, every[:0])).on(source)
+    except ValueError:  # of a cache that was made without labels, or labels that are none
+        source = TextSource(texts)
+        every = torch.arange(len(source))
+        return open_teacher(teacher, Data(source, every, every[:0])).on(source)
 
 
 def cited(method: Method) -> str:

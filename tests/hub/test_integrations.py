@@ -29,15 +29,21 @@ def texts(**more):
     return Dataset.from_dict({"text": WORDS, **more})
 
 
-def test_a_label_a_live_teacher_and_a_file_teach_the_same(tmp_path):
+def test_a_label_a_live_teacher_a_file_and_a_cache_teach_the_same(tmp_path):
     from asterism.integrations.sentence_transformers import MethodLoss, with_teacher
 
     student, teacher = sentences(4), sentences(6)
     vectors = teacher.encode(WORDS)
     np.save(tmp_path / "vectors.npy", vectors)
     features = [student.preprocess(WORDS)]
+    teacher.save_pretrained(str(tmp_path / "teacher"))
+    (tmp_path / "texts.txt").write_text("\n".join(WORDS))
+    cache = {"out": tmp_path / "cache", "dtype": "float32"}
+    asterism.embed(f"st/{tmp_path}/teacher", str(tmp_path / "texts.txt"), **cache)
     losses = []
-    for data in (with_teacher(texts(), teacher), with_teacher(texts(), tmp_path / "vectors.npy")):
+    for named in (teacher, tmp_path / "vectors.npy", tmp_path / "cache"):
+        data = with_teacher(texts(score=[0.5] * 8), named, columns=["text"])
+        assert data.column_names == ["text", "label"]
         loss = MethodLoss(student, asterism.RKD(), data)
         losses.append(loss(features, torch.tensor(data["label"])))
     live = MethodLoss(student, asterism.RKD(), texts(), teacher=teacher)
@@ -196,6 +202,44 @@ def test_another_trainings_heads_are_refused(tmp_path):
     (tmp_path / "saved" / "methods.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no methods.safetensors"):
         trainer._restore(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("named", ["text", "other"])
+def test_the_teacher_is_asked_about_the_column_that_is_named(named):
+    from asterism.integrations.sentence_transformers import with_teacher
+
+    teacher = sentences(6)
+    data = texts(other=WORDS[::-1], label=[0, 1] * 4)
+    found = torch.tensor(with_teacher(data, teacher, columns=[named])["label"])
+    torch.testing.assert_close(found, torch.tensor(teacher.encode(list(data[named]))))
+    both = torch.tensor(with_teacher(data, teacher)["label"])
+    assert both.shape == (8, 2, 6)
+    torch.testing.assert_close(both[:, 1], both[:, 0].flip(0))
+    with pytest.raises(ValueError, match=r"columns of texts must be of the data's"):
+        with_teacher(data, teacher, columns=["txt"])
+
+
+@pytest.mark.parametrize("form", ["samples", "target", "index", "views", "texts", "texts, target"])
+def test_a_lightning_batch_is_taken_apart(form):
+    from asterism.integrations.lightning import DistillModule
+
+    step = asterism.Distillation(
+        nn.Linear(5, 4), nn.Linear(5, 6), asterism.RKD(), example=torch.zeros(2, 5)
+    )
+    x, target, index = torch.zeros(3, 5), torch.arange(3), torch.arange(3) + 7
+    batch, expected = {
+        "samples": (x, ((x,), None, None)),
+        "target": ([x, target], ((x,), target, None)),
+        "index": ((x, target, index), ((x,), target, index)),
+        "views": (((x, x), target), ((x, x), target, None)),
+        "texts": (["a", "b"], ((["a", "b"],), None, None)),
+        "texts, target": ((["a", "b"], target), ((["a", "b"],), target, None)),
+    }[form]
+    views, *rest = DistillModule(step).parts(batch)
+    assert len(views) == len(expected[0])
+    assert all(one is other for one, other in zip(rest, expected[1:], strict=True))
+    if "texts" in form:
+        assert views == expected[0]
 
 
 def test_a_task_of_timm():
