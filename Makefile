@@ -46,7 +46,7 @@ package: pyproject.toml
 	$(RELEASE)/bin/twine check --strict dist/*
 	$(RELEASE)/bin/check-wheel-contents dist/*.whl
 	$(RELEASE)/bin/pyroma --min 8 dist/*.tar.gz
-	test "$$(wc -c < dist/*.whl)" -lt 1000000
+	test "$$(cat dist/*.whl | wc -c)" -lt 1000000
 	$(RELEASE)/bin/pip install --quiet --no-deps lazy-loader dist/*.whl
 	cd dist && ../$(RELEASE)/bin/python -c "import asterism; print(asterism.__version__)"
 
