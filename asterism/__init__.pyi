@@ -57,6 +57,7 @@ from .recipe import distill as distill
 from .recipe import embed as embed
 from .recipe import evaluate as evaluate
 from .recipe import examine as examine
+from .recipe import probe as probe
 from .recipe import train as train
 from .relations.budget import relation_memory as relation_memory
 from .result import Result as Result
@@ -117,6 +118,7 @@ __all__ = [
     "neighbourhood_loss",
     "pkt_loss",
     "pointwise_loss",
+    "probe",
     "relation_memory",
     "rkd_angle_loss",
     "rkd_distance_loss",

@@ -23,7 +23,7 @@ from asterism.bench import (
     write_tables,
 )
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, underscored
 from asterism.cli.requests import parse_request
 from asterism.cli.screen import Screen
 from asterism.names import located
@@ -48,8 +48,7 @@ def run(arguments: Sequence[str]) -> None:
         type=int | None,
         help="A dry run: every cell for so many steps, in a temporary folder; nothing is kept.",
     )
-    dashed = [a.replace("-", "_").replace("__", "--", 1) if a[:2] == "--" else a for a in arguments]
-    options = parser.parse_args(dashed)
+    options = parser.parse_args(underscored(arguments))
     grid = read_grid(Path(located(options.file)))
     check(grid)
     if options.table_only:

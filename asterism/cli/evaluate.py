@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from typing import Literal
 
-from jsonargparse import ArgumentParser
-
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, ask_for_models
 from asterism.cli.show import show
 from asterism.recipe import evaluate
 
 
 def run(arguments: Sequence[str]) -> None:
     """Measure a run's student, on its own data or on others."""
-    parser: ArgumentParser = Parser(prog="asterism evaluate")
+    parser = Parser(prog="asterism evaluate")
     parser.add_argument("run", type=str, help="The run folder.")
     parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
     parser.add_argument(
@@ -23,20 +20,7 @@ def run(arguments: Sequence[str]) -> None:
         "run. By default it is shown alone.",
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace what is in that folder.")
-    parser.add_argument(
-        "--format", type=Literal["table", "json"], default="table", help="How to print it."
-    )
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
-    parser.add_argument(
-        "--teacher",
-        type=str | None,
-        help="The teacher, if it has moved or is your own code: what a run folder names is never "
-        "run.",
-    )
+    ask_for_models(parser)
     options = parser.parse_args(list(arguments))
     result = evaluate(
         options.run,

@@ -18,6 +18,7 @@ from asterism.measures.fidelity import Fidelity as Fidelity
 from asterism.measures.fidelity import fidelity as fidelity
 from asterism.measures.fidelity import neighbourhoods as neighbourhoods
 from asterism.measures.neighbours import nearest as nearest
+from asterism.measures.probe import Solver as Solver
 from asterism.measures.probe import linear_probe as linear_probe
 from asterism.measures.reduction import principal_components as principal_components
 from asterism.measures.reduction import random_projection as random_projection
@@ -38,6 +39,7 @@ __all__ = [
     "Fidelity",
     "Health",
     "Retrieval",
+    "Solver",
     "calibration_error",
     "classification",
     "collect",

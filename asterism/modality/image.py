@@ -23,6 +23,8 @@ from asterism.views import Views
 NOT_DECODED = {"BUFR", "EPS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "PCD", "WMF"}
 # The tag of TIFF files of 12 bits, say, that are kept in 16.
 MAX_SAMPLE_VALUE = 281
+# How bright red, green and blue are (ITU-R BT.601), as Pillow makes pictures grey.
+GREY = (0.299, 0.587, 0.114)
 LEVELS = {"a black image": 0, "a grey image": 128, "a white image": 255}
 
 
@@ -92,6 +94,31 @@ class Image(Modality):
                 return f": resize them, {resized}, or give files to student.embed(…)"
         return super().reshaped(samples, shape)
 
+    def brought(self, images: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return images in another size and other channels, as `decode` brings files to a size.
+
+        Args:
+            images: uint8 or float, shape `(n, channels, height, width)`, one channel or three.
+            shape: Channels, height and width of the result; the middle part of what has other
+                proportions.
+
+        Returns:
+            Images of the same type.
+        """
+        channels = shape[0]
+        if images.dtype != torch.uint8 and (images.shape[1], channels) == (3, 1):
+            images = (images * images.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        made = torch.empty(len(images), *shape, dtype=images.dtype)
+        for to, image in zip(made, images, strict=True):
+            if images.dtype == torch.uint8:
+                rows = image.permute(1, 2, 0).squeeze(2)
+                to[:] = _fitted(Pillow.fromarray(rows.contiguous().numpy()), shape)
+            else:  # Pillow has no colours of floats
+                for part, plane in zip(to, image.expand(channels, -1, -1), strict=True):
+                    picture = Pillow.fromarray(plane.float().contiguous().numpy())
+                    part[:] = _fitted(picture, (1, *shape[1:]))[0]
+        return made
+
     def contents(self, samples: Samples) -> Iterator[bytes]:
         """Yield the bytes of each image."""
         for image in torch.as_tensor(samples):
@@ -123,7 +150,7 @@ def decode(file: Path | IO[bytes], shape: tuple[int, ...]) -> Tensor:
 
     Whatever is transparent is laid on white.
     """
-    channels, height, width = shape
+    _, height, width = shape
     with opened(file) as header:
         header.draft("RGB", (2 * width, 2 * height))  # JPEG decodes smaller sizes much faster
         picture = _eight_bits(ImageOps.exif_transpose(header), header)
@@ -131,10 +158,17 @@ def decode(file: Path | IO[bytes], shape: tuple[int, ...]) -> Tensor:
             picture = picture.convert("RGBA")
             white = Pillow.new("RGBA", picture.size, "white")
             picture = Pillow.alpha_composite(white, picture)
+    return _fitted(picture, shape)
+
+
+def _fitted(picture: Pillow.Image, shape: tuple[int, ...]) -> Tensor:
+    """Return the middle part of a picture, resized, as `(channels, height, width)`."""
+    channels, height, width = shape
+    if picture.mode != "F":
         picture = picture.convert("L" if channels == 1 else "RGB")
     fitted = ImageOps.fit(picture, (width, height), Pillow.Resampling.BILINEAR)
-    array = np.asarray(fitted).reshape(height, width, channels)
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    array = torch.from_numpy(np.array(fitted)).view(height, width, channels)
+    return array.permute(2, 0, 1).contiguous()
 
 
 def opened(file: Path | IO[bytes]) -> Pillow.Image:

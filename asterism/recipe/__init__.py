@@ -7,15 +7,21 @@ from asterism.recipe.inspection import examined as examined
 from asterism.recipe.training import carry_out_all as carry_out_all
 from asterism.recipe.training import distill as distill
 from asterism.recipe.training import train as train
+from asterism.recipe.transfer import Probed as Probed
+from asterism.recipe.transfer import Transfer as Transfer
+from asterism.recipe.transfer import probe as probe
 from asterism.result import Result as Result
 
 __all__ = [
+    "Probed",
     "Result",
+    "Transfer",
     "carry_out_all",
     "distill",
     "embed",
     "evaluate",
     "examine",
     "examined",
+    "probe",
     "train",
 ]

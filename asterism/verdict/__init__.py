@@ -12,6 +12,7 @@ from asterism.teachers import Teacher, device_of, strangers
 from asterism.types import as_input, on_device
 from asterism.verdict.baselines import reductions
 from asterism.verdict.judgement import judge
+from asterism.verdict.outputs import EncodeOn as EncodeOn
 from asterism.verdict.outputs import Rows as Rows
 from asterism.verdict.outputs import encoder_of as encoder_of
 from asterism.verdict.outputs import observe
@@ -22,7 +23,16 @@ from asterism.verdict.selection import selection as selection
 from asterism.verdict.unmeasured import T
 from asterism.verdict.unmeasured import Unmeasured as Unmeasured
 
-__all__ = ["Rows", "Unmeasured", "assess", "encoder_of", "outputs_on", "selection", "teaching"]
+__all__ = [
+    "EncodeOn",
+    "Rows",
+    "Unmeasured",
+    "assess",
+    "encoder_of",
+    "outputs_on",
+    "selection",
+    "teaching",
+]
 
 
 def assess(
