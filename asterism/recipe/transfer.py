@@ -56,8 +56,10 @@ class Transfer:
         learnt: Samples that were learnt from.
         tested: Samples that were tested on.
         classes: Classes that were learnt.
+        test_share: The share that was held; None where there were test data.
         solver: How the linear classifier was found.
         seed: Of the held share, and of `sgd`.
+        contents: Fingerprints of both data.
         student: The student's figures.
         teacher: Its teacher's; None where there is none to run.
         weights: Hash of the file of the student's weights; None for a run older than it.
@@ -70,8 +72,10 @@ class Transfer:
     learnt: int
     tested: int
     classes: int
+    test_share: float | None
     solver: Solver
     seed: int
+    contents: tuple[str, ...]
     student: Probed
     teacher: Probed | None
     weights: str | None
@@ -79,7 +83,7 @@ class Transfer:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values, as `--out` keeps them (docs/measures.md)."""
-        kept = {**asdict(self), "lines": list(self.lines), "confidence": CONFIDENCE}
+        kept = {**asdict(self), "confidence": CONFIDENCE}
         kept["student"] = _plain(vars(self.student))
         kept["teacher"] = None if self.teacher is None else _plain(vars(self.teacher))
         beside = None if self.teacher is None else self.student.minus(self.teacher)
@@ -159,8 +163,10 @@ def probe(
         learnt=len(target),
         tested=figures.probe.count,
         classes=len(torch.unique(target)),
+        test_share=test_share if test_data is None else None,
         solver=solver,
         seed=seed,
+        contents=tuple(source.fingerprint() for _, source in _named(opened)),
         student=figures,
         teacher=None if beside is None else measured(teaching(beside))[1],
         weights=Run(run).read_card().get("sha256"),
