@@ -1,5 +1,6 @@
 """Tests for asterism/bench.py."""
 
+import contextlib
 import csv
 import io
 import json
@@ -310,10 +311,23 @@ def pictures(tmp_path):
     return write
 
 
+@pytest.fixture
+def at_hand(monkeypatch):
+    """Cells and probes in this process: a process for each takes seconds to begin."""
+
+    def ended(command):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            code = main(command[3:])
+        return subprocess.CompletedProcess(command, code, stderr=said.getvalue())
+
+    monkeypatch.setattr("asterism.bench.runner._ended", ended)
+
+
 BRIEF = {"data": "digits", "epochs": 1, "limit_steps": 2, "batch_size": 32, "check": False}
 
 
-def test_generations_are_made_in_order_and_go_on_at_any(file, tmp_path, pictures, capsys):
+def test_generations_are_made_in_order_and_go_on_at_any(file, tmp_path, pictures, at_hand, capsys):
     """A pair's teacher is an earlier pair's student of the same method and seed."""
     pairs = {
         "first": {"teacher": "TEACHER", "student": "mlp"},
@@ -356,7 +370,7 @@ def test_generations_are_made_in_order_and_go_on_at_any(file, tmp_path, pictures
     assert "learned from another state" in capsys.readouterr().err
 
 
-def test_what_a_broken_generation_would_have_taught_is_not_waited_for(file, capsys):
+def test_what_a_broken_generation_would_have_taught_is_not_waited_for(file, at_hand, capsys):
     pairs = {
         "first": {"teacher": "TEACHER", "student": "mlp"},
         "second": {"teacher": {"pair": "first"}, "student": "mlp"},
@@ -368,7 +382,7 @@ def test_what_a_broken_generation_would_have_taught_is_not_waited_for(file, caps
     assert "its teacher, first, wrong, seed 0, broke" in error
 
 
-def test_probes_are_made_again_of_other_data_or_options(file, tmp_path, pictures, capsys):
+def test_probes_are_made_again_of_other_data_or_options(file, tmp_path, pictures, at_hand, capsys):
     both = {"common": BRIEF, "methods": {"plain": {}}, "seeds": [0, 1]}
     path = file(**both, probe={"new": {"data": str(pictures())}})
     assert main(["bench", str(path)]) == 0
