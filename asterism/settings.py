@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from asterism.losses import Loss, Metric, read_loss
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
@@ -29,6 +30,9 @@ Scope = Literal["global", "local"]
 Accelerator = Literal["auto", "cpu", "gpu"]
 Log = Literal["tensorboard", "wandb", "mlflow"]
 
+# Samples of each class in a step of metric learning, as RKD's authors have.
+PER_CLASS = 5
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -37,8 +41,12 @@ class Settings:
     Attributes:
         epochs: Passes over the training data.
         batch_size: Samples per step.
+        steps_per_epoch: Steps that an epoch has, whatever the data hold; by default those of one
+            pass over them.
         samples_per_class: Compose each step of classes with this many samples each, every class
-            as often as any other; by default samples come as they are.
+            as often as any other (the last of a step may have fewer); by default samples come as
+            they are, and for a loss of metric learning five of each class, or more where there
+            are few classes.
         lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
         optimizer: `sgd` (Nesterov momentum 0.9; by default for images and arrays) or `adamw` (for
             texts).
@@ -48,7 +56,10 @@ class Settings:
         milestones: Epochs of the multi-step schedule.
         warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
         clip: Largest norm of the gradient; 0 for no clipping.
-        task_weight: Factor of the cross-entropy with the labels.
+        loss: The loss with the labels: `cross-entropy`, or of metric learning `triplet`,
+            `contrastive`, `margin`, `proxy-anchor` or `multi-similarity`, with arguments, as
+            triplet?margin=0.2&miner=distance-weighted (`asterism list LOSS` has them).
+        task_weight: Factor of the loss with the labels.
         loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
             gradients of the first steps, so that each term's is as long as the task's
             (docs/methods.md).
@@ -66,9 +77,9 @@ class Settings:
             the task the real one.
         randaugment_operations: Operations of RandAugment on each virtual view.
         randaugment_magnitude: Their strength, from 0 to 30.
-        view_count: How many different views of a sample training goes through, over and over: epoch
-            e has view e mod view_count. By default each epoch has a new one, or with a teacher
-            that is a cache as many as the cache has.
+        view_count: How many different views of a sample training goes through, over and over: pass
+            p over the data, which is an epoch as a rule, has view p mod view_count. By default
+            each has a new one, or with a teacher that is a cache as many as the cache has.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
         relation_batch: Samples whose relations a step sees, over all devices; by default what they
@@ -95,7 +106,10 @@ class Settings:
 
     epochs: int = option(30, bounds=AT_LEAST_ONE, usual=True)
     batch_size: int = option(128, bounds=AT_LEAST_ONE, usual=True)
-    samples_per_class: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.DATA)
+    steps_per_epoch: int | None = option(None, bounds=AT_LEAST_ONE)
+    samples_per_class: int | None = option(
+        None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.DATA
+    )
     lr: float | None = option(None, bounds=POSITIVE, usual=True)
     optimizer: Optimizer | None = option(None, filled_in=True)
     weight_decay: float | None = option(None)
@@ -103,6 +117,7 @@ class Settings:
     milestones: tuple[int, ...] = option(())
     warmup_epochs: float = option(0.0, bounds=NOT_NEGATIVE)
     clip: float = option(0.0, bounds=NOT_NEGATIVE)
+    loss: str = option("cross-entropy", usual=True)
     task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
     loss_weights: LossWeights = option("given", verbs=OF_TEACHER, group=Group.RELATIONS)
     precision: Precision = option("32", group=Group.MACHINE)
@@ -147,6 +162,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
         refuse_out_of_bounds(self)
+        read_loss(self.loss)
         kinds = (self.train_views or "real").split(",")
         if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
             raise ValueError(
@@ -165,13 +181,31 @@ class Settings:
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
 
-    def filled_in(self, optimizer: Optimizer) -> "Settings":
-        """Return these settings with an optimiser, where none was chosen."""
-        return replace(self, optimizer=self.optimizer or optimizer)
+    def filled_in(self, optimizer: Optimizer, classes: int | None = None) -> "Settings":
+        """Return these settings with what was left open.
+
+        Args:
+            optimizer: The optimiser, where none was chosen.
+            classes: Number of classes to train on.
+        """
+        per_class = self.samples_per_class
+        if per_class is None and classes and not self.of_scores:
+            per_class = max(PER_CLASS, -(-self.samples_per_step // classes))
+        return replace(self, optimizer=self.optimizer or optimizer, samples_per_class=per_class)
 
     def plain(self) -> dict[str, Plain]:
         """Return the settings as plain values, in the form that `--config` reads."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def task(self) -> Loss:
+        """Return the loss with the labels, and its arguments."""
+        return read_loss(self.loss)
+
+    @property
+    def of_scores(self) -> bool:
+        """Return whether the loss with the labels is of a classifier's scores."""
+        return not isinstance(self.task, Metric)
 
     @property
     def trained_views(self) -> int:
@@ -214,6 +248,7 @@ class SettingsByName(TypedDict, total=False):
 
     epochs: int
     batch_size: int
+    steps_per_epoch: int | None
     samples_per_class: int | None
     lr: float | None
     optimizer: Optimizer | None
@@ -222,6 +257,7 @@ class SettingsByName(TypedDict, total=False):
     milestones: tuple[int, ...]
     warmup_epochs: float
     clip: float
+    loss: str
     task_weight: float
     loss_weights: LossWeights
     precision: Precision

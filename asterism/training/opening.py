@@ -11,7 +11,7 @@ from torch import nn
 
 from asterism.data import Data, account_of, open_data
 from asterism.data.account import SizeBy
-from asterism.engine import Training
+from asterism.engine import Training, make_task
 from asterism.methods.base import Method
 from asterism.models import Spec, in_own_code
 from asterism.request import Request
@@ -64,14 +64,23 @@ def open_training(request: Request) -> Training:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
         )
+    if not settings.of_scores and not use_labels:
+        raise ValueError(
+            f"the loss {settings.loss} is of labels, which are left out or which the data have "
+            "not: leave --loss out, too."
+        )
     source = data.source
-    settings = settings.filled_in(source.modality.optimizer)
+    settings = settings.filled_in(source.modality.optimizer, data.classes)
+    if request.teacher_cache is not None and settings.steps_per_epoch and not settings.view_count:
+        # A cache has a view for each epoch, and epochs of another length are no passes.
+        settings = replace(settings, view_count=settings.epochs)
     virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
     views = source.views(settings, virtual=virtual)
     if teacher is not None:
         names = [type(method).__name__ for method in methods]
         settings, views = teacher.settle(settings, views, names)
     student, card = _open_student(request, data, teacher, methods, use_labels=use_labels)
+    task = make_task(settings.task, classes=data.classes or 0, width=card["embedding_dim"])
     training = Training(
         request=replace(request, settings=settings, method=list(methods)),
         data=data,
@@ -81,6 +90,7 @@ def open_training(request: Request) -> Training:
         methods=tuple(methods),
         views=views,
         use_labels=use_labels,
+        task=task,
         account=account_of(data, size_by=size_by, method=left_out),
     )
     rehearse(training)
@@ -132,7 +142,14 @@ def _open_student(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the student and its card, and set the methods up for its width."""
     taught = None if teacher is None else teacher.card
-    classes = student_classes(methods, data, taught, labels=request.labels, use_labels=use_labels)
+    classes = student_classes(
+        methods,
+        data,
+        taught,
+        labels=request.labels,
+        use_labels=use_labels,
+        of_scores=request.settings.of_scores,
+    )
     _seed(request.settings.seed)
     source = data.source
     mean, std = data.statistics()

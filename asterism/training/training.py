@@ -150,7 +150,12 @@ def _ready(training: Training) -> Training:
         cache = fill_for(folder, teacher, name, data, views=training.views, settings=settings)
         data = cache.without_absent(data)
         training = replace(training, data=data, cached=cache.on(data.source))
-    score = selection(teacher, training.data, use_labels=training.use_labels)
+    score = selection(
+        teacher,
+        training.data,
+        use_labels=training.use_labels,
+        of_scores=training.task.of_scores,
+    )
     return replace(with_anchors(training), score=score)
 
 
@@ -263,6 +268,7 @@ def _read_left_over(data: Data, settings: Settings) -> None:
         seed=settings.seed,
         targets=data.source.targets,
         per_class=settings.samples_per_class,
+        steps=settings.steps_per_epoch,
     )
     rows = left_over(order, settings.epochs)
     if len(rows):

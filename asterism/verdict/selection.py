@@ -12,14 +12,16 @@ from asterism.types import Outputs
 from asterism.verdict.outputs import outputs_on, teaching
 
 
-def selection(teacher: Teacher | None, data: Data, *, use_labels: bool) -> Score:
+def selection(
+    teacher: Teacher | None, data: Data, *, use_labels: bool, of_scores: bool = True
+) -> Score:
     """Return what selects the best epoch.
 
-    Accuracy; recall where validation rows have classes that no training row has; without labels the
-    teacher's neighbours.
+    Accuracy; recall where no scores are trained, or validation rows have classes that no training
+    row has; without labels the teacher's neighbours.
     """
     if use_labels or teacher is None:
-        return recall if data.selects_by_new_classes else accuracy
+        return accuracy if of_scores and not data.selects_by_new_classes else recall
     source = data.validation_source or data.source
     return Overlap(outputs_on(teaching(teacher), source, data.validation).outputs.embedding)
 
