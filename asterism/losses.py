@@ -17,6 +17,11 @@ Miner = Literal["all", "distance-weighted", "semi-hard", "hard", "multi-similari
 class Loss:
     """A loss with the labels, and its arguments."""
 
+    @property
+    def of_directions(self) -> bool:
+        """Return whether only the directions of embeddings matter to it, and not their lengths."""
+        return isinstance(self, Metric) and getattr(self, "unit_rows", True)
+
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):

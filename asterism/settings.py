@@ -26,6 +26,7 @@ Schedule = Literal["one-cycle", "cosine", "multi-step", "constant"]
 LossWeights = Literal["given", "auto"]
 Precision = Literal["32", "bf16", "16"]
 Keep = Literal["best", "last"]
+Distance = Literal["euclidean", "cosine"]
 Scope = Literal["global", "local"]
 Accelerator = Literal["auto", "cpu", "gpu"]
 Log = Literal["tensorboard", "wandb", "mlflow"]
@@ -70,6 +71,9 @@ class Settings:
             evaluated and kept; 0 for none.
         keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
             papers report.
+        metric: By what neighbours are found where students are measured and the best epoch is
+            selected, `euclidean` or `cosine`; by default cosine for a loss of metric learning on
+            rows of unit length, else euclidean.
         seed: Seed of initial weights and order.
         view_seed: Seed of the views.
         train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
@@ -125,6 +129,7 @@ class Settings:
     compile: bool = option(False, group=Group.MACHINE)
     ema: float = option(0.0, bounds={"at least": 0, "below": 1})
     keep: Keep = option("best")
+    metric: Distance | None = option(None, filled_in=True)
     seed: int = option(
         0, Role.REPEAT, bounds={"at least": 0, "below": 2**32}, grid=False, usual=True
     )
@@ -191,7 +196,12 @@ class Settings:
         per_class = self.samples_per_class
         if per_class is None and classes and not self.of_scores:
             per_class = max(PER_CLASS, -(-self.samples_per_step // classes))
-        return replace(self, optimizer=self.optimizer or optimizer, samples_per_class=per_class)
+        return replace(
+            self,
+            optimizer=self.optimizer or optimizer,
+            samples_per_class=per_class,
+            metric=self.metric or ("cosine" if self.task.of_directions else "euclidean"),
+        )
 
     def plain(self) -> dict[str, Plain]:
         """Return the settings as plain values, in the form that `--config` reads."""
@@ -265,6 +275,7 @@ class SettingsByName(TypedDict, total=False):
     compile: bool
     ema: float
     keep: Keep
+    metric: Distance | None
     seed: int
     view_seed: int
     train_views: str | None

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 from asterism.cli.parser import Parser
 from asterism.cli.show import show
 from asterism.recipe import evaluate
+from asterism.settings import Distance
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -23,6 +24,11 @@ def run(arguments: Sequence[str]) -> None:
         "run. By default it is shown alone.",
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace what is in that folder.")
+    parser.add_argument(
+        "--metric",
+        type=Distance | None,
+        help="By what neighbours are found: euclidean or cosine; by default as in the run.",
+    )
     parser.add_argument(
         "--format", type=Literal["table", "json"], default="table", help="How to print it."
     )
@@ -45,6 +51,7 @@ def run(arguments: Sequence[str]) -> None:
         teacher=options.teacher,
         out=options.out,
         overwrite=options.overwrite,
+        metric=options.metric,
     )
     if options.format == "json":
         print(json.dumps(result.evaluation, indent=1))

@@ -138,9 +138,14 @@ class ClassOrder(Order):
             steps: Batches of an epoch; by default those of one pass.
 
         Raises:
-            ValueError: If a batch would need more classes than there are.
+            ValueError: If a batch would need more classes or samples than there are.
         """
         super().__init__(rows, batch_size, seed=seed, shard=shard, steps=steps)
+        if per_class > batch_size:
+            raise ValueError(
+                f"samples_per_class {per_class} is more than the {batch_size} samples of a step: "
+                "take fewer, or larger batches."
+            )
         self.class_seed = seed
         present, member = torch.unique(targets[rows], return_inverse=True)
         self.classes = [rows[member == i] for i in range(len(present))]

@@ -13,7 +13,7 @@ from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Run, RunError
-from asterism.settings import Settings, SettingsByName
+from asterism.settings import Distance, Settings, SettingsByName
 from asterism.training import open_training, reopen, with_anchors
 from asterism.verdict import assess
 
@@ -105,6 +105,7 @@ def evaluate(
     teacher: "Model | None" = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    metric: Distance | None = None,
 ) -> Result:
     """Measure the student of a finished run again, beside its teacher.
 
@@ -116,6 +117,7 @@ def evaluate(
         out: Folder for what is found: result.json, a sample of the rows, and the page on them;
             `report` and `compare` read it as they read a run. By default nothing is written.
         overwrite: Replace what an earlier evaluation, or a run, has left there.
+        metric: By what neighbours are found, `euclidean` or `cosine`; by default as in the run.
 
     Returns:
         What was found, with the page on it, if there is one.
@@ -134,7 +136,14 @@ def evaluate(
         missing = (
             f"its teacher, {portable(str(named))}, is your own code: name it again (--teacher)"
         )
-    measured, arrays = assess(opened.student.model, opened.teacher, opened.data, missing=missing)
+    config["metric"] = metric or config.get("metric") or "euclidean"  # older runs have none
+    measured, arrays = assess(
+        opened.student.model,
+        opened.teacher,
+        opened.data,
+        missing=missing,
+        metric=config["metric"],
+    )
     found = {**measured, "broken": opened.data.broken()}
     if out is None:
         # The run's own page is on the run's own data.

@@ -155,6 +155,7 @@ def _ready(training: Training) -> Training:
         training.data,
         use_labels=training.use_labels,
         of_scores=training.task.of_scores,
+        metric=settings.metric or "euclidean",
     )
     return replace(with_anchors(training), score=score)
 
@@ -184,7 +185,13 @@ def _finish(
     for name, model in baselines.items():
         unmeasured.tried(f"{name}: device", partial(model.to, settings.device))
     student = fitted.student.to(settings.device)
-    measured, arrays = assess(student, training.teacher, data, baselines=baselines)
+    measured, arrays = assess(
+        student,
+        training.teacher,
+        data,
+        baselines=baselines,
+        metric=settings.metric or "euclidean",
+    )
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
     for name in broken[:MOST_NAMED]:
         tell(f"left out, unreadable: {name}")

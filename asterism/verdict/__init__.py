@@ -8,13 +8,14 @@ from torch import nn
 
 from asterism.data import Data
 from asterism.measures import Cost, cost
+from asterism.settings import Distance
 from asterism.teachers import Teacher, device_of, strangers
 from asterism.types import as_input, on_device
 from asterism.verdict.baselines import reductions
 from asterism.verdict.judgement import judge
+from asterism.verdict.outputs import EncodeOn, Observed, observe
 from asterism.verdict.outputs import Rows as Rows
 from asterism.verdict.outputs import encoder_of as encoder_of
-from asterism.verdict.outputs import observe
 from asterism.verdict.outputs import outputs_on as outputs_on
 from asterism.verdict.outputs import teaching as teaching
 from asterism.verdict.sample import Arrays, changed_most, sampled_rows
@@ -32,6 +33,7 @@ def assess(
     *,
     baselines: Mapping[str, nn.Module] | None = None,
     missing: str | None = None,
+    metric: Distance = "euclidean",
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure the student, its teacher and baselines, on test data or else on validation rows.
 
@@ -42,6 +44,7 @@ def assess(
         baselines: Other models to measure beside them: `untrained`, `without teacher`. With a
             teacher, its embedding reduced to the student's width is measured as well.
         missing: Why there is no teacher, of a run that had one.
+        metric: By what neighbours are found; by cosine, embeddings are compared as unit rows.
 
     Returns:
         The contents of `result.json` and of `evaluation.npz` (docs/measures.md). What could not be
@@ -52,17 +55,21 @@ def assess(
     if teacher is not None and not teacher.knows(source):
         missing = f"{teacher.place} has no outputs of the teacher on the {split} data"
         teacher = None
-    own = unmeasured.tried("student", lambda: observe(encoder_of(student), data))
+
+    def observed(encode_on: EncodeOn) -> Observed:
+        return observe(encode_on, data).as_compared(metric)
+
+    own = unmeasured.tried("student", lambda: observed(encoder_of(student)))
     if own is None:
         nothing = {"headline": f"The student could not be measured: {unmeasured['student']}."}
         empty: dict[str, Any] = {"student": {}, "measures": [], "per_class": [], "rows": 0}
         return {**nothing, **empty, "split": split, "unmeasured": dict(unmeasured)}, {}
     taught = None
     if teacher is not None:
-        taught = unmeasured.tried("teacher", partial(observe, teaching(teacher), data))
+        taught = unmeasured.tried("teacher", partial(observed, teaching(teacher)))
         missing = None if taught else f"the teacher failed ({unmeasured['teacher']})"
     others = {
-        name: unmeasured.tried(name, partial(observe, encoder_of(model), data))
+        name: unmeasured.tried(name, partial(observed, encoder_of(model)))
         for name, model in (baselines or {}).items()
     }
     costs = {"student": unmeasured.tried_of("student", "cost", partial(_cost, student, data))}
@@ -73,7 +80,8 @@ def assess(
         elif teacher.card.cost is not None:
             costs["teacher"] = teacher.card.cost
         width = own.outputs.embedding.shape[1]
-        others |= unmeasured.tried("reductions", partial(reductions, taught, width)) or {}
+        reduced = unmeasured.tried("reductions", partial(reductions, taught, width)) or {}
+        others |= {name: each.as_compared(metric) for name, each in reduced.items()}
         if source.names is not None and strangers(teacher.card, data):
             taught = taught.without_scores()
     result = judge(
@@ -86,8 +94,15 @@ def assess(
         unmeasured=unmeasured,
         classes=data.classes,
     )
+    if metric == "cosine":
+        result["headline"] += " Neighbours are those by cosine."
     arrays = unmeasured.tried("sample", partial(sampled_rows, source, own, taught)) or {}
-    plain = {"split": split, "changed_most": changed_most(arrays), "unmeasured": dict(unmeasured)}
+    plain = {
+        "split": split,
+        "metric": metric,
+        "changed_most": changed_most(arrays),
+        "unmeasured": dict(unmeasured),
+    }
     return {**result, **plain}, arrays
 
 
