@@ -53,6 +53,11 @@ def open_training(request: Request) -> Training:
     request = replace(request, image_size=data.image_size or request.image_size)
     use_labels = request.labels and data.classes is not None and settings.task_weight > 0
     data.refuse_useless(use_labels=use_labels, broken=request.on_broken == "stop")
+    if not settings.of_scores and not use_labels:
+        raise ValueError(
+            f"the loss {settings.loss} is of labels, which are left out or which the data have "
+            "not: leave --loss out, too."
+        )
     teacher: Teacher | None = None
     methods: list[Method] = []
     left_out: str | None = None
@@ -63,11 +68,6 @@ def open_training(request: Request) -> Training:
     elif not use_labels:
         raise ValueError(
             "training without a teacher needs labels: class folders, or class numbers `y`."
-        )
-    if not settings.of_scores and not use_labels:
-        raise ValueError(
-            f"the loss {settings.loss} is of labels, which are left out or which the data have "
-            "not: leave --loss out, too."
         )
     source = data.source
     settings = settings.filled_in(source.modality.optimizer, data.classes)

@@ -1,4 +1,4 @@
-"""Losses with the labels: what they compute, what they survive, and that they go on as they were."""
+"""Losses with the labels: what they compute and survive, and that they go on as they were."""
 
 import sys
 
