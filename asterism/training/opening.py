@@ -53,11 +53,8 @@ def open_training(request: Request) -> Training:
     request = replace(request, image_size=data.image_size or request.image_size)
     use_labels = request.labels and data.classes is not None and settings.task_weight > 0
     data.refuse_useless(use_labels=use_labels, broken=request.on_broken == "stop")
-    if not settings.of_scores and not use_labels:
-        raise ValueError(
-            f"the loss {settings.loss} is of labels, which are left out or which the data have "
-            "not: leave --loss out, too."
-        )
+    if not use_labels:
+        _refuse_without_labels(request)
     teacher: Teacher | None = None
     methods: list[Method] = []
     left_out: str | None = None
@@ -65,10 +62,6 @@ def open_training(request: Request) -> Training:
         teacher, methods, left_out = _open_teacher(request, data, use_labels=use_labels)
         data = teacher.without_absent(data)
         teacher.to(device)
-    elif not use_labels:
-        raise ValueError(
-            "training without a teacher needs labels: class folders, or class numbers `y`."
-        )
     source = data.source
     settings = settings.filled_in(source.modality.optimizer, data.classes)
     if request.teacher_cache is not None and settings.steps_per_epoch and not settings.view_count:
@@ -95,6 +88,19 @@ def open_training(request: Request) -> Training:
     )
     rehearse(training)
     return training
+
+
+def _refuse_without_labels(request: Request) -> None:
+    """Raise a ValueError if what is asked for needs labels."""
+    if request.teacher is None:
+        raise ValueError(
+            "training without a teacher needs labels: class folders, or class numbers `y`."
+        )
+    if not request.settings.of_scores:
+        raise ValueError(
+            f"the loss {request.settings.loss} is of labels, which are left out or which the data "
+            "have not: leave --loss out, too."
+        )
 
 
 def _open_data(request: Request, image_size: int | None) -> Data:

@@ -72,13 +72,8 @@ def assess(
         name: unmeasured.tried(name, partial(observed, encoder_of(model)))
         for name, model in (baselines or {}).items()
     }
-    costs = {"student": unmeasured.tried_of("student", "cost", partial(_cost, student, data))}
+    costs = _costs(student, teacher if taught else None, data, unmeasured)
     if taught is not None and teacher is not None:
-        if teacher.network is not None:
-            measure = partial(_cost, teacher.network, data)
-            costs["teacher"] = unmeasured.tried_of("teacher", "cost", measure)
-        elif teacher.card.cost is not None:
-            costs["teacher"] = teacher.card.cost
         width = own.outputs.embedding.shape[1]
         reduced = unmeasured.tried("reductions", partial(reductions, taught, width)) or {}
         others |= {name: each.as_compared(metric) for name, each in reduced.items()}
@@ -108,6 +103,19 @@ def assess(
 
 def _done(found: Mapping[str, T | None]) -> dict[str, T]:
     return {name: each for name, each in found.items() if each is not None}
+
+
+def _costs(
+    student: nn.Module, teacher: Teacher | None, data: Data, unmeasured: Unmeasured
+) -> dict[str, Cost | None]:
+    """Return what student and teacher cost; nothing of a teacher of which nobody knows."""
+    costs = {"student": unmeasured.tried_of("student", "cost", partial(_cost, student, data))}
+    if teacher is not None and teacher.network is not None:
+        measure = partial(_cost, teacher.network, data)
+        costs["teacher"] = unmeasured.tried_of("teacher", "cost", measure)
+    elif teacher is not None and teacher.card.cost is not None:
+        costs["teacher"] = teacher.card.cost
+    return costs
 
 
 def _cost(model: nn.Module, data: Data) -> Cost:
