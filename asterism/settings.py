@@ -21,7 +21,7 @@ from asterism.options import (
 if TYPE_CHECKING:
     import torch
 
-Optimizer = Literal["sgd", "adamw"]
+Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "multi-step", "constant"]
 LossWeights = Literal["given", "auto"]
 Precision = Literal["32", "bf16", "16"]
@@ -48,13 +48,17 @@ class Settings:
             as often as any other (the last of a step may have fewer); by default samples come as
             they are, and for a loss of metric learning five of each class, or more where there
             are few classes.
-        lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
-        optimizer: `sgd` (Nesterov momentum 0.9; by default for images and arrays) or `adamw` (for
-            texts).
-        weight_decay: L2 penalty; by default 5e-4 for sgd, 0.05 for adamw. None on biases and norms.
+        lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adam and adamw.
+        optimizer: `sgd` (momentum 0.9; by default for images and arrays), `adamw` (for texts) or
+            `adam`.
+        nesterov: Whether the momentum of sgd is Nesterov's; of most papers it is not.
+        weight_decay: L2 penalty, of adamw beside its steps; by default 5e-4 for sgd, 0.05 for
+            adamw, none for adam.
+        decay_all: Weight decay on biases and norms, too, as in most papers.
         schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
-            down), `cosine`, `multi-step` (a tenth at each milestone) or `constant`.
+            down), `cosine`, `multi-step` (less at each milestone) or `constant`.
         milestones: Epochs of the multi-step schedule.
+        milestone_factor: Factor of the learning rate at each of them.
         warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
         clip: Largest norm of the gradient; 0 for no clipping.
         loss: The loss with the labels: `cross-entropy`, or of metric learning `triplet`,
@@ -116,9 +120,12 @@ class Settings:
     )
     lr: float | None = option(None, bounds=POSITIVE, usual=True)
     optimizer: Optimizer | None = option(None, filled_in=True)
+    nesterov: bool = option(True)
     weight_decay: float | None = option(None)
+    decay_all: bool = option(False)
     schedule: Schedule = option("one-cycle")
     milestones: tuple[int, ...] = option(())
+    milestone_factor: float = option(0.1, bounds={"above": 0, "at most": 1})
     warmup_epochs: float = option(0.0, bounds=NOT_NEGATIVE)
     clip: float = option(0.0, bounds=NOT_NEGATIVE)
     loss: str = option("cross-entropy", usual=True)
@@ -262,9 +269,12 @@ class SettingsByName(TypedDict, total=False):
     samples_per_class: int | None
     lr: float | None
     optimizer: Optimizer | None
+    nesterov: bool
     weight_decay: float | None
+    decay_all: bool
     schedule: Schedule
     milestones: tuple[int, ...]
+    milestone_factor: float
     warmup_epochs: float
     clip: float
     loss: str
