@@ -89,6 +89,11 @@ class Settings:
             p over the data, which is an epoch as a rule, has view p mod view_count. By default
             each has a new one, or with a teacher that is a cache as many as the cache has.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
+        crop_area: Smallest and largest share of the picture, for views that are a part of it
+            brought back to its size (random resized crops) instead of shifts: 0.08,1 is usual for
+            ImageNet; 0.766,0.766 with --crop-ratio 1 is a crop of 224 pixels from 256.
+        crop_ratio: Largest ratio of the sides of such a part; 1 for squares.
+        color_jitter: Strength, up to 1, of random changes of brightness, contrast and saturation.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
         relation_batch: Samples whose relations a step sees, over all devices; by default what they
             hold, batch_size each. A larger one is worked through in chunks of batch_size per
@@ -146,6 +151,9 @@ class Settings:
     randaugment_magnitude: int = option(9, bounds={"at least": 0, "at most": 30}, group=Group.VIEWS)
     view_count: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.VIEWS)
     padding: int | None = option(None, bounds=NOT_NEGATIVE, filled_in=True, group=Group.VIEWS)
+    crop_area: tuple[float, ...] = option((), group=Group.VIEWS)
+    crop_ratio: float = option(4 / 3, bounds=AT_LEAST_ONE, group=Group.VIEWS)
+    color_jitter: float = option(0.0, bounds={"at least": 0, "at most": 1}, group=Group.VIEWS)
     workers: int | None = option(None, Role.HARMLESS, bounds=NOT_NEGATIVE, group=Group.MACHINE)
     relation_batch: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.RELATIONS)
     relation_scope: Scope = option("global", verbs=OF_TEACHER, group=Group.RELATIONS)
@@ -175,6 +183,7 @@ class Settings:
         """Refuse what cannot be trained, before anything is built."""
         refuse_out_of_bounds(self)
         read_loss(self.loss)
+        refuse_crop(self.crop_area, self.padding)
         kinds = (self.train_views or "real").split(",")
         if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
             raise ValueError(
@@ -293,6 +302,9 @@ class SettingsByName(TypedDict, total=False):
     randaugment_magnitude: int
     view_count: int | None
     padding: int | None
+    crop_area: tuple[float, ...]
+    crop_ratio: float
+    color_jitter: float
     workers: int | None
     relation_batch: int | None
     relation_scope: Scope
@@ -307,6 +319,20 @@ class SettingsByName(TypedDict, total=False):
     checkpoint_steps: int | None
     checkpoints_kept: int
     skip_nonfinite: int
+
+
+def refuse_crop(area: tuple[float, ...], padding: int | None) -> None:
+    """Raise a ValueError if a crop's area is none, or shifts are asked for, too."""
+    if area and not (len(area) == 2 and 0 < area[0] <= area[1] <= 1):
+        raise ValueError(
+            "crop_area is the smallest and the largest share of the picture, as 0.08,1; got "
+            f"{', '.join(map(str, area))}."
+        )
+    if area and padding:
+        raise ValueError(
+            f"crop_area takes the place of shifts, and padding {padding} asks for these: leave "
+            "one of the two out."
+        )
 
 
 def launched() -> int:
