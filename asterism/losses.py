@@ -8,14 +8,22 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from asterism.names import choices, refuse_arguments, split_name
-from asterism.options import NOT_NEGATIVE, POSITIVE, option, refuse_out_of_bounds
+from asterism.options import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, option, refuse_out_of_bounds
 
 Miner = Literal["all", "distance-weighted", "semi-hard", "hard", "multi-similarity"]
+
+# Samples of each class in a step of metric learning, as RKD's authors have.
+PER_CLASS = 5
 
 
 @dataclass(frozen=True)
 class Loss:
     """A loss with the labels, and its arguments."""
+
+    @property
+    def per_class(self) -> int:
+        """Return how many samples of each class a step has, where nobody says."""
+        return PER_CLASS
 
     @property
     def of_directions(self) -> bool:
@@ -36,10 +44,7 @@ class CrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class Metric(Loss):
-    """A loss of metric learning: of the embeddings of a batch, by their classes.
-
-    Each is pytorch-metric-learning's, on rows of unit length.
-    """
+    """A loss of metric learning: of the embeddings of a batch, by their classes."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,27 @@ class MultiSimilarity(Metric):
     miner: Miner = "multi-similarity"
 
 
+@dataclass(frozen=True)
+class Prototypical(Metric):
+    """Prototypical: queries near the mean of their class's shots (Snell et al., NeurIPS 2017).
+
+    Each step is an episode: of every class in it some samples are shots, the others queries; of
+    `--samples-per-class` six, one is a shot and five are queries.
+
+    Attributes:
+        shot: Samples by which a class is known.
+        unit_rows: Whether rows are first divided by their lengths.
+    """
+
+    shot: int = option(1, bounds=AT_LEAST_ONE)
+    unit_rows: bool = False
+
+    @property
+    def per_class(self) -> int:
+        """Return the shots and five queries."""
+        return self.shot + PER_CLASS
+
+
 LOSSES: dict[str, type[Loss]] = {
     "cross-entropy": CrossEntropy,
     "triplet": Triplet,
@@ -133,6 +159,7 @@ LOSSES: dict[str, type[Loss]] = {
     "margin": Margin,
     "proxy-anchor": ProxyAnchor,
     "multi-similarity": MultiSimilarity,
+    "prototypical": Prototypical,
 }
 
 

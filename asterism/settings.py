@@ -31,9 +31,6 @@ Scope = Literal["global", "local"]
 Accelerator = Literal["auto", "cpu", "gpu"]
 Log = Literal["tensorboard", "wandb", "mlflow"]
 
-# Samples of each class in a step of metric learning, as RKD's authors have.
-PER_CLASS = 5
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -46,8 +43,8 @@ class Settings:
             pass over them.
         samples_per_class: Compose each step of classes with this many samples each, every class
             as often as any other (the last of a step may have fewer); by default samples come as
-            they are, and for a loss of metric learning five of each class, or more where there
-            are few classes.
+            they are, and for a loss of metric learning five of each class (prototypical: the
+            shots and five), or more where there are few classes.
         lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adam and adamw.
         optimizer: `sgd` (momentum 0.9; by default for images and arrays), `adamw` (for texts) or
             `adam`.
@@ -62,8 +59,8 @@ class Settings:
         warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
         clip: Largest norm of the gradient; 0 for no clipping.
         loss: The loss with the labels: `cross-entropy`, or of metric learning `triplet`,
-            `contrastive`, `margin`, `proxy-anchor` or `multi-similarity`, with arguments, as
-            triplet?margin=0.2&miner=distance-weighted (`asterism list LOSS` has them).
+            `contrastive`, `margin`, `proxy-anchor`, `multi-similarity` or `prototypical`, with
+            arguments, as triplet?margin=0.2&miner=distance-weighted (`asterism list LOSS`).
         task_weight: Factor of the loss with the labels.
         loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
             gradients of the first steps, so that each term's is as long as the task's
@@ -211,7 +208,7 @@ class Settings:
         """
         per_class = self.samples_per_class
         if per_class is None and classes and not self.of_scores:
-            per_class = max(PER_CLASS, -(-self.samples_per_step // classes))
+            per_class = max(self.task.per_class, -(-self.samples_per_step // classes))
         return replace(
             self,
             optimizer=self.optimizer or optimizer,

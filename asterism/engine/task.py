@@ -86,6 +86,44 @@ class MetricTask(Task):
         return _of_rows(rows, target=target, task=self)
 
 
+class PrototypicalTask(Task):
+    r"""Cross-entropy of the queries of an episode, by squared distances to the prototypes.
+
+    $$\ell = -\frac{1}{|Q|} \sum_{q \in Q} \log
+      \frac{\exp(-\lVert q - c_{y(q)} \rVert^2)}{\sum_k \exp(-\lVert q - c_k \rVert^2)}$$
+    """
+
+    of_scores = False
+
+    def __init__(self, shot: int, *, unit: bool) -> None:
+        """Store how many samples of a class, the first ones, are its shots."""
+        super().__init__()
+        self.shot = shot
+        self.unit = unit
+
+    def forward(self, outputs: Outputs, target: Tensor) -> Tensor:
+        """Return the loss of an episode; zero without a query."""
+        return _of_episode(outputs.embedding, target=target, task=self)
+
+
+@full_precision
+def _of_episode(rows: Tensor, *, target: Tensor, task: PrototypicalTask) -> Tensor:
+    present, number = torch.unique(target, return_inverse=True)
+    mine = (number[:, None] == torch.arange(len(present), device=number.device)).long()
+    place = (mine.cumsum(0) * mine).sum(1)  # of each row among those of its class, from 1
+    shots = place <= task.shot
+    if shots.all():
+        return connected_zero(rows)
+    rows = unit_rows(rows) if task.unit else rows
+    rows = rows - rows.detach().mean(0)  # distances do not change, and lose fewer digits
+    weights = (mine * shots[:, None]).to(rows.dtype)
+    prototypes = (weights / weights.sum(0)).T @ rows
+    queries = rows[~shots]
+    gaps = queries.square().sum(1, keepdim=True) - 2 * queries @ prototypes.T
+    scores = -(gaps + prototypes.square().sum(1))
+    return F.cross_entropy(scores, number[~shots])
+
+
 @full_precision
 def _of_rows(rows: Tensor, *, target: Tensor, task: MetricTask) -> Tensor:
     if not rows.isfinite().all():
@@ -109,6 +147,8 @@ def make_task(loss: losses.Loss, *, classes: int, width: int) -> Task:
     """
     if isinstance(loss, losses.CrossEntropy):
         return CrossEntropyTask(loss.smoothing)
+    if isinstance(loss, losses.Prototypical):
+        return PrototypicalTask(loss.shot, unit=loss.unit_rows)
     made = _library_loss(loss, classes, width)
     miner = _miner(getattr(loss, "miner", "all"), getattr(loss, "margin", 0.2))
     unit = getattr(loss, "unit_rows", True)

@@ -8,6 +8,7 @@ from torch import nn
 
 from asterism.doctor import Finding
 from asterism.doctor import check as check_training
+from asterism.measures import Episodes
 from asterism.names import as_text, portable
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
@@ -106,6 +107,7 @@ def evaluate(
     out: str | Path | None = None,
     overwrite: bool = False,
     metric: Distance | None = None,
+    episodes: Episodes | None = None,
 ) -> Result:
     """Measure the student of a finished run again, beside its teacher.
 
@@ -118,6 +120,8 @@ def evaluate(
             `report` and `compare` read it as they read a run. By default nothing is written.
         overwrite: Replace what an earlier evaluation, or a run, has left there.
         metric: By what neighbours are found, `euclidean` or `cosine`; by default as in the run.
+        episodes: Episodes of few-shot classification (`asterism.measures.Episodes`), measured
+            beside the rest if they are given.
 
     Returns:
         What was found, with the page on it, if there is one.
@@ -143,6 +147,7 @@ def evaluate(
         opened.data,
         missing=missing,
         metric=config["metric"],
+        episodes=episodes,
     )
     found = {**measured, "broken": opened.data.broken()}
     if out is None:

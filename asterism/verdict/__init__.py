@@ -1,13 +1,14 @@
 """The evaluation at the end of a run: of the student, its teacher and some baselines."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from asterism.data import Data
-from asterism.measures import Cost, cost
+from asterism.measures import Cost, Episodes, cost, few_shot
 from asterism.settings import Distance
 from asterism.teachers import Teacher, device_of, strangers
 from asterism.types import as_input, on_device
@@ -34,6 +35,7 @@ def assess(
     baselines: Mapping[str, nn.Module] | None = None,
     missing: str | None = None,
     metric: Distance = "euclidean",
+    episodes: Episodes | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure the student, its teacher and baselines, on test data or else on validation rows.
 
@@ -45,6 +47,7 @@ def assess(
             teacher, its embedding reduced to the student's width is measured as well.
         missing: Why there is no teacher, of a run that had one.
         metric: By what neighbours are found; by cosine, embeddings are compared as unit rows.
+        episodes: Episodes of few-shot classification to measure student and teacher by, if any.
 
     Returns:
         The contents of `result.json` and of `evaluation.npz` (docs/measures.md). What could not be
@@ -98,7 +101,26 @@ def assess(
         "changed_most": changed_most(arrays),
         "unmeasured": dict(unmeasured),
     }
+    if episodes is not None:
+        plain["few_shot"] = _few_shot({"student": own, "teacher": taught}, episodes)
     return {**result, **plain}, arrays
+
+
+def _few_shot(models: Mapping[str, Observed | None], episodes: Episodes) -> dict[str, Any]:
+    """Return what few shots give of each model, as plain values.
+
+    Raises:
+        ValueError: If there are no labels, or too few of a class.
+    """
+    found = {}
+    for who, model in models.items():
+        if model is None:
+            continue
+        if model.target is None:
+            raise ValueError("few-shot classification needs labels, and these data have none.")
+        measured = few_shot(model.outputs.embedding, model.target, episodes)
+        found[who] = [asdict(each) for each in measured]
+    return found
 
 
 def _done(found: Mapping[str, T | None]) -> dict[str, T]:
