@@ -1,11 +1,14 @@
 """`asterism evaluate`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from asterism.cli.parser import Parser, ask_for_models
 from asterism.cli.show import show
+from asterism.measures import Episodes, FewShot
 from asterism.recipe import evaluate
+from asterism.settings import Distance
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -20,6 +23,20 @@ def run(arguments: Sequence[str]) -> None:
         "run. By default it is shown alone.",
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace what is in that folder.")
+    parser.add_argument(
+        "--metric",
+        type=Distance | None,
+        help="By what neighbours are found: euclidean or cosine; by default as in the run.",
+    )
+    parser.add_argument(
+        "--shots",
+        type=tuple[int, ...],
+        default=(),
+        help="Few-shot classification by prototypes, with so many samples of each class, as 1,5.",
+    )
+    parser.add_argument("--way", type=int, default=5, help="Classes of an episode.")
+    parser.add_argument("--queries", type=int, default=15, help="Queries of each class in it.")
+    parser.add_argument("--episodes", type=int, default=600, help="Number of episodes.")
     ask_for_models(parser)
     options = parser.parse_args(list(arguments))
     result = evaluate(
@@ -29,10 +46,26 @@ def run(arguments: Sequence[str]) -> None:
         teacher=options.teacher,
         out=options.out,
         overwrite=options.overwrite,
+        metric=options.metric,
+        episodes=Episodes(options.shots, options.way, options.queries, options.episodes)
+        if options.shots
+        else None,
     )
     if options.format == "json":
         print(json.dumps(result.evaluation, indent=1))
     else:
         show(result)
+        for line in few_shots(result.evaluation.get("few_shot") or {}):
+            print(line)
         if broken := result.evaluation["broken"]:
             print(f"{len(broken)} unreadable samples were left out.")
+
+
+def few_shots(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return in words what few shots give of each model."""
+    lines = []
+    for who, measured in found.items():
+        for each in (FewShot(**values) for values in measured):
+            how = f"{each.way}-way {each.shot}-shot"
+            lines.append(f"{how}: {who} {each.words()} ({each.episodes} episodes)")
+    return lines

@@ -8,7 +8,7 @@ from asterism.data.batches import Order as Order
 from asterism.data.batches import default_workers as default_workers
 from asterism.data.batches import left_over as left_over
 from asterism.data.batches import training_order as training_order
-from asterism.data.brought import brought as brought
+from asterism.data.bringing import brought as brought
 from asterism.data.dataset import DatasetSource as DatasetSource
 from asterism.data.folder import FolderSource as FolderSource
 from asterism.data.open import open_source as open_source

@@ -11,6 +11,9 @@ from asterism.measures.classification import classification as classification
 from asterism.measures.cost import Cost as Cost
 from asterism.measures.cost import cost as cost
 from asterism.measures.embedding import collect as collect
+from asterism.measures.episodes import Episodes as Episodes
+from asterism.measures.episodes import FewShot as FewShot
+from asterism.measures.episodes import few_shot as few_shot
 from asterism.measures.estimate import Estimate as Estimate
 from asterism.measures.estimate import mean_of as mean_of
 from asterism.measures.estimate import share_of as share_of
@@ -35,7 +38,9 @@ __all__ = [
     "Classification",
     "Compatibility",
     "Cost",
+    "Episodes",
     "Estimate",
+    "FewShot",
     "Fidelity",
     "Health",
     "Retrieval",
@@ -46,6 +51,7 @@ __all__ = [
     "compatibility",
     "cost",
     "effective_rank",
+    "few_shot",
     "fidelity",
     "health",
     "knn_accuracy",

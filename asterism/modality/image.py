@@ -61,9 +61,10 @@ class Image(Modality):
         return tuple(images.mean((0, 2, 3)).tolist()), tuple(std.tolist())
 
     def views(self, shape: Shape, settings: Settings, *, virtual: int, flip: bool) -> Views | None:
-        """Return shifts and flips, and RandAugment for virtual views."""
+        """Return crops and flips, jitter, and RandAugment for virtual views."""
         assert shape is not None
-        eighth = max(1, min(shape[1:]) // 8)
+        area = settings.crop_area
+        eighth = 0 if area else max(1, min(shape[1:]) // 8)
         return Views(
             virtual=virtual,
             seed=settings.view_seed,
@@ -71,6 +72,9 @@ class Image(Modality):
             flip=flip,
             operations=settings.randaugment_operations,
             magnitude=settings.randaugment_magnitude,
+            area=(area[0], area[1]) if area else None,
+            ratio=settings.crop_ratio if area else Views.ratio,
+            jitter=settings.color_jitter,
         )
 
     def pictures(self, parts: Sequence[Samples]) -> Pictures:
