@@ -15,6 +15,30 @@ from asterism.settings import Distance
 
 def run(arguments: Sequence[str]) -> None:
     """Measure a run's student, on its own data or on others."""
+    options = _parser().parse_args(list(arguments))
+    result = evaluate(
+        options.run,
+        data=options.data,
+        factory=options.factory,
+        teacher=options.teacher,
+        out=options.out,
+        overwrite=options.overwrite,
+        metric=options.metric,
+        episodes=Episodes(options.shots, options.way, options.queries, options.episodes)
+        if options.shots
+        else None,
+    )
+    if options.format == "json":
+        print(json.dumps(result.evaluation, indent=1))
+    else:
+        show(result)
+        for line in few_shots(result.evaluation.get("few_shot") or {}):
+            print(line)
+        if broken := result.evaluation["broken"]:
+            print(f"{len(broken)} unreadable samples were left out.")
+
+
+def _parser() -> ArgumentParser:
     parser: ArgumentParser = Parser(prog="asterism evaluate")
     parser.add_argument("run", type=str, help="The run folder.")
     parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
@@ -53,27 +77,7 @@ def run(arguments: Sequence[str]) -> None:
         help="The teacher, if it has moved or is your own code: what a run folder names is never "
         "run.",
     )
-    options = parser.parse_args(list(arguments))
-    result = evaluate(
-        options.run,
-        data=options.data,
-        factory=options.factory,
-        teacher=options.teacher,
-        out=options.out,
-        overwrite=options.overwrite,
-        metric=options.metric,
-        episodes=Episodes(options.shots, options.way, options.queries, options.episodes)
-        if options.shots
-        else None,
-    )
-    if options.format == "json":
-        print(json.dumps(result.evaluation, indent=1))
-    else:
-        show(result)
-        for line in few_shots(result.evaluation.get("few_shot") or {}):
-            print(line)
-        if broken := result.evaluation["broken"]:
-            print(f"{len(broken)} unreadable samples were left out.")
+    return parser
 
 
 def few_shots(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
