@@ -18,7 +18,7 @@ from asterism.names import as_text, is_own_code, located, portable
 from asterism.run import Run
 from asterism.student import Student, load
 from asterism.teachers import Teacher
-from asterism.training import reopen
+from asterism.training.reopen import reopen
 from asterism.verdict import EncodeOn, encoder_of, outputs_on, teaching
 from asterism.words import count, readable, tell
 

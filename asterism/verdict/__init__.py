@@ -74,9 +74,7 @@ def assess(
 
     own = unmeasured.tried("student", lambda: observed(encoder_of(student)))
     if own is None:
-        nothing = {"headline": f"The student could not be measured: {unmeasured['student']}."}
-        empty: dict[str, Any] = {"student": {}, "measures": [], "per_class": [], "rows": 0}
-        return {**nothing, **empty, "split": split, "unmeasured": dict(unmeasured)}, {}
+        return {**_nothing(unmeasured), "split": split}, {}
     taught = None
     if teacher is not None:
         taught = unmeasured.tried("teacher", partial(observed, teaching(teacher)))
@@ -114,6 +112,13 @@ def assess(
     if episodes is not None:
         plain["few_shot"] = _few_shot({"student": own, "teacher": taught}, episodes)
     return {**result, **plain}, arrays
+
+
+def _nothing(unmeasured: Unmeasured) -> dict[str, Any]:
+    """Return what is said of a student that could not be measured."""
+    head = f"The student could not be measured: {unmeasured['student']}."
+    empty: dict[str, Any] = {"student": {}, "measures": [], "per_class": [], "rows": 0}
+    return {"headline": head, **empty, "unmeasured": dict(unmeasured)}
 
 
 def _few_shot(models: Mapping[str, Observed | None], episodes: Episodes) -> dict[str, Any]:
