@@ -13,9 +13,6 @@ from asterism.settings import Distance
 
 def run(arguments: Sequence[str]) -> None:
     """Measure a run's student, on its own data or on others."""
-<<<<<<< HEAD
-    parser = Parser(prog="asterism evaluate")
-=======
     options = _parser().parse_args(list(arguments))
     result = evaluate(
         options.run,
@@ -39,9 +36,8 @@ def run(arguments: Sequence[str]) -> None:
             print(f"{len(broken)} unreadable samples were left out.")
 
 
-def _parser() -> ArgumentParser:
-    parser: ArgumentParser = Parser(prog="asterism evaluate")
->>>>>>> metric
+def _parser() -> Parser:
+    parser = Parser(prog="asterism evaluate")
     parser.add_argument("run", type=str, help="The run folder.")
     parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
     parser.add_argument(
@@ -65,46 +61,8 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--way", type=int, default=5, help="Classes of an episode.")
     parser.add_argument("--queries", type=int, default=15, help="Queries of each class in it.")
     parser.add_argument("--episodes", type=int, default=600, help="Number of episodes.")
-<<<<<<< HEAD
     ask_for_models(parser)
-    options = parser.parse_args(list(arguments))
-    result = evaluate(
-        options.run,
-        data=options.data,
-        factory=options.factory,
-        teacher=options.teacher,
-        out=options.out,
-        overwrite=options.overwrite,
-        metric=options.metric,
-        episodes=Episodes(options.shots, options.way, options.queries, options.episodes)
-        if options.shots
-        else None,
-    )
-    if options.format == "json":
-        print(json.dumps(result.evaluation, indent=1))
-    else:
-        show(result)
-        for line in few_shots(result.evaluation.get("few_shot") or {}):
-            print(line)
-        if broken := result.evaluation["broken"]:
-            print(f"{len(broken)} unreadable samples were left out.")
-=======
-    parser.add_argument(
-        "--format", type=Literal["table", "json"], default="table", help="How to print it."
-    )
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
-    parser.add_argument(
-        "--teacher",
-        type=str | None,
-        help="The teacher, if it has moved or is your own code: what a run folder names is never "
-        "run.",
-    )
     return parser
->>>>>>> metric
 
 
 def few_shots(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
