@@ -85,6 +85,10 @@ def test_a_share_is_held_class_by_class_and_all_is_told_and_kept(place, tmp_path
 def test_classes_that_are_not_learnt_are_left_out_and_counted(place, capsys):
     options = {"test_data": place / "mixed.npz", "teacher": False}
     made = asterism.probe(place / "student", place / "learn.npz", **options)
+    cosine = asterism.probe(place / "student", place / "learn.npz", metric="cosine", **options)
+    assert (made.metric, cosine.metric) == ("euclidean", "cosine")
+    assert cosine.student.probe == made.student.probe
+    assert cosine.student.knn != made.student.knn
     assert 0 < made.tested < 150
     assert f"{150 - made.tested} of these are of classes that are not learnt" in "".join(made.lines)
 

@@ -10,6 +10,7 @@ from asterism.cli.parser import Parser, ask_for_models, underscored
 from asterism.cli.screen import Screen
 from asterism.measures import Estimate
 from asterism.recipe import Probed, Transfer, probe
+from asterism.settings import Distance
 from asterism.words import count
 
 NAMES = {"probe": "linear probe", "knn": "k-NN"}
@@ -35,6 +36,11 @@ def run(arguments: Sequence[str]) -> None:
         default="logistic",
         help="How the linear classifier is found: logistic regression, or SGD as in the papers.",
     )
+    parser.add_argument(
+        "--metric",
+        type=Distance | None,
+        help="By what the nearest are found: euclidean or cosine; by default as in the run.",
+    )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the held share and of SGD.")
     parser.add_argument("--out", type=str | None, help="A .json file for what is found.")
     parser.add_argument("--overwrite", action="store_true", help="Replace that file.")
@@ -47,6 +53,7 @@ def run(arguments: Sequence[str]) -> None:
         test_data=options.test_data,
         test_share=options.test_share,
         solver=options.solver,
+        metric=options.metric,
         seed=options.seed,
         factory=options.factory,
         teacher=False if options.student_only else options.teacher,

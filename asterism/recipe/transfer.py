@@ -16,6 +16,7 @@ from asterism.measures import Estimate, Solver, knn_accuracy, linear_probe
 from asterism.measures.estimate import CONFIDENCE
 from asterism.names import as_text, is_own_code, located, portable
 from asterism.run import Run
+from asterism.settings import Distance
 from asterism.student import Student, load
 from asterism.teachers import Teacher
 from asterism.training.reopen import reopen
@@ -58,6 +59,7 @@ class Transfer:
         classes: Classes that were learnt.
         test_share: The share that was held; None where there were test data.
         solver: How the linear classifier was found.
+        metric: By what the nearest were found.
         seed: Of the held share, and of `sgd`.
         contents: Fingerprints of both data.
         student: The student's figures.
@@ -74,6 +76,7 @@ class Transfer:
     classes: int
     test_share: float | None
     solver: Solver
+    metric: Distance
     seed: int
     contents: tuple[str, ...]
     student: Probed
@@ -106,6 +109,7 @@ def probe(
     test_data: Any = None,
     test_share: float = 0.2,
     solver: Solver = "logistic",
+    metric: Distance | None = None,
     seed: int = 0,
     factory: str | Callable[..., nn.Module] | None = None,
     teacher: "Model | bool | None" = None,
@@ -123,6 +127,7 @@ def probe(
         test_data: Data to test on; rows of classes that `data` lack are left out, and counted.
         test_share: Share of `data` that is held for testing instead, class by class.
         solver: `logistic` regression, or the papers' `sgd`; see `asterism.measures.linear_probe`.
+        metric: By what the nearest are found, `euclidean` or `cosine`; by default as in the run.
         seed: Seed of the held share, and of `sgd`.
         factory: For a student built by your own code, see `asterism.load`.
         teacher: The teacher to measure beside it, as `distill` takes it; by default the run's own,
@@ -152,7 +157,8 @@ def probe(
     for line in lines:
         tell(f"asterism: {line}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    measured = partial(_measured, opened, solver=solver, seed=seed)
+    by = metric or _config(Run(run)).get("metric") or "euclidean"  # older runs have none
+    measured = partial(_measured, opened, solver=solver, metric=by, seed=seed)
     target, figures = measured(encoder_of(student.model.to(device)))
     if beside is not None:
         beside.to(device)
@@ -165,6 +171,7 @@ def probe(
         classes=len(torch.unique(target)),
         test_share=test_share if test_data is None else None,
         solver=solver,
+        metric=by,
         seed=seed,
         contents=tuple(source.fingerprint() for _, source in _named(opened)),
         student=figures,
@@ -179,15 +186,20 @@ def probe(
     return made
 
 
+def _config(folder: Run) -> dict[str, Any]:
+    """Return the settings of a run; none of an exported student."""
+    try:
+        return folder.read_config()
+    except FileNotFoundError:
+        return {}
+
+
 def _teacher(
     folder: Run, factory: str | Callable[..., nn.Module] | None, named: "Model | None"
 ) -> tuple[Teacher | None, str | None]:
     """Return the teacher, or in words why there is none though the run had one."""
     if named is None:
-        try:
-            known = folder.read_config().get("teacher")
-        except FileNotFoundError:  # an exported student
-            known = None
+        known = _config(folder).get("teacher")
         if not known:
             return None, None
         if is_own_code(str(known)):
@@ -269,7 +281,7 @@ def _parts(opened: Data) -> tuple[Part, Part]:
 
 
 def _measured(
-    opened: Data, encode_on: EncodeOn, *, solver: Solver, seed: int
+    opened: Data, encode_on: EncodeOn, *, solver: Solver, metric: Distance, seed: int
 ) -> tuple[Tensor, Probed]:
     """Return the classes of the rows that a network has learnt from, and its figures."""
     learnt, tested = (
@@ -282,7 +294,7 @@ def _measured(
     embedding, target = tested.outputs.embedding[known], tested.target[known]
     rows = learnt.outputs.embedding, learnt.target, embedding, target
     linear = linear_probe(*rows, solver=solver, seed=seed)
-    nearest = knn_accuracy(*rows)
+    nearest = knn_accuracy(*rows, metric=metric)
     if linear is None or nearest is None:
         raise ValueError("of the samples to test on none could be read.")
     return learnt.target, Probed(linear, nearest, embedding.shape[1])
