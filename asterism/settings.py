@@ -213,7 +213,7 @@ class Settings:
             self,
             optimizer=self.optimizer or optimizer,
             samples_per_class=per_class,
-            metric=self.metric or ("cosine" if self.task.of_directions else "euclidean"),
+            metric=self.metric or ("cosine" if self.task.of_directions else None),
         )
 
     def plain(self) -> dict[str, Plain]:
