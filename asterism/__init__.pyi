@@ -58,6 +58,7 @@ from .recipe import distill as distill
 from .recipe import evaluate as evaluate
 from .recipe import examine as examine
 from .recipe import export as export
+from .recipe import probe as probe
 from .recipe import train as train
 from .relations.budget import relation_memory as relation_memory
 from .result import Result as Result
@@ -120,6 +121,7 @@ __all__ = [
     "neighbourhood_loss",
     "pkt_loss",
     "pointwise_loss",
+    "probe",
     "push",
     "relation_memory",
     "rkd_angle_loss",

@@ -44,13 +44,22 @@ def pixels(file: Path | IO[bytes], shape: tuple[int, ...]) -> Pixels:
 
 def fitted(header: Pillow.Image, shape: tuple[int, ...]) -> Pixels:
     """Return an opened picture as `pixels` does."""
-    channels, height, width = shape
     picture = _eight_bits(ImageOps.exif_transpose(header), header)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Pillow.new("RGBA", picture.size, "white")
         picture = Pillow.alpha_composite(white, picture)
-    picture = picture.convert("L" if channels == 1 else "RGB")
+    return sized(picture, shape)
+
+
+def sized(picture: Pillow.Image, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return the middle part of a picture, resized, as `(channels, height, width)`.
+
+    It is uint8, or float32 for a picture of one plane of floats.
+    """
+    channels, height, width = shape
+    if picture.mode != "F":
+        picture = picture.convert("L" if channels == 1 else "RGB")
     picture = ImageOps.fit(picture, (width, height), Pillow.Resampling.BILINEAR)
     array = np.asarray(picture).reshape(height, width, channels)
     return array.transpose(2, 0, 1).copy()

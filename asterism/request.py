@@ -180,6 +180,10 @@ class CacheRequest:
         padding: Largest shift of a view in pixels; by default an eighth of the image.
         randaugment_operations: Operations of RandAugment on each virtual view.
         randaugment_magnitude: Their strength, from 0 to 30.
+        crop_area: Smallest and largest share of the picture, for random resized crops instead of
+            shifts, as of a training.
+        crop_ratio: Largest ratio of the sides of such a part.
+        color_jitter: Strength, up to 1, of random changes of brightness, contrast and saturation.
         dtype: How outputs are kept: float16 or float32.
         precision: What the teacher computes in: 32, bf16 or 16 (mixed).
         batch_size: Samples that go through the teacher together.
@@ -203,6 +207,9 @@ class CacheRequest:
     padding: int | None = option(None, group=Group.VIEWS)
     randaugment_operations: int = option(2, group=Group.VIEWS)
     randaugment_magnitude: int = option(9, group=Group.VIEWS)
+    crop_area: tuple[float, ...] = option((), group=Group.VIEWS)
+    crop_ratio: float = option(4 / 3, bounds=AT_LEAST_ONE, group=Group.VIEWS)
+    color_jitter: float = option(0.0, bounds={"at least": 0, "at most": 1}, group=Group.VIEWS)
     dtype: Literal["float16", "float32"] = option("float16", group=Group.MACHINE, usual=True)
     precision: Precision = option("32", group=Group.MACHINE)
     batch_size: int = option(256, bounds=AT_LEAST_ONE, group=Group.MACHINE, usual=True)
@@ -225,6 +232,9 @@ class CacheRequest:
             padding=self.padding,
             randaugment_operations=self.randaugment_operations,
             randaugment_magnitude=self.randaugment_magnitude,
+            crop_area=self.crop_area,
+            crop_ratio=self.crop_ratio,
+            color_jitter=self.color_jitter,
             workers=self.workers,
             accelerator=self.accelerator,
         )

@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from asterism.losses import Loss, Metric, read_loss
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
@@ -20,11 +21,12 @@ from asterism.options import (
 if TYPE_CHECKING:
     import torch
 
-Optimizer = Literal["sgd", "adamw"]
+Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "multi-step", "constant"]
 LossWeights = Literal["given", "auto"]
 Precision = Literal["32", "bf16", "16"]
 Keep = Literal["best", "last"]
+Distance = Literal["euclidean", "cosine"]
 Scope = Literal["global", "local"]
 Accelerator = Literal["auto", "cpu", "gpu"]
 Log = Literal["tensorboard", "wandb", "mlflow"]
@@ -37,18 +39,29 @@ class Settings:
     Attributes:
         epochs: Passes over the training data.
         batch_size: Samples per step.
+        steps_per_epoch: Steps that an epoch has, whatever the data hold; by default those of one
+            pass over them.
         samples_per_class: Compose each step of classes with this many samples each, every class
-            as often as any other; by default samples come as they are.
-        lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adamw.
-        optimizer: `sgd` (Nesterov momentum 0.9; by default for images and arrays) or `adamw` (for
-            texts).
-        weight_decay: L2 penalty; by default 5e-4 for sgd, 0.05 for adamw. None on biases and norms.
+            as often as any other (the last of a step may have fewer); by default samples come as
+            they are, and for a loss of metric learning five of each class (prototypical: the
+            shots and five), or more where there are few classes.
+        lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adam and adamw.
+        optimizer: `sgd` (momentum 0.9; by default for images and arrays), `adamw` (for texts) or
+            `adam`.
+        nesterov: Whether the momentum of sgd is Nesterov's; of most papers it is not.
+        weight_decay: L2 penalty, of adamw beside its steps; by default 5e-4 for sgd, 0.05 for
+            adamw, none for adam.
+        decay_all: Weight decay on biases and norms, too, as in most papers.
         schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
-            down), `cosine`, `multi-step` (a tenth at each milestone) or `constant`.
+            down), `cosine`, `multi-step` (less at each milestone) or `constant`.
         milestones: Epochs of the multi-step schedule.
+        milestone_factor: Factor of the learning rate at each of them.
         warmup_epochs: Epochs of linear warm-up before `cosine`, `multi-step` or `constant`.
         clip: Largest norm of the gradient; 0 for no clipping.
-        task_weight: Factor of the cross-entropy with the labels.
+        loss: The loss with the labels: `cross-entropy`, or of metric learning `triplet`,
+            `contrastive`, `margin`, `proxy-anchor`, `multi-similarity` or `prototypical`, with
+            arguments, as triplet?margin=0.2&miner=distance-weighted (`asterism list LOSS`).
+        task_weight: Factor of the loss with the labels.
         loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
             gradients of the first steps, so that each term's is as long as the task's
             (docs/methods.md).
@@ -59,6 +72,9 @@ class Settings:
             evaluated and kept; 0 for none.
         keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
             papers report.
+        metric: By what neighbours are found where students are measured and the best epoch is
+            selected, `euclidean` or `cosine`; by default cosine for a loss of metric learning on
+            rows of unit length, else euclidean.
         seed: Seed of initial weights and order.
         view_seed: Seed of the views.
         train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
@@ -66,10 +82,15 @@ class Settings:
             the task the real one.
         randaugment_operations: Operations of RandAugment on each virtual view.
         randaugment_magnitude: Their strength, from 0 to 30.
-        view_count: How many different views of a sample training goes through, over and over: epoch
-            e has view e mod view_count. By default each epoch has a new one, or with a teacher
-            that is a cache as many as the cache has.
+        view_count: How many different views of a sample training goes through, over and over: pass
+            p over the data, which is an epoch as a rule, has view p mod view_count. By default
+            each has a new one, or with a teacher that is a cache as many as the cache has.
         padding: Largest shift of a view in pixels; by default an eighth of the image.
+        crop_area: Smallest and largest share of the picture, for views that are a part of it
+            brought back to its size (random resized crops) instead of shifts: 0.08,1 is usual for
+            ImageNet; 0.766,0.766 with --crop-ratio 1 is a crop of 224 pixels from 256.
+        crop_ratio: Largest ratio of the sides of such a part; 1 for squares.
+        color_jitter: Strength, up to 1, of random changes of brightness, contrast and saturation.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
         relation_batch: Samples whose relations a step sees, over all devices; by default what they
             hold, batch_size each. A larger one is worked through in chunks of batch_size per
@@ -95,14 +116,21 @@ class Settings:
 
     epochs: int = option(30, bounds=AT_LEAST_ONE, usual=True)
     batch_size: int = option(128, bounds=AT_LEAST_ONE, usual=True)
-    samples_per_class: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.DATA)
+    steps_per_epoch: int | None = option(None, bounds=AT_LEAST_ONE)
+    samples_per_class: int | None = option(
+        None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.DATA
+    )
     lr: float | None = option(None, bounds=POSITIVE, usual=True)
     optimizer: Optimizer | None = option(None, filled_in=True)
+    nesterov: bool = option(True)
     weight_decay: float | None = option(None)
+    decay_all: bool = option(False)
     schedule: Schedule = option("one-cycle")
     milestones: tuple[int, ...] = option(())
+    milestone_factor: float = option(0.1, bounds={"above": 0, "at most": 1})
     warmup_epochs: float = option(0.0, bounds=NOT_NEGATIVE)
     clip: float = option(0.0, bounds=NOT_NEGATIVE)
+    loss: str = option("cross-entropy", usual=True)
     task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
     loss_weights: LossWeights = option("given", verbs=OF_TEACHER, group=Group.RELATIONS)
     precision: Precision = option("32", group=Group.MACHINE)
@@ -110,6 +138,7 @@ class Settings:
     compile: bool = option(False, group=Group.MACHINE)
     ema: float = option(0.0, bounds={"at least": 0, "below": 1})
     keep: Keep = option("best")
+    metric: Distance | None = option(None, filled_in=True)
     seed: int = option(
         0, Role.REPEAT, bounds={"at least": 0, "below": 2**32}, grid=False, usual=True
     )
@@ -119,6 +148,9 @@ class Settings:
     randaugment_magnitude: int = option(9, bounds={"at least": 0, "at most": 30}, group=Group.VIEWS)
     view_count: int | None = option(None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.VIEWS)
     padding: int | None = option(None, bounds=NOT_NEGATIVE, filled_in=True, group=Group.VIEWS)
+    crop_area: tuple[float, ...] = option((), group=Group.VIEWS)
+    crop_ratio: float = option(4 / 3, bounds=AT_LEAST_ONE, group=Group.VIEWS)
+    color_jitter: float = option(0.0, bounds={"at least": 0, "at most": 1}, group=Group.VIEWS)
     workers: int | None = option(None, Role.HARMLESS, bounds=NOT_NEGATIVE, group=Group.MACHINE)
     relation_batch: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.RELATIONS)
     relation_scope: Scope = option("global", verbs=OF_TEACHER, group=Group.RELATIONS)
@@ -147,6 +179,8 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
         refuse_out_of_bounds(self)
+        read_loss(self.loss)
+        refuse_crop(self.crop_area, self.padding)
         kinds = (self.train_views or "real").split(",")
         if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
             raise ValueError(
@@ -165,13 +199,36 @@ class Settings:
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
 
-    def filled_in(self, optimizer: Optimizer) -> "Settings":
-        """Return these settings with an optimiser, where none was chosen."""
-        return replace(self, optimizer=self.optimizer or optimizer)
+    def filled_in(self, optimizer: Optimizer, classes: int | None = None) -> "Settings":
+        """Return these settings with what was left open.
+
+        Args:
+            optimizer: The optimiser, where none was chosen.
+            classes: Number of classes to train on.
+        """
+        per_class = self.samples_per_class
+        if per_class is None and classes and not self.of_scores:
+            per_class = max(self.task.per_class, -(-self.samples_per_step // classes))
+        return replace(
+            self,
+            optimizer=self.optimizer or optimizer,
+            samples_per_class=per_class,
+            metric=self.metric or ("cosine" if self.task.of_directions else None),
+        )
 
     def plain(self) -> dict[str, Plain]:
         """Return the settings as plain values, in the form that `--config` reads."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def task(self) -> Loss:
+        """Return the loss with the labels, and its arguments."""
+        return read_loss(self.loss)
+
+    @property
+    def of_scores(self) -> bool:
+        """Return whether the loss with the labels is of a classifier's scores."""
+        return not isinstance(self.task, Metric)
 
     @property
     def trained_views(self) -> int:
@@ -214,14 +271,19 @@ class SettingsByName(TypedDict, total=False):
 
     epochs: int
     batch_size: int
+    steps_per_epoch: int | None
     samples_per_class: int | None
     lr: float | None
     optimizer: Optimizer | None
+    nesterov: bool
     weight_decay: float | None
+    decay_all: bool
     schedule: Schedule
     milestones: tuple[int, ...]
+    milestone_factor: float
     warmup_epochs: float
     clip: float
+    loss: str
     task_weight: float
     loss_weights: LossWeights
     precision: Precision
@@ -229,6 +291,7 @@ class SettingsByName(TypedDict, total=False):
     compile: bool
     ema: float
     keep: Keep
+    metric: Distance | None
     seed: int
     view_seed: int
     train_views: str | None
@@ -236,6 +299,9 @@ class SettingsByName(TypedDict, total=False):
     randaugment_magnitude: int
     view_count: int | None
     padding: int | None
+    crop_area: tuple[float, ...]
+    crop_ratio: float
+    color_jitter: float
     workers: int | None
     relation_batch: int | None
     relation_scope: Scope
@@ -250,6 +316,20 @@ class SettingsByName(TypedDict, total=False):
     checkpoint_steps: int | None
     checkpoints_kept: int
     skip_nonfinite: int
+
+
+def refuse_crop(area: tuple[float, ...], padding: int | None) -> None:
+    """Raise a ValueError if a crop's area is none, or shifts are asked for, too."""
+    if area and not (len(area) == 2 and 0 < area[0] <= area[1] <= 1):
+        raise ValueError(
+            "crop_area is the smallest and the largest share of the picture, as 0.08,1; got "
+            f"{', '.join(map(str, area))}."
+        )
+    if area and padding:
+        raise ValueError(
+            f"crop_area takes the place of shifts, and padding {padding} asks for these: leave "
+            "one of the two out."
+        )
 
 
 def launched() -> int:

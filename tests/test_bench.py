@@ -1,13 +1,16 @@
 """Tests for asterism/bench.py."""
 
+import contextlib
 import csv
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import yaml
 from rich.console import Console
@@ -96,10 +99,10 @@ def test_a_broken_cell_is_named_and_tried_again(file, tmp_path, capsys):
     assert main(["bench", str(path)]) == 2
     error = capsys.readouterr().err
     assert "1 cells broke" in error
-    assert "samples per class need a multiple" in error
+    assert "is more than the" in error
     log = tmp_path / "grid" / "to-itself_wrong_0.log"
     assert f"(whole output: {log})" in error
-    assert "samples per class need a multiple" in log.read_text()
+    assert "is more than the" in log.read_text()
     assert main(["bench", str(path), "--limit-steps", "1"]) == 2
     assert "whole output" not in capsys.readouterr().err  # a dry run leaves none
     path = file(methods={"wrong": {"method": "RKD"}}, seeds=[0])
@@ -291,3 +294,123 @@ def test_what_is_no_grid_is_refused(tmp_path, text):
         bench.read_grid(path)
     with pytest.raises(FileNotFoundError, match="nothing at .*: name a bench file"):
         bench.read_grid(tmp_path / "nix.yaml")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Pictures of two new classes, large and in colour."""
+    path = tmp_path / "pictures.npz"
+
+    def write(seed=0):
+        draw = np.random.default_rng(seed)
+        y = np.arange(40) % 2
+        x = np.clip(draw.normal(90 + 60 * y[:, None, None, None], 30, (40, 3, 12, 10)), 0, 255)
+        np.savez(path, x=x.astype(np.uint8), y=y, names=["cat", "dog"])
+        return path
+
+    return write
+
+
+@pytest.fixture
+def at_hand(monkeypatch):
+    """Cells and probes in this process: a process for each takes seconds to begin."""
+
+    def ended(command):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            code = main(command[3:])
+        return subprocess.CompletedProcess(command, code, stderr=said.getvalue())
+
+    monkeypatch.setattr("asterism.bench.runner._ended", ended)
+
+
+BRIEF = {"data": "digits", "epochs": 1, "limit_steps": 2, "batch_size": 32, "check": False}
+
+
+def test_generations_are_made_in_order_and_go_on_at_any(file, tmp_path, pictures, at_hand, capsys):
+    """A pair's teacher is an earlier pair's student of the same method and seed."""
+    pairs = {
+        "first": {"teacher": "TEACHER", "student": "mlp"},
+        "second": {"teacher": {"pair": "first"}, "student": "mlp"},
+        "third": {"teacher": {"pair": "second"}, "student": "mlp"},
+    }
+    methods = {"RKD": {"method": "RKD"}}
+    path = file(
+        common=BRIEF, pairs=pairs, methods=methods, seeds=[0], probe={"new": str(pictures())}
+    )
+    grid = bench.read_grid(path)
+    assert [cell.settings["teacher"] for cell in grid.cells[1:]] == [
+        cell.settings["out"] for cell in grid.cells[:2]
+    ]
+    assert main(["bench", str(path), "--limit-steps", "1"]) == 0  # with the teachers of the dry run
+    capsys.readouterr()
+    assert main(["bench", str(path)]) == 0
+    before = {cell.pair: (cell.run.path / "result.json").stat().st_mtime_ns for cell in grid.cells}
+    assert list(before.values()) == sorted(before.values())
+    table = capsys.readouterr().out
+    assert "| new probe % |" in table
+    found = json.loads(grid.cells[2].probed("new").read_text())
+    assert f"{100 * found['student']['probe']['value']:.1f} |" in table.splitlines()[-1]
+
+    # Stopped in its third generation, only that one goes on.
+    (grid.cells[2].run.path / "result.json").unlink()
+    assert main(["bench", str(path)]) == 0
+    after = {cell.pair: (cell.run.path / "result.json").stat().st_mtime_ns for cell in grid.cells}
+    assert {pair for pair in after if after[pair] != before[pair]} == {"third"}
+    assert "probed" not in capsys.readouterr().err  # the same weights, the same figures
+
+    # Of a generation that is made anew, the next one is no student any more.
+    other = tmp_path / "other"
+    command = ["train", "--model", "mlp", "--data", "digits", "--limit-steps", "1", "--seed", "5"]
+    assert main([*command, "--out", str(other)]) == 0
+    for name in ("student.safetensors", "student.json"):
+        shutil.copy(other / name, grid.cells[0].run.path / name)
+    capsys.readouterr()
+    assert main(["bench", str(path), "--table-only"]) == 2
+    assert "learned from another state" in capsys.readouterr().err
+
+
+def test_what_a_broken_generation_would_have_taught_is_not_waited_for(file, at_hand, capsys):
+    pairs = {
+        "first": {"teacher": "TEACHER", "student": "mlp"},
+        "second": {"teacher": {"pair": "first"}, "student": "mlp"},
+    }
+    wrong = {"wrong": {"method": "RKD", "samples_per_class": 1000}}
+    assert main(["bench", str(file(common=BRIEF, pairs=pairs, methods=wrong, seeds=[0]))]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "2 cells broke" in error
+    assert "its teacher, first, wrong, seed 0, broke" in error
+
+
+def test_probes_are_made_again_of_other_data_or_options(file, tmp_path, pictures, at_hand, capsys):
+    both = {"common": BRIEF, "methods": {"plain": {}}, "seeds": [0, 1]}
+    path = file(**both, probe={"new": {"data": str(pictures())}})
+    assert main(["bench", str(path)]) == 0
+    capsys.readouterr()
+    options = {"data": str(tmp_path / "pictures.npz"), "test_share": 0.5}
+    path = file(**both, probe={"new": options})
+    assert main(["bench", str(path), "--table-only"]) == 0
+    assert "| – | 1.00× |" in capsys.readouterr().out
+    assert main(["bench", str(path)]) == 0
+    cells = bench.read_grid(path).cells
+    assert json.loads(cells[0].probed("new").read_text())["tested"] == 20
+    pictures(seed=1)
+    cells[0].probed("new").unlink()
+    assert main(["bench", str(path)]) == 2
+    assert "different contents of new" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"probe": {"new": {"test_data": "digits"}}}, "must name its `data`"),
+        ({"probe": {"new": "nowhere.npz"}}, "nowhere.npz"),
+        ({"pairs": {"a": {"teacher": {"pair": "b"}, "student": "mlp"}}}, "of an earlier pair"),
+        ({"pairs": {"a": {"teacher": {"run": "b"}, "student": "mlp"}}}, "of an earlier pair"),
+    ],
+)
+def test_probes_and_teachers_that_cannot_be_are_refused_before_anything_runs(
+    changes, message, file, capsys
+):
+    assert main(["bench", str(file(common=BRIEF, **changes))]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 
+from asterism import train
 from asterism.models import Spec, build, weights_of
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -52,3 +53,25 @@ def test_throughput(tmp_path, capsys):
     table = capsys.readouterr().out
     assert "| plain loop | " in table
     assert re.search(r"\| ours, without a teacher \| .* \| 1.00 / 1.00 \|", table)
+
+
+def test_omniglot(tmp_path):
+    """Alphabets stay whole; a run is measured on those that it was not trained on."""
+    omniglot = script("omniglot")
+    y = np.arange(4 * 3 * 20) // 20
+    x = np.random.default_rng(0).integers(0, 2, (len(y), 40, 40), dtype=np.uint8)
+    alphabets = np.array(["c", "a", "b", "d"])
+    names = np.array([f"{alphabets[i // 3]}/{i % 3}" for i in range(12)])
+    source, train_file, test_file = (str(tmp_path / f"{name}.npz") for name in ("all", "a", "b"))
+    np.savez(source, x=x, y=y, names=names, alphabet=y // 3, alphabet_names=alphabets)
+    omniglot.convert(source, train_file, test_file, 16)
+    for file, kept in ((train_file, "ac"), (test_file, "bd")):
+        with np.load(file) as made:
+            assert made["x"].shape == (120, 16, 16)
+            assert {str(name)[0] for name in made["names"]} == set(kept)
+            first = np.flatnonzero(names[y] == made["names"][made["y"][0]])[0]
+            assert abs(made["x"][0].mean() - 255 * (1 - x[first].mean())) < 1
+    options = {"loss": "triplet", "batch_size": 20, "limit_steps": 1, "check": False}
+    run = train("conv4?width=4", train_file, test_data=test_file, out=tmp_path / "run", **options)
+    line = omniglot.measure(str(run.run))
+    assert re.search(r"recall@1/2/4/8 [\d. ]+, MAP@R [\d.]+; 1-shot .* %; 5-shot", line)

@@ -30,6 +30,7 @@ from asterism.engine import Anchors, Training
 from asterism.engine.encoded import seed_step
 from asterism.engine.encoder import Encoder
 from asterism.engine.objective import Objective
+from asterism.engine.task import Task
 from asterism.methods import __all__ as METHODS
 from asterism.modality import ARRAY
 from asterism.request import Request
@@ -55,8 +56,24 @@ class Net(nn.Module):
         return Outputs(embedding, self.classify(embedding))
 
 
+class Spread(Task):
+    """A loss of relations with labels, and something that it learns."""
+
+    of_scores = False
+
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(CLASSES, 8))
+
+    def forward(self, outputs, target):
+        rows = outputs.embedding
+        same = target[:, None] == target
+        pairs = ((rows[:, None] - rows).square().sum(2) * same).sum() / len(rows) ** 2
+        return pairs + (rows - self.centres[target]).square().mean()
+
+
 def make(name):
-    method = getattr(asterism, name)
+    method = getattr(asterism, name.partition(" beside")[0])
     if name == "RRKD fixed":
         method = asterism.RRKD(anchors="random", anchor_count=4)
     elif name == "RRD":
@@ -95,7 +112,8 @@ def step(name, *, local=False, batch_size=3):
         anchors=None if anchors is None else Anchors(*anchors),
     )
     encoder = Encoder(training, student, torch.device("cpu"))
-    objective = Objective([method], task_weight=1.0, train_views=1, local=local)
+    loss = Spread() if "beside" in name else None
+    objective = Objective([method], task_weight=1.0, train_views=1, local=local, loss=loss)
     passed = encoder.encode(batch, 0, (0, 3))
     encoded = passed.encoded
     seed_step(0, 3)
@@ -104,7 +122,7 @@ def step(name, *, local=False, batch_size=3):
     loss = torch.stack(list(terms.values())).sum()
     loss.backward()
     encoded.backward()
-    parameters = [*student.named_parameters(), *method.named_parameters()]
+    parameters = [*student.named_parameters(), *objective.named_parameters()]
     average_gradients([p for _, p in parameters])
     found = {name: p.grad for name, p in parameters if p.grad is not None}
     state = {k: v.clone() for k, v in method.state_dict().items()}
@@ -174,7 +192,8 @@ def work(me, folder, report):
         for dtype, tolerance in TOLERANCE.items():
             torch.set_default_dtype(dtype)
             expected = {
-                name: step(name, batch_size=64) for name in [*METHODS, "RRKD, fixed anchors"]
+                name: step(name, batch_size=64)
+                for name in [*METHODS, "RRKD, fixed anchors", "RKD beside a loss of relations"]
             }
             for world in (2, 3, 4):
                 if me >= world:

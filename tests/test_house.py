@@ -75,7 +75,7 @@ def test_docstrings_name_the_arguments_there_are(path):
 
 
 # The public verbs and losses name their options one by one.
-FLAT = {"distill", "train", "examine", "cache", "embed", "export"} | {
+FLAT = {"distill", "train", "examine", "cache", "embed", "export", "probe"} | {
     n for n in asterism.__all__ if n.endswith("_loss")
 }
 

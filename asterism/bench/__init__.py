@@ -7,6 +7,7 @@ from asterism.bench.runner import run_grid as run_grid
 from asterism.bench.tables import as_csv as as_csv
 from asterism.bench.tables import as_markdown as as_markdown
 from asterism.bench.tables import figures as figures
+from asterism.bench.tables import probe_of as probe_of
 from asterism.bench.tables import refuse_others as refuse_others
 from asterism.bench.tables import results as results
 from asterism.bench.tables import write_tables as write_tables
@@ -17,6 +18,7 @@ __all__ = [
     "as_csv",
     "as_markdown",
     "figures",
+    "probe_of",
     "read_grid",
     "refuse_others",
     "results",

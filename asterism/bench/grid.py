@@ -1,4 +1,7 @@
-"""A grid of methods, pairs of models and seeds over one data source, from its YAML file."""
+"""A grid of methods, pairs of models and seeds over one data source, from its YAML file.
+
+The teacher of a pair may be the student of an earlier one: generations.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +23,8 @@ ITS_OWN = {
     for each in options_of(Request, Settings, verb=verb)
     if not each.metadata["grid"] and each.name not in LEFT_OUT
 } | {"config"}
+# Options of a probe; its seed and its student are the grid's own.
+PROBE = {"data", "test_data", "test_share", "solver"}
 # Options that only distillation has; under `common` they do not concern plain training.
 OF_DISTILL = {
     each.name for each in options_of(Request, Settings) if "train" not in each.metadata["verbs"]
@@ -36,6 +41,7 @@ class Cell:
         seed: Seed.
         verb: `train` or `distill`.
         settings: The options of the verb.
+        teacher: The cell whose student teaches; None for a teacher that is no cell.
     """
 
     method: str
@@ -43,6 +49,7 @@ class Cell:
     seed: int
     verb: Verb
     settings: dict[str, Any]
+    teacher: "Cell | None" = None
 
     @property
     def run(self) -> Run:
@@ -57,6 +64,10 @@ class Cell:
         """Return whether the cell has a result."""
         return self.run.finished()
 
+    def probed(self, probe: str) -> Path:
+        """Return the file of what `asterism probe` found of its student, beside its folder."""
+        return self.run.path.with_name(f"{self.run.path.name}.{file_name(probe)}.json")
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -66,6 +77,7 @@ class Grid:
         cells: All trainings, seed by seed, so that a first seed of everything is there early.
         methods: Names of the rows, in the order of the file.
         pairs: Names of the columns.
+        probes: Options of `asterism probe` by name: other data that each student is probed on.
         paper: The paper's figure by pair and method, where the recipe is a paper's.
         out: The folder of all cells.
     """
@@ -73,17 +85,25 @@ class Grid:
     cells: tuple[Cell, ...]
     methods: tuple[str, ...]
     pairs: tuple[str, ...]
+    probes: dict[str, dict[str, Any]]
     paper: dict[str, dict[str, float]]
     out: Path
 
     def dry(self, folder: Path, *, steps: int) -> "Grid":
-        """Return the same grid in another folder, each cell stopped after so many steps."""
-        cells = []
-        for cell in self.cells:
+        """Return the same grid in another folder, each cell stopped after so many steps.
+
+        Its students are not probed.
+        """
+        cells: dict[str, Cell] = {}
+        for cell in self.cells:  # a teacher stands before its students
             changes: dict[str, Any] = {"out": str(folder / cell.run.path.name)}
             changes["limit_steps"] = steps
-            cells.append(replace(cell, settings={**cell.settings, **changes}))
-        return replace(self, cells=tuple(cells), out=folder)
+            teacher = cell.teacher and cells[cell.teacher.settings["out"]]
+            if teacher:
+                changes["teacher"] = teacher.settings["out"]
+            settings = {**cell.settings, **changes}
+            cells[cell.settings["out"]] = replace(cell, settings=settings, teacher=teacher)
+        return replace(self, cells=tuple(cells.values()), probes={}, out=folder)
 
 
 def read_grid(file: Path) -> Grid:
@@ -99,11 +119,11 @@ def read_grid(file: Path) -> Grid:
         given = read_yaml(file)
     except ValueError as error:
         raise ValueError(f"{file} is no YAML of a grid: {error}.") from error
-    known = {"out", "common", "pairs", "methods", "seeds", "paper"}
+    known = {"out", "common", "pairs", "methods", "seeds", "probe", "paper"}
     if set(given) - known or not {"pairs", "methods"} <= set(given):
         raise ValueError(
             f"{file} must have `pairs` (name: {{teacher, student}}) and `methods` (name: options), "
-            "and may have `common`, `seeds`, `out` and `paper`; it has "
+            "and may have `common`, `seeds`, `out`, `probe` and `paper`; it has "
             f"{', '.join(given) or 'none of them'}."
         )
     try:
@@ -132,6 +152,7 @@ def _grid(given: dict[str, Any], out: Path) -> Grid:
                 f"the pair {pair!r} must name {' and '.join(needed)}; it has "
                 f"{', '.join(models) or 'nothing'}."
             )
+    _refuse_later_teachers(pairs)
     seeds = given.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
         raise ValueError(f"`seeds` must be a list of whole numbers, [0, 1, 2] say; got {seeds!r}.")
@@ -140,6 +161,10 @@ def _grid(given: dict[str, Any], out: Path) -> Grid:
         for pair, models in pairs.items():
             for method, options in methods.items():
                 cell = _cell(method, options, pair, models, seed, common, out)
+                if isinstance(models.get("teacher"), dict) and cell.verb == "distill":
+                    teacher = _named(cells, models["teacher"]["pair"], method, seed)
+                    settings = {**cell.settings, "teacher": teacher.settings["out"]}
+                    cell = replace(cell, settings=settings, teacher=teacher)
                 other = cells.setdefault(cell.settings["out"], cell)
                 if other is not cell:
                     raise ValueError(
@@ -152,14 +177,51 @@ def _grid(given: dict[str, Any], out: Path) -> Grid:
         unknown = [pair] if pair not in pairs else [name for name in figures if name not in methods]
         if unknown:
             raise ValueError(f"`paper` names {unknown[0]!r}, which is no pair or method here.")
-    return Grid(tuple(cells.values()), tuple(methods), tuple(pairs), paper, out)
+    probes = _probes(given.get("probe") or {})
+    return Grid(tuple(cells.values()), tuple(methods), tuple(pairs), probes, paper, out)
+
+
+def _refuse_later_teachers(pairs: dict[str, dict[str, Any]]) -> None:
+    """Refuse teachers that are the students of no pair before their own."""
+    for number, (pair, models) in enumerate(pairs.items()):
+        teacher, earlier = models.get("teacher"), list(pairs)[:number]
+        if not isinstance(teacher, dict):
+            continue
+        if set(teacher) != {"pair"} or str(teacher["pair"]) not in earlier:
+            raise ValueError(
+                f"the pair {pair!r} must name a model as its teacher, or {{pair: NAME}}, the "
+                f"student of an earlier pair ({', '.join(earlier) or 'there is none'}); got "
+                f"{teacher!r}."
+            )
+
+
+def _named(cells: dict[str, Cell], pair: Any, method: str, seed: int) -> Cell:
+    sought = (str(pair), method, seed)
+    return next(c for c in cells.values() if (c.pair, c.method, c.seed) == sought)
+
+
+def _probes(given: Any) -> dict[str, dict[str, Any]]:
+    """Return the options of each probe; data may stand alone."""
+    probes = {}
+    for name, asked in _mapping(given, "probe", "name: data").items():
+        options = {"data": asked} if isinstance(asked, str) else asked
+        options = _mapping(options, f"probe: {name}", "data, and options of `asterism probe`")
+        if "data" not in options or set(options) - PROBE:
+            raise ValueError(
+                f"the probe {name!r} must name its `data`, and may have test_data, test_share and "
+                f"solver; it has {', '.join(options) or 'nothing'}."
+            )
+        probes[name] = options
+    if len({file_name(name) for name in probes}) < len(probes):
+        raise ValueError("names of probes must differ in letters or digits.")
+    return probes
 
 
 def _cell(
     method: str,
     options: dict[str, Any],
     pair: str,
-    models: dict[str, str],
+    models: dict[str, Any],
     seed: int,
     common: dict[str, Any],
     out: Path,

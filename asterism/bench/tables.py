@@ -3,11 +3,11 @@
 import csv
 import io
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from asterism.bench.grid import Cell, Grid
-from asterism.documents import read_file, replacing
+from asterism.documents import read_file, read_json, replacing
 from asterism.run import RunError
 from asterism.words import csv_cell, markdown
 
@@ -26,6 +26,11 @@ def results(grid: Grid) -> Iterator[dict[str, Any]]:
                 known = [100 * of_cell[name] for of_cell in measured if of_cell[name] is not None]
                 row[name] = statistics.mean(known) if known else None
                 row[f"{name} sd"] = statistics.stdev(known) if len(known) > 1 else None
+            for name, options in grid.probes.items():
+                found = [probe_of(cell, name, options) for cell in cells if cell.finished()]
+                known = [100 * one["student"]["probe"]["value"] for one in found if one]
+                row[f"{name} probe"] = statistics.mean(known) if known else None
+                row[f"{name} probe sd"] = statistics.stdev(known) if len(known) > 1 else None
             relative = bool(base and cost)
             row["cost"] = statistics.mean(cost) / statistics.mean(base) if relative else None
             row["paper"] = grid.paper.get(pair, {}).get(method)
@@ -51,20 +56,45 @@ def figures(cell: Cell) -> dict[str, Any]:
         raise RunError(f"{cell.run.path / 'result.json'} is damaged: {error!r}.") from error
 
 
+def probe_of(cell: Cell, name: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what `asterism probe` found of a finished cell's student; None if it is out of date.
+
+    Args:
+        cell: The cell.
+        name: Name of the probe.
+        options: Its options: one of other options, or of other weights, has to be made again.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    file = cell.probed(name)
+    if not file.exists():
+        return None
+    try:
+        found = read_json(file)
+        float(found["student"]["probe"]["value"])
+        same = all(found[option] == value for option, value in options.items())
+        weights, contents = found["weights"], found["contents"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{file} is damaged: {error!r}. Delete it, and it is made again.") from error
+    known = isinstance(contents, list) and weights == cell.run.read_card().get("sha256")
+    return found if same and known else None
+
+
 def _seconds(measured: list[dict[str, Any]]) -> list[float]:
     return [of_cell["seconds"] for of_cell in measured if of_cell["seconds"] is not None]
 
 
 def as_markdown(grid: Grid) -> str:
     """Return the table as Markdown."""
-    lines = [
-        "| pair | method | seeds | accuracy % | recall@1 % | agreement % | cost | paper |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    probes = [f"{name} probe" for name in grid.probes]
+    shares = ["accuracy", "recall@1", "agreement", *probes]
+    columns = ["pair", "method", "seeds", *(f"{markdown(x)} %" for x in shares), "cost", "paper"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in results(grid):
         cells = [
             "–" if row[name] is None else f"{row[name]:.1f}" + _spread(row[f"{name} sd"])
-            for name in ("accuracy", "recall@1", "agreement")
+            for name in shares
         ]
         cost = "–" if row["cost"] is None else f"{row['cost']:.2f}×"
         paper = "–" if row["paper"] is None else str(row["paper"])
@@ -82,7 +112,7 @@ def as_csv(grid: Grid) -> str:
     rows = list(results(grid))
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
-    writer.writeheader()
+    writer.writerow({name: csv_cell(name) for name in (rows[0] if rows else [])})
     writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 

@@ -21,6 +21,7 @@ GROUPS = {
     "judge": {
         "doctor": "Look at a distillation before it begins.",
         "evaluate": "Measure the student of a run again, or on other data.",
+        "probe": "Measure a run's frozen student on other data with classes of their own.",
         "report": "Write a page on what the students of runs kept.",
         "compare": "Print runs beside each other.",
         "bench": "Run a grid of methods, models and seeds, and print its table.",

@@ -16,6 +16,7 @@ from asterism.bench import (
     Grid,
     as_markdown,
     figures,
+    probe_of,
     read_grid,
     refuse_others,
     results,
@@ -23,14 +24,17 @@ from asterism.bench import (
     write_tables,
 )
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, underscored
 from asterism.cli.requests import parse_request
 from asterism.cli.screen import Screen
+from asterism.data import open_source
+from asterism.models import weights_fingerprint
 from asterism.names import located
 from asterism.options import DECISIVE, differing, names_with, options_of
 from asterism.request import Request, typed_name
 from asterism.run import RunError
 from asterism.settings import Settings
+from asterism.student import load
 from asterism.training import CONTENTS, made_with, recorded, reopen_data
 
 FILLED_IN = {each.name for each in options_of(Request, Settings) if each.metadata["filled_in"]}
@@ -48,8 +52,7 @@ def run(arguments: Sequence[str]) -> None:
         type=int | None,
         help="A dry run: every cell for so many steps, in a temporary folder; nothing is kept.",
     )
-    dashed = [a.replace("-", "_").replace("__", "--", 1) if a[:2] == "--" else a for a in arguments]
-    options = parser.parse_args(dashed)
+    options = parser.parse_args(underscored(arguments))
     grid = read_grid(Path(located(options.file)))
     check(grid)
     if options.table_only:
@@ -57,6 +60,7 @@ def run(arguments: Sequence[str]) -> None:
     elif options.limit_steps is None:
         refuse_others(grid)
         refuse_changed_data(grid)
+        refuse_unlabelled(grid)
         try:
             broken = fill(grid)
         except KeyboardInterrupt:
@@ -100,6 +104,48 @@ def check(grid: Grid) -> None:
                     f"the {name.replace('_', ' ')} (fingerprints {provenance[name]} and {first}): "
                     "they cannot be compared. Delete the folders that are out of date."
                 )
+        if cell.finished():
+            refuse_other_teacher(cell)
+    for name in grid.probes:
+        refuse_other_probes(grid, name)
+
+
+def refuse_other_probes(grid: Grid, name: str) -> None:
+    """Refuse students that were probed on data of other contents than the others.
+
+    Raises:
+        UsageError: If there are some.
+    """
+    probed: dict[tuple[str, ...], Cell] = {}
+    for cell in filter(Cell.finished, grid.cells):
+        if found := probe_of(cell, name, grid.probes[name]):
+            probed[tuple(map(str, found["contents"]))] = cell
+    if len(probed) > 1:
+        one, other, *_ = (cell.probed(name) for cell in probed.values())
+        raise UsageError(
+            f"{one} and {other} were made with different contents of {name}: they cannot be "
+            "compared. Delete what is out of date, and it is made again."
+        )
+
+
+def refuse_other_teacher(cell: Cell) -> None:
+    """Refuse a student of an earlier pair's student that has been trained anew since.
+
+    Raises:
+        UsageError: If it has.
+    """
+    known = recorded(cell.run).get("teacher")
+    if cell.teacher is None or known is None or not cell.teacher.finished():
+        return
+    try:
+        now = weights_fingerprint(load(cell.teacher.run.path).unchecked())
+    except RunError:  # built by the user's own code, which a table does not run
+        return
+    if now != known:
+        raise UsageError(
+            f"{cell.run.path} learned from another state of {cell.teacher.run.path} than is there "
+            f"now: delete {cell.run.path}, and the cell is run again."
+        )
 
 
 def refuse_changed_data(grid: Grid) -> None:
@@ -124,6 +170,19 @@ def refuse_changed_data(grid: Grid) -> None:
                 f"{said}: what is still to run could not be compared with it. Give the data back "
                 "their contents, or delete the folders that are out of date."
             ) from error
+
+
+def refuse_unlabelled(grid: Grid) -> None:
+    """Open what students will be probed on, before any is trained.
+
+    Raises:
+        FileNotFoundError: If data are not there.
+        UsageError: If they have no labels.
+    """
+    for name, options in grid.probes.items():
+        for option in ("data", "test_data"):
+            if option in options and open_source(options[option]).targets is None:
+                raise UsageError(f"the probe {name!r}: its {option} have no labels to learn by.")
 
 
 def check_cell(cell: Cell) -> None:

@@ -1,19 +1,43 @@
 """`asterism evaluate`."""
 
 import json
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from jsonargparse import ArgumentParser
-
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, ask_for_models
 from asterism.cli.show import show
+from asterism.measures import Episodes, FewShot
 from asterism.recipe import evaluate
+from asterism.settings import Distance
 
 
 def run(arguments: Sequence[str]) -> None:
     """Measure a run's student, on its own data or on others."""
-    parser: ArgumentParser = Parser(prog="asterism evaluate")
+    options = _parser().parse_args(list(arguments))
+    result = evaluate(
+        options.run,
+        data=options.data,
+        factory=options.factory,
+        teacher=options.teacher,
+        out=options.out,
+        overwrite=options.overwrite,
+        metric=options.metric,
+        episodes=Episodes(options.shots, options.way, options.queries, options.episodes)
+        if options.shots
+        else None,
+    )
+    if options.format == "json":
+        print(json.dumps(result.evaluation, indent=1))
+    else:
+        show(result)
+        for line in few_shots(result.evaluation.get("few_shot") or {}):
+            print(line)
+        if broken := result.evaluation["broken"]:
+            print(f"{len(broken)} unreadable samples were left out.")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="asterism evaluate")
     parser.add_argument("run", type=str, help="The run folder.")
     parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
     parser.add_argument(
@@ -24,31 +48,28 @@ def run(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace what is in that folder.")
     parser.add_argument(
-        "--format", type=Literal["table", "json"], default="table", help="How to print it."
+        "--metric",
+        type=Distance | None,
+        help="By what neighbours are found: euclidean or cosine; by default as in the run.",
     )
     parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
+        "--shots",
+        type=tuple[int, ...],
+        default=(),
+        help="Few-shot classification by prototypes, with so many samples of each class, as 1,5.",
     )
-    parser.add_argument(
-        "--teacher",
-        type=str | None,
-        help="The teacher, if it has moved or is your own code: what a run folder names is never "
-        "run.",
-    )
-    options = parser.parse_args(list(arguments))
-    result = evaluate(
-        options.run,
-        data=options.data,
-        factory=options.factory,
-        teacher=options.teacher,
-        out=options.out,
-        overwrite=options.overwrite,
-    )
-    if options.format == "json":
-        print(json.dumps(result.evaluation, indent=1))
-    else:
-        show(result)
-        if broken := result.evaluation["broken"]:
-            print(f"{len(broken)} unreadable samples were left out.")
+    parser.add_argument("--way", type=int, default=5, help="Classes of an episode.")
+    parser.add_argument("--queries", type=int, default=15, help="Queries of each class in it.")
+    parser.add_argument("--episodes", type=int, default=600, help="Number of episodes.")
+    ask_for_models(parser)
+    return parser
+
+
+def few_shots(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return in words what few shots give of each model."""
+    lines = []
+    for who, measured in found.items():
+        for each in (FewShot(**values) for values in measured):
+            how = f"{each.way}-way {each.shot}-shot"
+            lines.append(f"{how}: {who} {each.words()} ({each.episodes} episodes)")
+    return lines

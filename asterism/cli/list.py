@@ -3,7 +3,8 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 
 import torch
 
@@ -11,10 +12,11 @@ from asterism import methods
 from asterism.cli.help import entry, value_of
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser
+from asterism.losses import LOSSES
 from asterism.models import BUILT_IN, MODELS_OF, Spec, arguments_of, build
 from asterism.models.hub import LIBRARIES
 from asterism.names import meant
-from asterism.options import said_of
+from asterism.options import help_of, said_of
 from asterism.words import listing
 
 DATA = {
@@ -54,6 +56,8 @@ def kind_of(name: str) -> str | None:
     """Return in words of which kind a name is; None if it is not known."""
     if name in methods.__all__:
         return "a method"
+    if name in LOSSES:
+        return "a loss"
     if name in BUILT_IN:
         return "a model"
     return "a library of models" if name in LIBRARIES else "data" if name in DATA else None
@@ -62,6 +66,11 @@ def kind_of(name: str) -> str | None:
 def _methods() -> str:
     entries = [entry(name, _first(getattr(methods, name))) for name in methods.__all__]
     return "\n".join(["methods (--method NAME)", *entries])
+
+
+def _losses() -> str:
+    entries = [entry(name, _first(kind)) for name, kind in LOSSES.items()]
+    return "\n".join(["losses with the labels (--loss NAME?key=value&key=value)", *entries])
 
 
 def _models() -> str:
@@ -75,7 +84,7 @@ def _data() -> str:
     return "\n".join([head, *(entry(name, what) for name, what in DATA.items())])
 
 
-SECTIONS = {"methods": _methods, "models": _models, "data": _data}
+SECTIONS = {"methods": _methods, "losses": _losses, "models": _models, "data": _data}
 SEE = "`asterism list NAME` shows what one is, and its arguments."
 
 
@@ -107,6 +116,8 @@ def _page(name: str) -> str:
         return SECTIONS[name]() + "\n"
     if name in methods.__all__:
         return _method(getattr(methods, name))
+    if name in LOSSES:
+        return _loss(name)
     if name in BUILT_IN:
         return _model(name)
     if library in LIBRARIES:
@@ -114,7 +125,7 @@ def _page(name: str) -> str:
         return f"{inspect.getdoc(module)}\n"
     if name in DATA or name in OTHERS:
         return entry(name, {**DATA, **OTHERS}[name]) + "\n"
-    known = [*methods.__all__, *BUILT_IN, *LIBRARIES, *SECTIONS, "digits"]
+    known = [*methods.__all__, *LOSSES, *BUILT_IN, *LIBRARIES, *SECTIONS, "digits"]
     raise UsageError(f"nothing is called {name!r}{meant(name, known)}: see `asterism list`.")
 
 
@@ -128,6 +139,25 @@ def _method(method: Any) -> str:
     name = method.__name__
     lines = [f"{name}: a method (--method {name}). {method.paper}", "", doc, "", "options"]
     return "\n".join([*lines, *options]) + "\n"
+
+
+def _loss(name: str) -> str:
+    kind = LOSSES[name]
+    types, said = get_type_hints(kind), help_of(kind)
+    arguments = [
+        entry(
+            f"{each.name}={value_of(types[each.name])}",
+            f"{said[each.name]} (default {_plain(each.default)})",
+        )
+        for each in fields(kind)
+    ]
+    doc = (inspect.getdoc(kind) or "").partition("\n\nAttributes:")[0]
+    lines = [f"{name}: a loss with the labels (--loss {name}).", "", doc, ""]
+    return "\n".join([*lines, f"arguments ({name}?key=value&key=value)", *arguments]) + "\n"
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _model(name: str) -> str:

@@ -1,8 +1,8 @@
 """The parser that all verbs share."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NoReturn
 
 from jsonargparse import SUPPRESS, ArgumentParser
 
@@ -186,3 +186,31 @@ def _misfit(option: str, declared: str, value: str) -> str:
 def dashed(option: str) -> str:
     """Return an option as it is typed."""
     return "--" + option.replace("_", "-")
+
+
+def underscored(arguments: Sequence[str]) -> list[str]:
+    """Return what was typed with the names of options as the parser has them."""
+
+    def own(argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        return name.replace("-", "_").replace("__", "--", 1) + equals + value
+
+    return [own(each) if each.startswith("--") else each for each in arguments]
+
+
+def ask_for_models(parser: Parser) -> None:
+    """Add the options of a verb that measures a run's student, beside its teacher."""
+    parser.add_argument(
+        "--format", type=Literal["table", "json"], default="table", help="How to print it."
+    )
+    parser.add_argument(
+        "--factory",
+        type=str | None,
+        help="For a student of your own: path/to/file.py:factory, which builds it.",
+    )
+    parser.add_argument(
+        "--teacher",
+        type=str | None,
+        help="The teacher, if it has moved or is your own code: what a run folder names is never "
+        "run.",
+    )

@@ -14,7 +14,7 @@ from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser, dashed
+from asterism.cli.parser import Parser, dashed, underscored
 from asterism.cli.resumption import begun_with
 from asterism.documents import read_yaml
 from asterism.methods.base import Method
@@ -226,7 +226,7 @@ def _parsed(
         if isinstance(arguments, Mapping):
             checked = parser.parse_object(dict(arguments))
         else:
-            typed = [a if not a.startswith("--") else _underscored(a) for a in arguments]
+            typed = underscored(arguments)
             before = parser.parse_object(dict(base)) if base else None
             checked = parser.parse_args(typed, namespace=before)
         try:
@@ -256,8 +256,3 @@ def _own_methods() -> Iterator[None]:
         files = (getattr(sys.modules[name], "__file__", None) for name in {*sys.modules} - before)
         if not any(file and Path(file).is_relative_to(here) for file in files):
             sys.path.remove(here)
-
-
-def _underscored(argument: str) -> str:
-    name, equals, value = argument.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value

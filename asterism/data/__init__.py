@@ -8,6 +8,7 @@ from asterism.data.batches import Order as Order
 from asterism.data.batches import default_workers as default_workers
 from asterism.data.batches import left_over as left_over
 from asterism.data.batches import training_order as training_order
+from asterism.data.bringing import brought as brought
 from asterism.data.dataset import DatasetSource as DatasetSource
 from asterism.data.folder import FolderSource as FolderSource
 from asterism.data.open import open_source as open_source
@@ -29,6 +30,7 @@ __all__ = [
     "Source",
     "TextSource",
     "account_of",
+    "brought",
     "default_workers",
     "left_over",
     "open_data",

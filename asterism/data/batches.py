@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, takewhile
 from typing import Any
 
 import torch
@@ -25,19 +26,23 @@ class Order(Sampler[list[int]]):
         seed: int | None,
         drop_last: bool = False,
         shard: bool = False,
+        steps: int | None = None,
     ) -> None:
         """Store the rows.
 
         Args:
-            rows: Rows of the source that are visited once per epoch.
+            rows: Rows of the source that are visited once per pass.
             batch_size: Samples per batch.
             seed: Seed of the shuffling; None keeps the order.
             drop_last: Leave out the last batch if it is not full.
             shard: Divide the rows among the ranks that train together: each shuffled batch, or,
                 without shuffling, all rows. Each rank has consecutive ones, so that gathered in
                 the order of the ranks they are those of a single process.
+            steps: Batches of an epoch, of as many passes over the rows as they take; by default
+                those of one pass.
         """
         self.rows = rows
+        self.steps = steps
         self.batch_size = batch_size
         self.seed = seed
         self.shard = shard
@@ -60,16 +65,37 @@ class Order(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
+        return self.steps or self.pass_length
+
+    @property
+    def pass_length(self) -> int:
+        """Return the number of batches of one pass over the rows."""
         full, rest = divmod(len(self._own()), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
+    def passes(self, batch: int) -> int:
+        """Return how many passes were complete before a batch of the epoch."""
+        return (self.epoch * len(self) + batch) // max(1, self.pass_length)
+
     def batches(self) -> Sequence[Tensor]:
         """Return the rows of each batch of the epoch; of shuffled ones those of all ranks."""
+        length = self.pass_length
+        if not length:
+            return []
+        first = self.epoch * len(self)
+        found: list[Tensor] = []
+        for number in range(first // length, -(-(first + len(self)) // length)):
+            begin = max(0, first - number * length)
+            found += self.of_pass(number)[begin : begin + len(self) - len(found)]
+        return found
+
+    def of_pass(self, number: int) -> Sequence[Tensor]:
+        """Return the rows of each batch of a pass: a pure function of the seed and its number."""
         rows = self._own()
         if self.seed is not None:
-            generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
+            generator = torch.Generator().manual_seed(seed_of(self.seed, number))
             rows = rows[torch.randperm(len(rows), generator=generator)]
-        return torch.split(rows, self.batch_size)[: len(self)]
+        return torch.split(rows, self.batch_size)[: self.pass_length]
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each batch."""
@@ -84,8 +110,9 @@ class Order(Sampler[list[int]]):
 class ClassOrder(Order):
     """Batches of some classes with the same number of samples each, for metric learning.
 
-    In an epoch every class comes equally often: rows of a small class are repeated, of a large one
-    a different part is taken each epoch. Within a batch all classes differ.
+    In a pass every class comes equally often: rows of a small class come again, of a large one
+    a different part is taken each pass. Within a batch all classes and all rows differ, so a class
+    with fewer rows gives those that it has; the last class of a batch gives what fills it.
     """
 
     def __init__(
@@ -97,66 +124,91 @@ class ClassOrder(Order):
         targets: Tensor,
         per_class: int,
         shard: bool = False,
+        steps: int | None = None,
     ) -> None:
         """Store the rows.
 
         Args:
             rows: Rows of the source that are visited.
-            batch_size: Samples per batch, a multiple of `per_class`.
+            batch_size: Samples per batch.
             seed: Seed of the shuffling.
             targets: Class numbers of all rows of the source.
             per_class: Samples of each class in a batch.
             shard: Divide each batch among the ranks that train together.
+            steps: Batches of an epoch; by default those of one pass.
 
         Raises:
-            ValueError: If a batch would need more classes than there are.
+            ValueError: If a batch would need more classes or samples than there are.
         """
-        super().__init__(rows, batch_size, seed=seed, shard=shard)
+        super().__init__(rows, batch_size, seed=seed, shard=shard, steps=steps)
+        if per_class > batch_size:
+            raise ValueError(
+                f"samples_per_class {per_class} is more than the {batch_size} samples of a step: "
+                "take fewer, or larger batches."
+            )
         self.class_seed = seed
         present, member = torch.unique(targets[rows], return_inverse=True)
         self.classes = [rows[member == i] for i in range(len(present))]
-        self.per_class = per_class
-        self.together = batch_size // per_class
-        if batch_size % per_class or not 0 < self.together <= len(self.classes):
+        self.shares = [min(per_class, len(own)) for own in self.classes]
+        if batch_size > sum(self.shares):
             raise ValueError(
-                f"batches of {batch_size} with {per_class} samples per class need a multiple of "
-                f"{per_class} and at most {len(self.classes) * per_class} samples, as the data "
-                f"have {len(self.classes)} classes."
+                f"batches of {batch_size} with {per_class} samples per class cannot be filled: "
+                f"the {len(self.classes)} classes to train on give {sum(self.shares)} samples. "
+                "Take smaller batches, or more samples per class."
             )
-        # As many rounds through all classes as make an epoch of the usual length.
-        self.rounds = max(1, round(len(rows) / (per_class * len(self.classes))))
+        # As many rounds through all classes as make a pass of the usual length.
+        rounds = max(1, round(len(rows) / sum(self.shares)))
+        self.length = rounds * sum(self.shares) // batch_size
 
-    def __len__(self) -> int:
-        """Return the number of batches per epoch."""
-        return max(1, self.rounds * len(self.classes) // self.together)
+    @property
+    def pass_length(self) -> int:
+        """Return the number of batches of one pass."""
+        return self.length
 
-    def batches(self) -> list[Tensor]:
-        """Return the rows of each batch of the epoch, of all ranks."""
-        generator = torch.Generator().manual_seed(seed_of(self.class_seed, self.epoch))
-        shuffled = [self._cycled(rows, generator) for rows in self.classes]
-        waiting: list[int] = []  # classes in the order in which they come
-        used = [0] * len(self.classes)
+    def of_pass(self, number: int) -> list[Tensor]:
+        """Return the rows of each batch of a pass, of all ranks."""
+        generator = torch.Generator().manual_seed(seed_of(self.class_seed, number))
+        queue = _Queue(len(self.classes), generator)
+        queues = [_Queue(len(own), generator) for own in self.classes]
         batches = []
-        for _ in range(len(self)):
-            if len(waiting) < self.together:
-                order = torch.randperm(len(self.classes), generator=generator).tolist()
-                # Those that are still waiting come last, so that no batch has a class twice.
-                first = [c for c in order if c not in waiting]
-                waiting += first + [c for c in order if c in waiting]
-            chosen, waiting = waiting[: self.together], waiting[self.together :]
-            batches.append(
-                torch.cat([shuffled[c][used[c] : used[c] + self.per_class] for c in chosen])
-            )
-            for c in chosen:
-                used[c] += self.per_class
+        for _ in range(self.length):
+            parts: list[Tensor] = []
+            room = self.batch_size
+            for chosen in queue.some(self.shares, room):
+                taken = queues[chosen].next(min(self.shares[chosen], room))
+                parts.append(self.classes[chosen][taken])
+                room -= len(taken)
+            batches.append(torch.cat(parts))
         return batches
 
-    def _cycled(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return rows of one class, shuffled, as many as an epoch can ask for."""
-        count = (self.rounds + 1) * self.per_class
-        times = -(-count // len(rows))
-        shuffled = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(times)]
-        return torch.cat(shuffled)[:count]
+
+class _Queue:
+    """Numbers below a count in a random order, over and over; each comes equally often."""
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self.count = count
+        self.generator = generator
+        self.waiting: list[int] = []
+
+    def next(self, number: int) -> list[int]:
+        """Return the next ones, all different."""
+        if len(self.waiting) < number:
+            self._refill()
+        taken, self.waiting = self.waiting[:number], self.waiting[number:]
+        return taken
+
+    def some(self, sizes: Sequence[int], room: int) -> list[int]:
+        """Return the next ones, all different, whose sizes together fill the room."""
+        if sum(sizes[i] for i in self.waiting) < room:
+            self._refill()
+        filled = accumulate(sizes[i] for i in self.waiting)
+        return self.next(1 + sum(1 for _ in takewhile(lambda size: size < room, filled)))
+
+    def _refill(self) -> None:
+        order = torch.randperm(self.count, generator=self.generator).tolist()
+        still = set(self.waiting)
+        # Those that are still waiting come last, so that none comes twice at once.
+        self.waiting += [i for i in order if i not in still] + [i for i in order if i in still]
 
 
 class Loader(DataLoader[Batch]):
@@ -240,6 +292,7 @@ def training_order(
     targets: Tensor | None = None,
     per_class: int | None = None,
     shard: bool = False,
+    steps: int | None = None,
 ) -> Order:
     """Return the order of training rows.
 
@@ -250,14 +303,14 @@ def training_order(
         targets: Class numbers of all rows of the source, where it has labels.
         per_class: Samples of each class in a batch; None for rows as they come.
         shard: Divide each batch among the ranks that train together.
+        steps: Batches of an epoch; by default those of one pass over the rows.
 
     Raises:
         ValueError: If classes are asked for that the data do not have.
     """
     if per_class is None:
-        return Order(rows, batch_size, seed=seed, drop_last=True, shard=shard)
+        return Order(rows, batch_size, seed=seed, drop_last=True, shard=shard, steps=steps)
     if targets is None:
         raise ValueError("samples_per_class needs labels, and the data have none.")
-    return ClassOrder(
-        rows, batch_size, seed=seed, targets=targets, per_class=per_class, shard=shard
-    )
+    how: dict[str, Any] = {"per_class": per_class, "shard": shard, "steps": steps}
+    return ClassOrder(rows, batch_size, seed=seed, targets=targets, **how)

@@ -232,8 +232,8 @@ def _held_out(source: Source, share: float, seed: int) -> Tensor:
         held_out[rows[0]] = True
     if not held_out.any() or held_out[usable].all():
         raise ValueError(
-            f"{len(usable)} samples are too few to split off {share:.0%} for validation: give "
-            "validation data."
+            f"{len(usable)} samples are too few to split off {share:.0%} of them: give separate "
+            "data to validate or test on."
         )
     return held_out
 

@@ -6,6 +6,7 @@ from asterism.engine.loop import fit as fit
 from asterism.engine.processes import Preempted as Preempted
 from asterism.engine.recording import Callback as Callback
 from asterism.engine.recording import Moment as Moment
+from asterism.engine.task import make_task as make_task
 from asterism.engine.training import Anchors as Anchors
 from asterism.engine.training import Score as Score
 from asterism.engine.training import Training as Training
@@ -20,4 +21,5 @@ __all__ = [
     "Score",
     "Training",
     "fit",
+    "make_task",
 ]

@@ -78,19 +78,19 @@ class Encoder:
         self.seconds = 0.0
 
     def encode(
-        self, batch: Batch, epoch: int, key: tuple[int, ...], *, eagerly: bool = False
+        self, batch: Batch, number: int, key: tuple[int, ...], *, eagerly: bool = False
     ) -> Passed:
         """Return both networks' outputs on each view, and the batch with the anchors' outputs.
 
         Args:
             batch: Samples as they come from the source.
-            epoch: Number of the epoch, and so of the views.
+            number: Number of the pass over the data, and so of the views.
             key: Seed of the random numbers that the student draws.
             eagerly: Whether to run the student as it is even if it is compiled: a compiled one's
                 graph serves for a single backward pass.
         """
         run: Network = self.student if eagerly else self.compiled
-        number = epoch % self.view_count if self.view_count else epoch
+        number = number % self.view_count if self.view_count else number
         rows = range(0, len(batch.index), self.size)
         chunks = [Chunk(self, batch, slice(i, i + self.size), number) for i in rows]
         chunks = chunks or [Nobody(self, batch, number)]

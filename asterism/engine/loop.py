@@ -143,6 +143,7 @@ class Batches:
             seed=settings.seed,
             targets=source.targets,
             per_class=settings.samples_per_class,
+            steps=settings.steps_per_epoch,
             shard=True,
         )
         self.train = Loader(source, self.order, **how)
@@ -198,7 +199,8 @@ def _train_epoch(
         batch = batch_on_device(fetched, state.device)
         key = (state.settings.seed, state.epoch * len(batches.order) + state.batch)
         with _arithmetic(accelerator):
-            terms = train_step(state, batch, key)
+            number = batches.order.passes(state.batch)
+            terms = train_step(state, batch, key, number)
         recording.step(
             state.moment,
             terms,

@@ -1,13 +1,13 @@
 """The loss of a step: the task's and the methods' terms, over the samples of all ranks."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, ranks
+from asterism.engine.task import CrossEntropyTask, Task
 from asterism.engine.training import Training
 from asterism.methods.base import Method
 from asterism.models import in_own_code
@@ -18,25 +18,34 @@ OWN_TERMS = ("task", "loss", "gradient")
 
 
 class Objective(nn.Module):
-    """What is minimised: the cross-entropy with the labels and the terms of the methods.
+    """What is minimised: the loss with the labels and the terms of the methods.
 
     Attributes:
         methods: The methods, set up.
+        loss: The loss with the labels.
     """
 
     def __init__(
-        self, methods: Sequence[Method], *, task_weight: float, train_views: int, local: bool
+        self,
+        methods: Sequence[Method],
+        *,
+        task_weight: float,
+        train_views: int,
+        local: bool,
+        loss: Task | None = None,
     ) -> None:
         """Name the terms.
 
         Args:
             methods: The methods, set up.
-            task_weight: Factor of the cross-entropy.
+            task_weight: Factor of the loss with the labels.
             train_views: How many views the task and the methods of one view see, as more samples.
             local: Whether methods see the samples of this rank only.
+            loss: The loss with the labels; by default cross-entropy.
         """
         super().__init__()
         self.methods = nn.ModuleList(methods)
+        self.loss = loss or CrossEntropyTask()
         self.named = list(zip(methods, _term_names(methods), strict=True))
         self.task_weight = task_weight
         self.train_views = train_views
@@ -55,30 +64,39 @@ class Objective(nn.Module):
             ValueError: If there is none, or a method returns something else.
         """
         relations = self.relations(student, teacher, batch, sizes) if teacher else {}
-        task = self.task(student, batch.target, sum(sizes))
+        task = self.task(student, batch.target, sizes)
         terms = relations if task is None else {"task": task, **relations}
         if not terms:
             raise ValueError("nothing to train on: no label is used and no method is given.")
         return terms
 
-    def task(self, student: Sequence[Outputs], target: Tensor | None, total: int) -> Tensor | None:
-        """Return this rank's share of the weighted cross-entropy; None without labels or logits.
+    def task(
+        self, student: Sequence[Outputs], target: Tensor | None, sizes: Sequence[int]
+    ) -> Tensor | None:
+        """Return the weighted loss with the labels; None without labels or what it is of.
 
-        Shares are scaled so that their mean over the ranks is the mean over all samples.
+        Of a loss of scores it is this rank's share, scaled so that the mean of the shares over the
+        ranks is the mean over all samples; of one of embeddings that of the rows of all ranks, as
+        the methods' terms.
 
         Args:
             student: The student's outputs on each view of this rank's samples.
             target: Their class numbers.
-            total: Samples of all ranks.
+            sizes: How many samples each rank has.
         """
         seen = student[: self.train_views]
-        logits = [view.logits for view in seen if view.logits is not None]
-        if target is None or not logits or not self.task_weight:
+        if target is None or not self.task_weight:
             return None
-        every = torch.cat(logits)
-        every = every.to(torch.promote_types(every.dtype, torch.float32))
-        share = F.cross_entropy(every, target.repeat(len(logits)), reduction="sum")
-        return self.task_weight * ranks() * share / (total * len(logits))
+        if not self.loss.of_scores:
+            if not self.local:
+                seen = [_gathered(view, sizes) for view in seen]
+                target = gather_rows(target, sizes)
+            loss: Tensor = self.loss(join_outputs(seen), target.repeat(len(seen)))
+            return self.task_weight * loss
+        if seen[0].logits is None:
+            return None
+        losses: Tensor = self.loss(join_outputs(seen), target.repeat(len(seen)))
+        return self.task_weight * ranks() * losses.sum() / (sum(sizes) * len(seen))
 
     def relations(
         self,
@@ -130,6 +148,7 @@ def objective_of(training: Training, methods: Sequence[Method] | None = None) ->
         task_weight=settings.task_weight if training.use_labels else 0.0,
         train_views=settings.trained_views,
         local=settings.relation_scope == "local",
+        loss=training.task if methods is None else copy.deepcopy(training.task),
     )
 
 

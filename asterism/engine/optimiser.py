@@ -8,24 +8,45 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from asterism.engine.task import Task
 from asterism.settings import Settings
 
 
 def make_optimizer(modules: Iterable[nn.Module], settings: Settings) -> torch.optim.Optimizer:
-    """Return the optimiser of all trainable parameters; no weight decay on biases and norms."""
-    parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+    """Return the optimiser of all trainable parameters.
+
+    No weight decay on biases and norms, unless it is asked for, nor on what a loss learns beside
+    the network, which has a learning rate of its own.
+    """
+    modules = list(modules)
+    tasks = [each for m in modules for each in m.modules() if isinstance(each, Task)]
+    learnt = {id(p) for task in tasks for p in task.parameters()}
+    parameters = [
+        p for m in modules for p in m.parameters() if p.requires_grad and id(p) not in learnt
+    ]
+    lr = settings.lr or (0.1 if settings.optimizer in (None, "sgd") else 1e-3)
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1]},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim <= 1]},
+    ]
+    if not settings.decay_all:
+        groups[1]["weight_decay"] = 0.0
+    groups += [
+        {"params": list(task.parameters()), "weight_decay": 0.0, "lr": lr * task.rate}
+        for task in tasks
+        if learnt
     ]
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(
-            groups, lr=settings.lr or 1e-3, weight_decay=0.05 if decay is None else decay
-        )
-    lr = settings.lr or 0.1
+        return torch.optim.AdamW(groups, lr=lr, weight_decay=0.05 if decay is None else decay)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=lr, weight_decay=decay or 0.0)
     return torch.optim.SGD(
-        groups, lr=lr, momentum=0.9, nesterov=True, weight_decay=5e-4 if decay is None else decay
+        groups,
+        lr=lr,
+        momentum=0.9,
+        nesterov=settings.nesterov,
+        weight_decay=5e-4 if decay is None else decay,
     )
 
 
@@ -67,7 +88,8 @@ def make_schedule(
                 1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup)))
             )
         if settings.schedule == "multi-step":
-            return 0.1 ** sum(step >= m * steps_per_epoch for m in settings.milestones)
+            passed = sum(step >= m * steps_per_epoch for m in settings.milestones)
+            return settings.milestone_factor**passed
         return 1.0
 
     return LambdaLR(optimizer, factor)

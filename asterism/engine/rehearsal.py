@@ -68,6 +68,7 @@ def rehearse(training: Training) -> Rehearsal:
         seed=settings.seed,
         targets=data.source.targets,
         per_class=settings.samples_per_class,
+        steps=settings.steps_per_epoch,
     )
     rehearsal = Rehearsal(settings.limit_steps or settings.epochs * len(order))
     passes = chain.from_iterable(repeat(Loader(data.source, order)))

@@ -12,7 +12,7 @@ from asterism.engine.state import State
 from asterism.types import Batch
 
 
-def train_step(state: State, batch: Batch, key: tuple[int, ...]) -> dict[str, Tensor]:
+def train_step(state: State, batch: Batch, key: tuple[int, ...], number: int) -> dict[str, Tensor]:
     """Take one step of the optimiser, on the samples of all ranks.
 
     Each rank encodes its samples, in chunks if they are many; the outputs of all ranks are
@@ -22,6 +22,7 @@ def train_step(state: State, batch: Batch, key: tuple[int, ...]) -> dict[str, Te
         state: The training.
         batch: This rank's samples, on the device.
         key: Seed of what the step draws.
+        number: Number of the pass over the data, and so of the views.
 
     Returns:
         The weighted terms and their sum, `loss`, detached; nothing where no rank has a sample.
@@ -32,7 +33,7 @@ def train_step(state: State, batch: Batch, key: tuple[int, ...]) -> dict[str, Te
         return {}
     state.faults.remember(state.student, state.objective)
     measuring = state.balance is not None and state.balance.measuring
-    passed = state.encoder.encode(batch, state.epoch, key, eagerly=measuring)
+    passed = state.encoder.encode(batch, number, key, eagerly=measuring)
     seed_step(*key)  # what methods draw is the same on all ranks
     terms = state.objective.terms(passed.student, passed.teacher, passed.batch, sizes)
     terms = _balanced(state, passed.encoded, terms)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from asterism.data import Data, DataAccount
+from asterism.engine.task import CrossEntropyTask, Task
 from asterism.methods.base import Method
 from asterism.request import Request
 from asterism.settings import Settings
@@ -38,6 +39,7 @@ class Training:
         methods: The methods, set up.
         views: What makes the training views; None for samples that are taken as they come.
         use_labels: Whether labels are part of the objective.
+        task: The loss with them.
         card: From what `asterism.load` builds the student again.
         cached: The teacher's outputs on the training data, where they are kept beside it.
         anchors: The anchor samples of methods that ask for them, or None.
@@ -52,6 +54,7 @@ class Training:
     methods: tuple[Method, ...]
     views: Views | None
     use_labels: bool
+    task: Task = field(default_factory=CrossEntropyTask)
     card: dict[str, Any] = field(default_factory=dict)
     cached: Taught | None = None
     anchors: Anchors | None = None

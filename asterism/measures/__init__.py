@@ -11,6 +11,9 @@ from asterism.measures.classification import classification as classification
 from asterism.measures.cost import Cost as Cost
 from asterism.measures.cost import cost as cost
 from asterism.measures.embedding import collect as collect
+from asterism.measures.episodes import Episodes as Episodes
+from asterism.measures.episodes import FewShot as FewShot
+from asterism.measures.episodes import few_shot as few_shot
 from asterism.measures.estimate import Estimate as Estimate
 from asterism.measures.estimate import mean_of as mean_of
 from asterism.measures.estimate import share_of as share_of
@@ -18,6 +21,7 @@ from asterism.measures.fidelity import Fidelity as Fidelity
 from asterism.measures.fidelity import fidelity as fidelity
 from asterism.measures.fidelity import neighbourhoods as neighbourhoods
 from asterism.measures.neighbours import nearest as nearest
+from asterism.measures.probe import Solver as Solver
 from asterism.measures.probe import linear_probe as linear_probe
 from asterism.measures.reduction import principal_components as principal_components
 from asterism.measures.reduction import random_projection as random_projection
@@ -34,16 +38,20 @@ __all__ = [
     "Classification",
     "Compatibility",
     "Cost",
+    "Episodes",
     "Estimate",
+    "FewShot",
     "Fidelity",
     "Health",
     "Retrieval",
+    "Solver",
     "calibration_error",
     "classification",
     "collect",
     "compatibility",
     "cost",
     "effective_rank",
+    "few_shot",
     "fidelity",
     "health",
     "knn_accuracy",

@@ -7,15 +7,18 @@ from typing import IO, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image as Pillow
 from torch import Tensor
 
 from asterism import reading
 from asterism.modality.modality import THUMBNAIL, Modality, Pictures, Statistics
-from asterism.pictures import pixels
+from asterism.pictures import pixels, sized
 from asterism.settings import Settings
 from asterism.types import Samples, Shape, to_float
 from asterism.views import Views
 
+# How bright red, green and blue are (ITU-R BT.601), as Pillow makes pictures grey.
+GREY = (0.299, 0.587, 0.114)
 LEVELS = {"a black image": 0, "a grey image": 128, "a white image": 255}
 
 
@@ -52,9 +55,10 @@ class Image(Modality):
         return tuple(images.mean((0, 2, 3)).tolist()), tuple(std.tolist())
 
     def views(self, shape: Shape, settings: Settings, *, virtual: int, flip: bool) -> Views | None:
-        """Return shifts and flips, and RandAugment for virtual views."""
+        """Return crops and flips, jitter, and RandAugment for virtual views."""
         assert shape is not None
-        eighth = max(1, min(shape[1:]) // 8)
+        area = settings.crop_area
+        eighth = 0 if area else max(1, min(shape[1:]) // 8)
         return Views(
             virtual=virtual,
             seed=settings.view_seed,
@@ -62,6 +66,9 @@ class Image(Modality):
             flip=flip,
             operations=settings.randaugment_operations,
             magnitude=settings.randaugment_magnitude,
+            area=(area[0], area[1]) if area else None,
+            ratio=settings.crop_ratio if area else Views.ratio,
+            jitter=settings.color_jitter,
         )
 
     def pictures(self, parts: Sequence[Samples]) -> Pictures:
@@ -87,6 +94,31 @@ class Image(Modality):
                 resized = f"torch.nn.functional.interpolate(samples, ({height}, {width}), …)"
                 return f": resize them, {resized}, or give files to student.embed(…)"
         return super().reshaped(samples, shape)
+
+    def brought(self, images: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return images in another size and other channels, as `decode` brings files to a size.
+
+        Args:
+            images: uint8 or float, shape `(n, channels, height, width)`, one channel or three.
+            shape: Channels, height and width of the result; the middle part of what has other
+                proportions.
+
+        Returns:
+            Images of the same type.
+        """
+        channels = shape[0]
+        if images.dtype != torch.uint8 and (images.shape[1], channels) == (3, 1):
+            images = (images * images.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        made = torch.empty(len(images), *shape, dtype=images.dtype)
+        for to, image in zip(made, images, strict=True):
+            if images.dtype == torch.uint8:
+                rows = image.permute(1, 2, 0).squeeze(2)
+                to[:] = torch.from_numpy(sized(Pillow.fromarray(rows.contiguous().numpy()), shape))
+            else:  # Pillow has no colours of floats
+                for part, plane in zip(to, image.expand(channels, -1, -1), strict=True):
+                    picture = Pillow.fromarray(plane.float().contiguous().numpy())
+                    part[:] = torch.from_numpy(sized(picture, (1, *shape[1:])))[0]
+        return made
 
     def contents(self, samples: Samples) -> Iterator[bytes]:
         """Yield the bytes of each image."""

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from asterism.modality.image import GREY
 from asterism.types import Outputs, Samples
-
-# How bright red, green and blue are (ITU-R BT.601), as Pillow makes pictures grey.
-GREY = (0.299, 0.587, 0.114)
 
 
 class Wrapper(nn.Module):

@@ -8,10 +8,15 @@ from asterism.recipe.shipping import export as export
 from asterism.recipe.training import carry_out_all as carry_out_all
 from asterism.recipe.training import distill as distill
 from asterism.recipe.training import train as train
+from asterism.recipe.transfer import Probed as Probed
+from asterism.recipe.transfer import Transfer as Transfer
+from asterism.recipe.transfer import probe as probe
 from asterism.result import Result as Result
 
 __all__ = [
+    "Probed",
     "Result",
+    "Transfer",
     "cache",
     "carry_out_all",
     "distill",
@@ -19,5 +24,6 @@ __all__ = [
     "examine",
     "examined",
     "export",
+    "probe",
     "train",
 ]

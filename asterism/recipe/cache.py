@@ -25,6 +25,9 @@ def cache(
     padding: int | None = None,
     randaugment_operations: int = 2,
     randaugment_magnitude: int = 9,
+    crop_area: tuple[float, ...] = (),
+    crop_ratio: float = 4 / 3,
+    color_jitter: float = 0.0,
     dtype: Literal["float16", "float32"] = "float16",
     precision: Precision = "32",
     batch_size: int = 256,
@@ -55,6 +58,10 @@ def cache(
         padding: Largest shift of a view in pixels; by default an eighth of the image.
         randaugment_operations: Operations of RandAugment on each virtual view.
         randaugment_magnitude: Their strength, from 0 to 30.
+        crop_area: Smallest and largest share of the picture, for random resized crops instead of
+            shifts, as of a training.
+        crop_ratio: Largest ratio of the sides of such a part.
+        color_jitter: Strength, up to 1, of random changes of brightness, contrast and saturation.
         dtype: How outputs are kept: float16 or float32.
         precision: What the teacher computes in: 32, bf16 or 16 (mixed).
         batch_size: Samples that go through the teacher together.
@@ -86,6 +93,9 @@ def cache(
             padding=padding,
             randaugment_operations=randaugment_operations,
             randaugment_magnitude=randaugment_magnitude,
+            crop_area=crop_area,
+            crop_ratio=crop_ratio,
+            color_jitter=color_jitter,
             dtype=dtype,
             precision=precision,
             batch_size=batch_size,

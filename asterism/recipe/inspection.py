@@ -8,12 +8,13 @@ from torch import nn
 
 from asterism.doctor import Finding
 from asterism.doctor import check as check_training
+from asterism.measures import Episodes
 from asterism.names import as_text, portable
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Run, RunError
-from asterism.settings import Settings, SettingsByName
+from asterism.settings import Distance, Settings, SettingsByName
 from asterism.training import open_training, reopen, with_anchors
 from asterism.verdict import assess
 
@@ -105,6 +106,8 @@ def evaluate(
     teacher: "Models | None" = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    metric: Distance | None = None,
+    episodes: Episodes | None = None,
 ) -> Result:
     """Measure the student of a finished run again, beside its teacher.
 
@@ -116,6 +119,9 @@ def evaluate(
         out: Folder for what is found: result.json, a sample of the rows, and the page on them;
             `report` and `compare` read it as they read a run. By default nothing is written.
         overwrite: Replace what an earlier evaluation, or a run, has left there.
+        metric: By what neighbours are found, `euclidean` or `cosine`; by default as in the run.
+        episodes: Episodes of few-shot classification (`asterism.measures.Episodes`), measured
+            beside the rest if they are given.
 
     Returns:
         What was found, with the page on it, if there is one.
@@ -134,7 +140,15 @@ def evaluate(
         missing = (
             f"its teacher, {portable(str(named))}, is your own code: name it again (--teacher)"
         )
-    measured, arrays = assess(opened.student.model, opened.teacher, opened.data, missing=missing)
+    config["metric"] = metric or config.get("metric") or "euclidean"  # older runs have none
+    measured, arrays = assess(
+        opened.student.model,
+        opened.teacher,
+        opened.data,
+        missing=missing,
+        metric=config["metric"],
+        episodes=episodes,
+    )
     found = {**measured, "broken": opened.data.broken()}
     if out is None:
         # The run's own page is on the run's own data.

@@ -1,6 +1,7 @@
 """The charts of a run: each with its numbers as a table and a sentence on how to read it."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from asterism.words import number, readable
 
 # Most classes that a chart draws; its table has all of them.
 CLASSES_DRAWN = 15
+# Most classes of which each is shown beside each.
+CROSSED = 40
 # Most points of a curve, most lines of its table.
 POINTS = 300
 LINES = 25
@@ -22,7 +25,7 @@ class Chart:
     """A chart, and its numbers for those who cannot see it.
 
     Attributes:
-        kind: `curves`, `distances`, `overlap` or `classes`.
+        kind: `curves`, `distances`, `overlap`, `correlations` or `classes`.
         title: What it shows.
         reading: How to read it.
         head: Heads of the table's columns.
@@ -43,16 +46,23 @@ def charts_of(account: Account) -> list[Chart]:
     charts = [_curves(account)]
     if account.sample is not None:
         charts += [_distances(account.sample), _overlap(account.sample)]
+        charts += [_correlations(account.sample)]
     return [chart for chart in (*charts, _classes(account)) if chart is not None]
 
 
-def _curves(account: Account) -> Chart | None:
+def curves_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return steps and values of each term of the training and of each validation score."""
     curves: dict[str, list[tuple[float, float]]] = {}
-    for line in account.metrics:
+    for line in metrics:
         for name, value in line.items():
             if name.startswith(("train/", "validation/")) and (y := _number(value)) is not None:
                 if (x := _number(line.get("step"))) is not None:
                     curves.setdefault(readable(name), []).append((x, y))
+    return curves
+
+
+def _curves(account: Account) -> Chart | None:
+    curves = curves_of(account.metrics)
     if not curves:
         return None
     thinned = {name: _thin(points, POINTS) for name, points in curves.items()}
@@ -113,6 +123,44 @@ def _overlap(sample: Sample) -> Chart | None:
         ["k", "kept, %", "low", "high", "chance, %"],
         rows,
         {"rows": [[_short(v) for v in row] for row in rows]},
+    )
+
+
+def _correlations(sample: Sample) -> Chart | None:
+    if sample.correlations is None:
+        return None
+    teacher, student = sample.correlations
+    gap = np.nan_to_num(student - teacher)
+    order = np.argsort(-np.abs(gap).sum(1), kind="stable")[:CROSSED]
+    which = "" if len(order) == len(gap) else f" Of {len(gap)} classes the {CROSSED} most changed."
+    one, other = np.triu_indices(len(gap), 1)
+    worst = np.argsort(-np.abs(gap[one, other]), kind="stable")[:LINES]
+    pairs = [(int(one[i]), int(other[i])) for i in worst]
+    return Chart(
+        "correlations",
+        "Classes that go together",
+        "How much more (or less) the student’s scores of two classes rise together than the "
+        "teacher’s do: the difference of their correlations over all rows. An empty square is a "
+        f"relation between classes that the student kept.{which}",
+        ["class", "and", "teacher", "student", "difference"],
+        [
+            [
+                sample.classes[i],
+                sample.classes[j],
+                *(float(x[i, j]) for x in (teacher, student, gap)),
+            ]
+            for i, j in pairs
+            if np.isfinite(student[i, j] - teacher[i, j])
+        ],
+        {
+            "names": [readable(sample.classes[i], 24) for i in order],
+            "cells": [
+                [column, row, _short(gap[i, j])]
+                for row, i in enumerate(order)
+                for column, j in enumerate(order)
+                if row != column
+            ],
+        },
     )
 
 

@@ -93,6 +93,25 @@
         ],
       }),
     ],
+    correlations: ({ names, cells }, width) => {
+      const side = Math.min(width, 480), named = names.length <= 15 && side > 300;
+      const margin = named ? Math.min(16 + 7 * Math.max(...names.map((d) => d.length)), side * 0.3) : 14;
+      const most = Math.max(0.1, ...cells.map((d) => Math.abs(d[2])));
+      const axis = { domain: names.map((_, i) => i), label: null, tickSize: 0, tickFormat: named ? (i) => isolated(names[i]) : () => "" };
+      const shade = (d) => `color-mix(in oklab, ${d[2] > 0 ? STUDENT : TEACHER} ${100 * Math.abs(d[2]) / most}%, transparent)`;
+      return [
+        key([`more than the teacher’s, up to ${most.toFixed(2)}`, STUDENT, "bar"], ["less", TEACHER, "bar"]),
+        Plot.plot({
+          ...base, width: side, height: side, marginLeft: margin, marginBottom: margin, marginTop: 4,
+          x: { ...axis, tickRotate: -90 }, y: axis,
+          marks: [
+            Plot.frame({ stroke: QUIET, strokeOpacity: 0.4 }),
+            Plot.cell(cells, { x: "0", y: "1", fill: shade, inset: 0.5 }),
+            Plot.tip(cells, Plot.pointer({ x: "0", y: "1", title: (d) => `${isolated(names[d[1]])} and ${isolated(names[d[0]])}: ${d[2] > 0 ? "+" : ""}${d[2]}` })),
+          ],
+        }),
+      ];
+    },
     classes: ({ score, rows }, width) => {
       const entries = rows.map(([name, count, student, teacher], i) => ({ name, count, student, teacher, i }));
       const longest = Math.max(...entries.map((d) => d.name.length));

@@ -28,6 +28,9 @@ class Sample:
         neighbours: Positions `(n, k)` of the nearest rows, nearest first, of `teacher`, `student`.
         overlap: Share of the teacher's k nearest among the student's `(n, k)`, for k = 1, 2, ….
         pairs: Distances of sampled pairs, teacher then student `(2, pairs)`.
+        correlations: Of the scores of each two classes, teacher then student `(2, c, c)`; NaN of a
+            class whose score never varies.
+        classes: Names of these classes.
     """
 
     names: list[str]
@@ -38,6 +41,8 @@ class Sample:
     neighbours: dict[str, Array]
     overlap: Array | None
     pairs: Array | None
+    correlations: Array | None
+    classes: list[str]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,15 +85,24 @@ def read_sample(run: Run) -> Sample | None:
     if len({len(side) for side in pairs.values()}) > 1:
         raise RunError(f"{run.path / 'evaluation.npz'} is damaged: pairs of two lengths.")
     stacked = np.stack([pairs["teacher"], pairs["student"]]) if len(pairs) == 2 else None
+    squares = both("{}_class_correlation", "f", lambda a: a.ndim == 2 and len(a) == a.shape[1])
+    if len({square.shape for square in squares.values()}) > 1:
+        raise RunError(f"{run.path / 'evaluation.npz'} is damaged: scores of other classes.")
+    correlations = None
+    if len(squares) == 2:
+        correlations = np.stack([squares["teacher"], squares["student"]]).astype(np.float64)
+    named = take("class_names", "U", lambda a: True)
     return Sample(
         names=[str(i) for i in range(n)] if names is None else [readable(t, NAME) for t in names],
-        labels=_labels(take("target", "iu", per_row), take("class_names", "U", lambda a: True)),
+        labels=_labels(take("target", "iu", per_row), named),
         texts=None if texts is None else [readable(t, TEXT) for t in texts],
         thumbnails=thumbnails,
         maps=both("{}_map", "f", lambda a: a.shape == (n, 2)),
         neighbours=both("{}_neighbours", "iu", lambda a: a.ndim == 2 and _positions(a, n)),
         overlap=None if overlap is None else overlap.astype(np.float64),
         pairs=None if stacked is None else stacked[:, np.isfinite(stacked).all(0)],
+        correlations=correlations,
+        classes=_names(named, 0 if correlations is None else len(correlations[0])),
     )
 
 
@@ -96,6 +110,11 @@ def _positions(positions: Array, n: int) -> bool:
     return len(positions) == n and (
         positions.size == 0 or 0 <= positions.min() <= positions.max() < n
     )
+
+
+def _names(named: Array | None, number: int) -> list[str]:
+    known = [] if named is None else [readable(name, NAME) for name in named[:number]]
+    return known + [str(i) for i in range(len(known), number)]
 
 
 def _labels(target: Array | None, names: Array | None) -> list[str] | None:

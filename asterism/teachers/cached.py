@@ -189,6 +189,10 @@ class CachedTeacher(Teacher):
         if views.virtual and there != here:
             way_out = "set --randaugment-operations and --randaugment-magnitude to these"
             raise unlike("RandAugment's operations and magnitude", there, here, way_out)
+        crops = [(each.area, each.ratio, each.jitter) for each in (made.views, views)]
+        if crops[0] != crops[1]:
+            way_out = "set --crop-area, --crop-ratio and --color-jitter to these"
+            raise unlike("crop area, crop ratio and color jitter", crops[0], crops[1], way_out)
         if (settings.view_count or 0) > made.count:
             way_out = f"set --view-count {made.count} or less"
             raise unlike("view count", made.count, settings.view_count, way_out)

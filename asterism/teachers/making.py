@@ -132,6 +132,9 @@ def manifest_of(
         flip=views.flip,
         operations=views.operations,
         magnitude=views.magnitude,
+        crop_area=None if views.area is None else list(views.area),
+        crop_ratio=views.ratio,
+        color_jitter=views.jitter,
         **made,
     )
 

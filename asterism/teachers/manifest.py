@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -67,6 +68,9 @@ class Manifest:
     flip: bool
     operations: int = Views.operations
     magnitude: int = Views.magnitude
+    crop_area: list[float] | None = None
+    crop_ratio: float = Views.ratio
+    color_jitter: float = Views.jitter
     kind: str | None = None
     shape: list[int] | None = None
     views_version: int = VERSION
@@ -75,8 +79,18 @@ class Manifest:
     @property
     def views(self) -> Views:
         """Return what makes the augmented views."""
-        strength = self.operations, self.magnitude
-        return Views(self.virtual, self.view_seed, self.padding, self.flip, *strength)
+        area = self.crop_area
+        return Views(
+            self.virtual,
+            self.view_seed,
+            self.padding,
+            self.flip,
+            self.operations,
+            self.magnitude,
+            None if area is None else (area[0], area[1]),
+            self.crop_ratio,
+            self.color_jitter,
+        )
 
     @property
     def columns(self) -> dict[str, int]:
@@ -110,6 +124,7 @@ class Manifest:
         # The first caches knew no others than these, and their names must stay.
         first: dict[str, Any] = {"operations": Views.operations, "magnitude": Views.magnitude}
         first |= {"kind": None, "shape": None}
+        first |= {"crop_area": None, "crop_ratio": Views.ratio, "color_jitter": Views.jitter}
         kept = {n: value for n, value in self.decisive() if (n, value) not in first.items()}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -185,9 +200,16 @@ def _possible(made: Manifest) -> bool:
     sizes += [made.count, made.virtual, made.padding, made.operations, made.magnitude]
     if not all(type(size) is int and size >= 0 for size in sizes):
         return False
+    shares = [*(made.crop_area or ()), made.color_jitter]
+    ratio = made.crop_ratio
+    if not all(type(share) in (int, float) and 0 <= share <= 1 for share in shares):
+        return False
     views = 1 + made.count * (1 + made.virtual)
     return (
         len(made.widths) == 2
+        and len(made.crop_area or (0, 0)) == 2
+        and type(ratio) in (int, float)
+        and 1 <= ratio < math.inf
         and (made.image_shape is None or len(made.image_shape) == 3)
         and made.kind in (None, "array")
         and (made.kind is None) == (made.shape is None)

@@ -127,6 +127,7 @@ def student_classes(
     *,
     labels: bool,
     use_labels: bool,
+    of_scores: bool = True,
 ) -> int | None:
     """Return the number of classes of the student, or say what does not fit.
 
@@ -136,6 +137,7 @@ def student_classes(
         card: What is known of the teacher, if there is one.
         labels: Whether the user lets the run see labels.
         use_labels: Whether labels are part of the objective.
+        of_scores: Whether the loss with them is of a classifier's scores.
 
     Raises:
         ValueError: If a method needs what data, teacher or user do not give.
@@ -162,7 +164,7 @@ def student_classes(
             raise ValueError(f"{name} needs labels, and --labels false leaves them out.")
         if "target" in method.needs and data.classes is None:
             raise ValueError(f"{name} needs labels, and the data have none.")
-    if use_labels:
+    if use_labels and of_scores:
         return data.classes
     if any("logits" in method.needs for method in methods) and card is not None:
         return card.classes or None

@@ -11,7 +11,7 @@ from torch import nn
 
 from asterism.data import Data, account_of, open_data
 from asterism.data.account import SizeBy
-from asterism.engine import Training
+from asterism.engine import Training, make_task
 from asterism.methods.base import Method
 from asterism.models import Spec, in_own_code
 from asterism.request import Request
@@ -53,6 +53,8 @@ def open_training(request: Request) -> Training:
     request = replace(request, image_size=data.image_size or request.image_size)
     use_labels = request.labels and data.classes is not None and settings.task_weight > 0
     data.refuse_useless(use_labels=use_labels, broken=request.on_broken == "stop")
+    if not use_labels:
+        _refuse_without_labels(request)
     teacher: Teacher | None = None
     methods: list[Method] = []
     left_out: str | None = None
@@ -60,18 +62,18 @@ def open_training(request: Request) -> Training:
         teacher, methods, left_out = _open_teacher(request, data, use_labels=use_labels)
         data = teacher.without_absent(data)
         teacher.to(device)
-    elif not use_labels:
-        raise ValueError(
-            "training without a teacher needs labels: class folders, or class numbers `y`."
-        )
     source = data.source
-    settings = settings.filled_in(source.modality.optimizer)
+    settings = settings.filled_in(source.modality.optimizer, data.classes)
+    if request.teacher_cache is not None and settings.steps_per_epoch and not settings.view_count:
+        # A cache has a view for each epoch, and epochs of another length are no passes.
+        settings = replace(settings, view_count=settings.epochs)
     virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
     views = source.views(settings, virtual=virtual)
     if teacher is not None:
         names = [type(method).__name__ for method in methods]
         settings, views = teacher.settle(settings, views, names)
     student, card = _open_student(request, data, teacher, methods, use_labels=use_labels)
+    task = make_task(settings.task, classes=data.classes or 0, width=card["embedding_dim"])
     training = Training(
         request=replace(request, settings=settings, method=list(methods)),
         data=data,
@@ -81,10 +83,24 @@ def open_training(request: Request) -> Training:
         methods=tuple(methods),
         views=views,
         use_labels=use_labels,
+        task=task,
         account=account_of(data, size_by=size_by, method=left_out),
     )
     rehearse(training)
     return training
+
+
+def _refuse_without_labels(request: Request) -> None:
+    """Raise a ValueError if what is asked for needs labels."""
+    if request.teacher is None:
+        raise ValueError(
+            "training without a teacher needs labels: class folders, or class numbers `y`."
+        )
+    if not request.settings.of_scores:
+        raise ValueError(
+            f"the loss {request.settings.loss} is of labels, which are left out or which the data "
+            "have not: leave --loss out, too."
+        )
 
 
 def _open_data(request: Request, image_size: int | None) -> Data:
@@ -132,7 +148,14 @@ def _open_student(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the student and its card, and set the methods up for its width."""
     taught = None if teacher is None else teacher.card
-    classes = student_classes(methods, data, taught, labels=request.labels, use_labels=use_labels)
+    classes = student_classes(
+        methods,
+        data,
+        taught,
+        labels=request.labels,
+        use_labels=use_labels,
+        of_scores=request.settings.of_scores,
+    )
     _seed(request.settings.seed)
     source = data.source
     mean, std = data.statistics()

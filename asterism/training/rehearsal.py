@@ -164,8 +164,10 @@ def _steps(training: Training, student: nn.Module, samples: Samples, clean: Outp
             "asterism.Outputs(embedding, logits) in both."
         )
     taught = {
-        "embedding": any("logits" not in method.needs for method in training.methods),
-        "logits": training.use_labels or any("logits" in m.needs for m in training.methods),
+        "embedding": (training.use_labels and not training.task.of_scores)
+        or any("logits" not in method.needs for method in training.methods),
+        "logits": (training.use_labels and training.task.of_scores)
+        or any("logits" in method.needs for method in training.methods),
     }
     used = [getattr(outputs, name) for name, used in taught.items() if used]
     sums = [x.float().sum() for x in used if x is not None and x.requires_grad]

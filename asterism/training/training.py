@@ -155,7 +155,13 @@ def _ready(training: Training) -> Training:
         cache = fill_for(folder, teacher, name, data, views=training.views, settings=settings)
         data = cache.without_absent(data)
         training = replace(training, data=data, cached=cache.on(data.source))
-    score = selection(teacher, training.data, use_labels=training.use_labels)
+    score = selection(
+        teacher,
+        training.data,
+        use_labels=training.use_labels,
+        of_scores=training.task.of_scores,
+        metric=settings.metric or "euclidean",
+    )
     return replace(with_anchors(training), score=score)
 
 
@@ -184,7 +190,13 @@ def _finish(
     for name, model in baselines.items():
         unmeasured.tried(f"{name}: device", partial(model.to, settings.device))
     student = fitted.student.to(settings.device)
-    measured, arrays = assess(student, training.teacher, data, baselines=baselines)
+    measured, arrays = assess(
+        student,
+        training.teacher,
+        data,
+        baselines=baselines,
+        metric=settings.metric or "euclidean",
+    )
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
     if not training.request.told:
         _name(broken)
@@ -290,6 +302,7 @@ def _read_left_over(data: Data, settings: Settings) -> None:
         seed=settings.seed,
         targets=data.source.targets,
         per_class=settings.samples_per_class,
+        steps=settings.steps_per_epoch,
     )
     rows = left_over(order, settings.epochs)
     if len(rows):

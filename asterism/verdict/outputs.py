@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from asterism.data import Data, Loader, Order, Source
 from asterism.measures import Affine
 from asterism.measures.gallery import SEED
+from asterism.relations import unit_rows
+from asterism.settings import Distance
 from asterism.teachers import Teacher, observed
 from asterism.types import Outputs, Samples, as_input, join_outputs
 
@@ -74,6 +76,13 @@ def outputs_on(encode_on: EncodeOn, source: Source, rows: Tensor, *, workers: in
     return Rows(made, torch.cat(targets) if targets else None, torch.cat(read))
 
 
+def as_compared(outputs: Outputs, metric: Distance) -> Outputs:
+    """Return outputs whose Euclidean distances have the order of a metric: by cosine, unit rows."""
+    if metric == "euclidean":
+        return outputs
+    return outputs._replace(embedding=unit_rows(outputs.embedding))
+
+
 @dataclass(frozen=True)
 class Observed:
     """A model's outputs on the samples that are measured and on some that may be learnt from.
@@ -96,6 +105,11 @@ class Observed:
         """Return the embeddings alone."""
         outputs, learnt = Outputs(self.outputs.embedding), Outputs(self.learnt.embedding)
         return replace(self, outputs=outputs, learnt=learnt)
+
+    def as_compared(self, metric: Distance) -> "Observed":
+        """Return the outputs as a metric compares them (see `as_compared`)."""
+        learnt = as_compared(self.learnt, metric)
+        return replace(self, outputs=as_compared(self.outputs, metric), learnt=learnt)
 
     def mapped(self, affine: Affine) -> "Observed":
         """Return what a map of the embedding makes of it; it has no logits."""

@@ -18,6 +18,8 @@ from asterism.verdict.outputs import Observed
 
 Arrays = dict[str, npt.NDArray[Any]]
 ROWS = 2_000
+# Most classes of which all correlations are kept: their number grows with the square.
+CLASSES = 256
 NEIGHBOURS = 20
 PAIRS = 5_000
 
@@ -50,6 +52,7 @@ def sampled_rows(source: Source, student: Observed, teacher: Observed | None) ->
             "student_map": flat.float().numpy(),
             "pair_distance_student": _relative(distances(own, pairs)),
         }
+    arrays |= _class_correlations(student.outputs.logits, teacher.outputs.logits)
     taught = teacher.outputs.embedding[rows]
     neighbours = neighbourhoods(own, taught, k=NEIGHBOURS)
     depth = neighbours.student.shape[1]
@@ -92,6 +95,17 @@ def _compact(rows: Tensor) -> npt.NDArray[Any]:
     """Return rows of mean square 1 in half precision: no embedding overflows it."""
     size = rows.double().square().mean().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     return (rows.double() / size).half().numpy()
+
+
+def _class_correlations(student: Tensor | None, teacher: Tensor | None) -> Arrays:
+    """Return how the scores of each two classes go together over all evaluation rows."""
+    if student is None or teacher is None or student.shape != teacher.shape:
+        return {}
+    if len(student) < 2 or not 2 <= student.shape[1] <= CLASSES:
+        return {}
+    both = {"student": student, "teacher": teacher}
+    found = {who: torch.corrcoef(logits.double().T) for who, logits in both.items()}
+    return {f"{who}_class_correlation": one.half().numpy() for who, one in found.items()}
 
 
 def _map(rows: Tensor) -> Tensor:

@@ -7,21 +7,40 @@ from torch import Tensor
 from asterism.data import Data
 from asterism.engine import Score
 from asterism.measures import classification, neighbourhoods, retrieval
+from asterism.settings import Distance
 from asterism.teachers import Teacher
 from asterism.types import Outputs
-from asterism.verdict.outputs import outputs_on, teaching
+from asterism.verdict.outputs import as_compared, outputs_on, teaching
 
 
-def selection(teacher: Teacher | None, data: Data, *, use_labels: bool) -> Score:
+def selection(
+    teacher: Teacher | None,
+    data: Data,
+    *,
+    use_labels: bool,
+    of_scores: bool = True,
+    metric: Distance = "euclidean",
+) -> Score:
     """Return what selects the best epoch.
 
-    Accuracy; recall where validation rows have classes that no training row has; without labels the
-    teacher's neighbours.
+    Accuracy; recall where no scores are trained, or validation rows have classes that no training
+    row has; without labels the teacher's neighbours.
+
+    Args:
+        teacher: The teacher, or None.
+        data: The data.
+        use_labels: Whether labels are part of the objective.
+        of_scores: Whether the loss with them is of a classifier's scores.
+        metric: By what neighbours are found.
     """
     if use_labels or teacher is None:
-        return recall if data.selects_by_new_classes else accuracy
+        if of_scores and not data.selects_by_new_classes:
+            return accuracy
+        return lambda outputs, target: recall(as_compared(outputs, metric), target)
     source = data.validation_source or data.source
-    return Overlap(outputs_on(teaching(teacher), source, data.validation).outputs.embedding)
+    taught = outputs_on(teaching(teacher), source, data.validation).outputs
+    overlap = Overlap(as_compared(taught, metric).embedding)
+    return lambda outputs, target: overlap(as_compared(outputs, metric), target)
 
 
 def accuracy(outputs: Outputs, target: Tensor | None) -> dict[str, float]:

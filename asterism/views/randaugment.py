@@ -67,6 +67,24 @@ def rand_augment(images: Tensor, draws: Tensor, *, magnitude: int = 9) -> Tensor
     return images
 
 
+def color_jitter(images: Tensor, draws: Tensor, *, strength: float) -> Tensor:
+    """Change brightness, then contrast, then saturation of each image at random.
+
+    Each by a factor that lies evenly between 1 - strength and 1 + strength, as torchvision's
+    ColorJitter, whose order is random.
+
+    Args:
+        images: Float images in [0, 1], shape `(n, channels, height, width)`, 1 or 3 channels.
+        draws: Uniform numbers in [0, 1), shape `(n, 3)`.
+        strength: From 0, which changes nothing, to 1.
+    """
+    factors = (1 + strength * (2 * draws - 1)).to(images.dtype)[:, :, None, None, None]
+    bases: tuple[Callable[[Tensor], Tensor], ...] = (torch.zeros_like, _mean, _grey)
+    for base, factor in zip(bases, factors.unbind(1), strict=True):
+        images = (images * factor + base(images) * (1 - factor)).clamp_(0, 1)
+    return images
+
+
 def _blend(base: Tensor, images: Tensor, sign: Tensor, strength: float) -> Tensor:
     """Move away from `base` or towards it."""
     factor = 1 + 0.9 * strength * sign
@@ -107,10 +125,15 @@ def _brightness(images: Tensor, sign: Tensor, strength: float) -> Tensor:
     return _blend(torch.zeros_like(images), images, sign, strength)
 
 
-def _contrast(images: Tensor, sign: Tensor, strength: float) -> Tensor:
+def _mean(images: Tensor) -> Tensor:
+    """The mean of each image in grey."""
     levels = _levels(_grey(images)).sum((1, 2, 3), keepdim=True)
-    mean = levels.double() / (255 * images[0, 0].numel())
-    return _blend(mean.to(images.dtype), images, sign, strength)
+    mean = levels.double() / (255 * images.shape[2] * images.shape[3])
+    return mean.to(images.dtype)
+
+
+def _contrast(images: Tensor, sign: Tensor, strength: float) -> Tensor:
+    return _blend(_mean(images), images, sign, strength)
 
 
 def _colour(images: Tensor, sign: Tensor, strength: float) -> Tensor:

@@ -195,6 +195,9 @@ def test_list_shows_what_a_name_takes(capsys):
 MEANT = {
     "list resnet2O": "did you mean resnet20?",
     "list RKDD": "did you mean RKD?",
+    "list tripplet": "did you mean triplet?",
+    "train --model mlp --data digits --loss tripplet": "(did you mean triplet?)",
+    "train --model mlp --data digits --loss triplet?margin=x": "triplet?margin takes a number",
     "RKD": "(a method: `asterism list RKD`)",
     "resnet20": "(a model: `asterism list resnet20`)",
     "help trian": "unknown verb 'trian' (did you mean train?)",

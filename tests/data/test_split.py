@@ -210,5 +210,5 @@ def test_a_dataset_without_random_access_is_refused():
 
 def test_too_few_samples_to_split():
     dataset = TensorDataset(torch.rand(3, 1, 4, 4), torch.tensor([0, 1, 2]))
-    with pytest.raises(ValueError, match="3 samples are too few.*give validation data"):
+    with pytest.raises(ValueError, match="3 samples are too few.*give separate data"):
         open_data(dataset)

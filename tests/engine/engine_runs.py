@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from asterism.data import open_data
-from asterism.engine import Training, fit
+from asterism.engine import Training, fit, make_task
 from asterism.engine.processes import processes
 from asterism.measures import classification
-from asterism.models import Spec, build
+from asterism.models import Spec, build, evaluating
 from asterism.request import Request
 from asterism.run import Run
 from asterism.settings import Settings
@@ -31,6 +31,8 @@ def opened(*, teacher=None, methods=(), student="mlp", callbacks=(), **settings)
     model = build(student, SPEC) if isinstance(student, str) else student
     taught = None if teacher is None else LiveTeacher(teacher, source.modality, source.shape)
     virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
+    with evaluating(model):
+        width = model(source.__getitems__([0, 1]).views[0].float()).embedding.shape[1]
     return Training(
         request=Request(student=model, data="digits", callbacks=callbacks, settings=settings),
         data=data,
@@ -39,6 +41,7 @@ def opened(*, teacher=None, methods=(), student="mlp", callbacks=(), **settings)
         methods=tuple(methods),
         views=source.views(settings, virtual=virtual),
         use_labels=True,
+        task=make_task(settings.task, classes=10, width=width),
         score=accuracy,
     )
 

@@ -161,13 +161,49 @@ def test_schedules():
     steps = rates(epochs=10, schedule="multi-step", milestones=(3, 6))
     assert steps[29:31] == pytest.approx([1, 0.1])
     assert steps[60] == pytest.approx(0.01)
+    fifths = rates(epochs=3, schedule="multi-step", milestones=(1, 2), milestone_factor=0.2)
+    assert fifths[19:21] == pytest.approx([0.2, 0.04])
     assert set(rates(epochs=2, schedule="constant")) == {1.0}
 
 
-def test_no_weight_decay_on_biases_and_norms():
-    groups = make_optimizer([nn.Linear(2, 3), nn.BatchNorm1d(3)], Settings()).param_groups
-    assert [len(group["params"]) for group in groups] == [1, 3]
-    assert [group["weight_decay"] for group in groups] == [5e-4, 0]
+def test_no_weight_decay_on_biases_and_norms_unless_it_is_asked_for():
+    def decays(**settings):
+        chosen = Settings(**settings)
+        groups = make_optimizer([nn.Linear(2, 3), nn.BatchNorm1d(3)], chosen).param_groups
+        assert [len(group["params"]) for group in groups] == [1, 3]
+        return [group["weight_decay"] for group in groups]
+
+    assert decays() == [5e-4, 0]
+    assert decays(decay_all=True, weight_decay=0.1) == [0.1, 0.1]
+    assert decays(optimizer="adam") == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"nesterov": False}, torch.optim.SGD),
+        ({"optimizer": "adam", "weight_decay": 1e-2}, torch.optim.Adam),
+    ],
+)
+def test_the_optimisers_of_the_papers_are_torchs(settings, expected):
+    """Two steps on one weight, decayed as torch does where nothing is changed."""
+    steps = {}
+    for name in ("ours", "torch"):
+        weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+        module = nn.ParameterList([weight])
+        if name == "ours":
+            optimizer = make_optimizer([module], Settings(lr=0.1, decay_all=True, **settings))
+        elif expected is torch.optim.SGD:
+            optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=5e-4)
+        else:
+            optimizer = torch.optim.Adam([weight], lr=0.1, weight_decay=1e-2)
+        assert type(optimizer) is expected
+        for _ in range(2):
+            optimizer.zero_grad()
+            weight.square().sum().backward()
+            optimizer.step()
+        steps[name] = weight.detach()
+    torch.testing.assert_close(steps["ours"], steps["torch"], rtol=0, atol=0)
 
 
 class Count(Method):

@@ -76,7 +76,7 @@ def test_a_mistake_is_one_sentence_of_the_first_that_meets_it(tmp_path):
     said = "\n".join(
         line for line in said.splitlines() if not line.startswith(("data:", "method:"))
     )
-    assert said.startswith("asterism: batches of 32 with 1000 samples per class need a multiple")
+    assert said.startswith("asterism: samples_per_class 1000 is more than the 32 samples of a step")
     assert "Traceback" not in said
 
 

@@ -50,13 +50,15 @@ def go(folder, model, **options):
     return training(folder, student=model, channels_last=False, **options)
 
 
-def test_chunks_give_the_training_of_one_pass(tmp_path):
+@pytest.mark.parametrize("loss", ["cross-entropy", "multi-similarity"])
+def test_chunks_give_the_training_of_one_pass(loss, tmp_path):
     """Two views, task and five methods, one of them with a head and a bank."""
     torch.manual_seed(0)
     teacher = build("convnet", SPEC)
     before, one, many = student().state_dict(), student(), student()
-    go(tmp_path / "one", one, teacher=teacher, batch_size=512, limit_steps=1)
-    go(tmp_path / "many", many, teacher=teacher, batch_size=100, relation_batch=512, limit_steps=1)
+    how = {"teacher": teacher, "limit_steps": 1, "loss": loss}
+    go(tmp_path / "one", one, batch_size=512, **how)
+    go(tmp_path / "many", many, batch_size=100, relation_batch=512, **how)
     assert (1024, True) in one.seen  # two views of each sample
     assert max(n for n, graph in many.seen if graph) == 200
     moves = [

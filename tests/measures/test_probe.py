@@ -76,3 +76,12 @@ def test_says_what_it_needs(embeddings):
 def test_importing_the_measures_does_not_import_scikit_learn():
     script = "import sys, asterism.measures; assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_papers_probe_learns_what_logistic_regression_does(embeddings):
+    train, test = clusters(embeddings, 120, seed=1), clusters(embeddings, 80, seed=2)
+    descended = linear_probe(*train, *test, solver="sgd")
+    assert descended == pytest.approx(linear_probe(*train, *test), abs=0.05)
+    assert descended == linear_probe(*train, *test, solver="sgd")
+    with pytest.raises(ValueError, match="has diverged"):
+        linear_probe(1e30 * train[0], train[1], 1e30 * test[0], test[1], solver="sgd")

@@ -91,6 +91,10 @@ def evaluation(n, names, *, beside=True, labels=True, texts=None, side=16, seed=
             "pair_distance_teacher": np.linalg.norm(
                 teacher[pairs[0]] - teacher[pairs[1]], axis=1).astype(np.float32),
         }  # fmt: skip
+    if beside and labels and len(names) > 1:
+        scores = draw.normal(size=(2, len(names), 40))
+        for who, one in zip(("teacher", "student"), scores, strict=True):
+            arrays[f"{who}_class_correlation"] = np.corrcoef(one).astype(np.float16)
     if labels:
         arrays |= {"target": target, "class_names": np.array(names)}
     if texts is not None:

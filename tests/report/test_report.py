@@ -109,10 +109,11 @@ def test_what_a_run_does_not_have_is_left_out(tmp_path):
         return re.findall(r"<h3[^>]*>([^<]+)</h3>", text)
 
     always = ["Before you ship it", "Every measure", "Training, term by term"]
-    all_of = [*always, "Distances: teacher and student", "Neighbours kept", "Class by class"]
+    beside = [*always, "Distances: teacher and student", "Neighbours kept"]
+    all_of = [*beside, "Classes that go together", "Class by class"]
     shown = ["The map", "Queries", "Where it comes from"]
     assert headings("all") == [*all_of, *shown]
-    assert headings("no labels", labels=False) == [*all_of[:-1], *shown]
+    assert headings("no labels", labels=False) == [*beside, *shown]
     assert headings("no teacher", beside=False) == [*always, "Class by class", *shown]
     assert headings("no sample", sampled=False) == [*always, "Class by class", shown[-1]]
 

@@ -246,7 +246,8 @@ def test_it_grows_without_computing_anything_again(made, tmp_path):
     with pytest.raises(ValueError, match="was made with teacher's weights 'w', and this .* 'v'"):
         make(folder, weights="v")
     assert replace(made.manifest, count=9).key() == made.manifest.key()
-    assert manifest(operations=3).key() != made.manifest.key()
+    for other in ({"operations": 3}, {"crop_area": [0.1, 1.0]}, {"color_jitter": 0.1}):
+        assert manifest(**other).key() != made.manifest.key()
 
 
 def contents(folder):

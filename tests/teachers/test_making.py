@@ -128,6 +128,14 @@ def test_training_from_it_is_training_with_the_teacher(method, teacher, cache, t
     [
         ({"view_seed": 3}, "made with view seed 0, and this training has 3: set --view-seed 0"),
         ({"padding": 2}, "made with padding 1, and this .* has 2: leave --padding out or set"),
+        (
+            {"crop_area": (0.5, 1.0)},
+            r"crop area, crop ratio and color jitter \(None",
+        ),
+        (
+            {"color_jitter": 0.3},
+            r"color jitter \(None, 1.33.*, 0.0\), and this .*, 0.3\): set --crop",
+        ),
         ({"view_count": 3}, "made with view count 2, and this .* 3: set --view-count 2 or less"),
         (
             {"train_views": "real,virtual", "randaugment_magnitude": 15},

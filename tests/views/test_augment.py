@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asterism.seeds import draws
+from asterism.seeds import draws, seed_of
 from asterism.views.augment import Views, crop_and_flip
 from asterism.views.randaugment import rand_augment
 
@@ -27,10 +27,15 @@ def test_a_draw_is_pinned():
     torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=0)
 
 
-def test_a_view_does_not_depend_on_the_batch_around_it():
-    images = torch.randint(256, (6, 3, 8, 8)).byte()
+MORE = {"area": (0.1, 0.9), "ratio": 2.0, "jitter": 0.7}
+
+
+@pytest.mark.parametrize("more", [{}, MORE, {"jitter": 0.5}], ids=["shift", "all", "jitter"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_view_does_not_depend_on_the_batch_around_it(more, channels):
+    images = torch.randint(256, (6, channels, 8, 8)).byte()
     index = torch.tensor([9, 4, 7, 1, 0, 3])
-    views = Views(seed=5, padding=2)
+    views = Views(seed=5, padding=2, **more)
     (whole,) = views(images, index, 11)
     for i in range(6):
         (alone,) = views(images[i : i + 1], index[i : i + 1], 11)
@@ -51,6 +56,52 @@ def test_crop_and_flip_against_a_loop(dtype):
         expected = padded[:, top : top + 5, left : left + 7]
         expected = expected if numbers[i, 2] < 0.5 else expected.flip(2)
         assert torch.equal(found[i], expected)
+
+
+def plane(n, height, width):
+    """Images that hold their own coordinates, from 0 to 1 between their borders."""
+    y, x = (torch.arange(size).add(0.5) / size for size in (height, width))
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")).expand(n, 2, height, width).clone()
+
+
+def test_a_resized_crop_is_a_part_of_the_asked_area_and_ratio():
+    """Seen in images of coordinates: what stands in a view's corners is the part it shows."""
+    n, height, width = 400, 40, 60
+    views = Views(area=(0.2, 0.5), ratio=1.5, flip=True)
+    (found,) = views(plane(n, height, width), torch.arange(n), 3)
+    tall = (found[:, 0, -2, 1] - found[:, 0, 1, 1]) * height / (height - 3)
+    wide = (found[:, 1, 1, -2] - found[:, 1, 1, 1]) * width / (width - 3)
+    mirrored = wide < 0
+    assert 0.4 < mirrored.float().mean() < 0.6
+    area, slim = tall * wide.abs(), wide.abs() / tall
+    assert area.min() > 0.19
+    assert area.max() < 0.51
+    assert slim.min() > 1 / 1.52
+    assert slim.max() < 1.52
+    assert slim.log().mean().abs() < 0.05
+    assert abs(area.mean() - 0.35) < 0.02
+    middle = found[:, :, 19:21, 29:31].mean((2, 3))
+    assert middle.std(0).min() > 0.1  # they lie everywhere
+    assert (middle.mean(0) - 0.5).abs().max() < 0.03
+    (same,) = Views(area=(1.0, 1.0), ratio=1.0, flip=False)(plane(2, 9, 7), torch.arange(2), 0)
+    torch.testing.assert_close(same, plane(2, 9, 7))
+
+
+def test_color_jitter_is_its_formula_and_nothing_else_changes_with_it():
+    images, index = torch.rand(50, 3, 6, 6), torch.arange(50)
+    plain, jittered = Views(padding=1), Views(padding=1, jitter=0.4)
+    before, (found,) = plain(images, index, 2)[0], jittered(images, index, 2)
+    numbers = draws(seed_of(0, 1), index, 2, 5)[:, 2:]
+    grey = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    for i in range(50):
+        bright, contrast, saturation = (1 + 0.4 * (2 * numbers[i] - 1)).tolist()
+        x = (before[i] * bright).clamp(0, 1)
+        x = (x * contrast + (x * grey).sum(0).mean() * (1 - contrast)).clamp(0, 1)
+        x = (x * saturation + (x * grey).sum(0) * (1 - saturation)).clamp(0, 1)
+        torch.testing.assert_close(found[i], x, atol=3e-3, rtol=0)  # the mean is of 256 levels
+    virtual = (Views(padding=1, virtual=1)(images, index, 2)[1], rand_augment)
+    again = rand_augment(before, draws(0, index, 2, 7)[:, 3:])
+    assert torch.equal(virtual[0], again)
 
 
 def test_no_padding_and_no_flip_is_the_image():
