@@ -49,3 +49,27 @@ def test_a_decompression_bomb_is_not_decoded(side, tmp_path):
     Image.new("1", (side, 10_000)).save(tmp_path / "a.png")
     with pytest.raises((Image.DecompressionBombError, Image.DecompressionBombWarning)):
         decode(tmp_path / "a.png", (3, 8, 8))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 13, 16])
+def test_grey_of_few_bits_kept_in_16_is_a_picture_where_the_file_says_so(bits, suffix, tmp_path):
+    """Of 12 bits it would be bright, of 16 nearly black: without a word neither is taken."""
+    most = 2**bits - 1
+    ramp = Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype("u2"))
+    path = tmp_path / f"a.{suffix}"
+    if bits > 12:
+        assert abs(int(shown(ramp, path).max()) - 255 * most // 65535) <= 1
+    else:
+        with pytest.raises(ValueError, match=f"16 bits of which {bits} are used.*MaxSampleValue"):
+            shown(ramp, path)
+    if suffix == "tif":
+        assert shown(ramp, path, tiffinfo={281: most}).max() == 255
+        assert shown(ramp, path, tiffinfo={281: 65535}).max() == 255 * most // 65535
+    assert shown(Image.new("I;16", (8, 8), 9), path).max() == 0
+
+
+def test_a_range_that_the_format_declares_is_taken(tmp_path):
+    values = np.linspace(0, 1023, 64).astype(">u2").tobytes()
+    (tmp_path / "a.pgm").write_bytes(b"P5 8 8 1023\n" + values)
+    assert decode(tmp_path / "a.pgm", (1, 8, 8)).max() == 255
