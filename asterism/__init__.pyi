@@ -4,7 +4,7 @@ from .alignment import align as align
 from .distributed import gather_rows as gather_rows
 from .engine import Callback as Callback
 from .engine import Distillation as Distillation
-from .exporters import export as export
+from .exporters import push as push
 from .methods.anchored import Anchored as Anchored
 from .methods.anchored import anchored_loss as anchored_loss
 from .methods.base import Method as Method
@@ -53,10 +53,11 @@ from .methods.vkd import vkd_loss as vkd_loss
 from .methods.vrm import VRM as VRM
 from .methods.vrm import vrm_inter_class_loss as vrm_inter_class_loss
 from .methods.vrm import vrm_inter_sample_loss as vrm_inter_sample_loss
+from .recipe import cache as cache
 from .recipe import distill as distill
-from .recipe import embed as embed
 from .recipe import evaluate as evaluate
 from .recipe import examine as examine
+from .recipe import export as export
 from .recipe import probe as probe
 from .recipe import train as train
 from .relations.budget import relation_memory as relation_memory
@@ -65,6 +66,7 @@ from .student import Student as Student
 from .student import load as load
 from .types import Batch as Batch
 from .types import Outputs as Outputs
+from .vectors import embed as embed
 
 __version__: str
 __all__ = [
@@ -99,6 +101,7 @@ __all__ = [
     "VkD",
     "align",
     "anchored_loss",
+    "cache",
     "cc_loss",
     "crd_loss",
     "dist_inter_loss",
@@ -119,6 +122,7 @@ __all__ = [
     "pkt_loss",
     "pointwise_loss",
     "probe",
+    "push",
     "relation_memory",
     "rkd_angle_loss",
     "rkd_distance_loss",

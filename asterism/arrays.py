@@ -9,6 +9,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from asterism.documents import refuse_irregular
+
 Array = npt.NDArray[Any]
 
 
@@ -20,6 +22,7 @@ def read_archive(path: Path) -> dict[str, Array]:
             not fit in the machine's memory.
     """
     try:
+        refuse_irregular(path)
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
             needed = 0
@@ -45,6 +48,7 @@ def read_array(path: Path) -> Array:
         ValueError: As `read_archive`.
     """
     try:
+        refuse_irregular(path)
         with open(path, "rb") as file:
             _check_header(file, path.stat().st_size)
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]

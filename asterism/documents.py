@@ -36,15 +36,31 @@ def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
     """
     # Without waiting: opening a pipe that nobody writes into would never come back.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+    try:
+        _refuse_irregular(os.fstat(handle).st_mode)
+    except ValueError:
         os.close(handle)
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise ValueError(f"it is {what}, and a file is needed")
+        raise
     with os.fdopen(handle, "rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most / 2**20:.0f} MB, more than such a file has")
     return content
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise a ValueError if something is there that is no file: a pipe would be waited for.
+
+    For files whose own libraries open them; what else is read goes through `read_file`.
+    """
+    if path.exists():
+        _refuse_irregular(path.stat().st_mode)
+
+
+def _refuse_irregular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise ValueError(f"it is {what}, and a file is needed")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -54,7 +70,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds; raises as `read_file`."""
-    content = read_file(path, MOST_YAML)
+    return parse_yaml(read_file(path, MOST_YAML))
+
+
+def parse_yaml(content: bytes) -> dict[str, Any]:
+    """Return the mapping that YAML says; raises as `parse_json`."""
     try:
         # utf-8-sig: some editors begin a file with a mark.
         value = _Loader(content.decode("utf-8-sig")).get_single_data()

@@ -19,6 +19,24 @@ ARCHIVES = frozenset(
 )
 
 
+# What stands between the names of several teachers in one text.
+SEVERAL = " + "
+
+
+def each_name(name: Any) -> list[Any]:
+    """Return the names in a list, or in a text that joins them by ` + `; one name is a list of one.
+
+    Examples:
+        >>> each_name("runs/a + resnet20?weights=b"), each_name("runs/a")
+        (['runs/a', 'resnet20?weights=b'], ['runs/a'])
+    """
+    if isinstance(name, list | tuple):
+        return list(name)
+    if not isinstance(name, str) or SEVERAL not in name or os.path.lexists(name):
+        return [name]
+    return name.split(SEVERAL)
+
+
 def split_name(text: str) -> tuple[str, dict[str, str]]:
     """Return a name and its arguments.
 
@@ -78,6 +96,8 @@ def located(name: str | Path) -> str | Path:
         >>> located("runs/first"), located("resnet20?width=8"), located("hf/org/name")
         ('runs/first', 'resnet20?width=8', 'hf/org/name')
     """
+    if len(several := each_name(name)) > 1:
+        return SEVERAL.join(located(each) for each in several)
     base, question, query = str(name).partition("?")
     parts = query.split("&") if question else []
     for i, (key, sign, value) in enumerate(part.partition("=") for part in parts):
@@ -136,6 +156,8 @@ def resolved(name: str) -> str:
 
     `digits` means the built-in data, whatever else is called so.
     """
+    if len(several := each_name(name)) > 1:
+        return SEVERAL.join(resolved(each) for each in several)
     base, given = split_name(name)
     kind, place = split_archive(base)
     if base != "digits" and os.path.exists(place):
@@ -160,6 +182,8 @@ def as_text(value: Any) -> str:
     """Return a name as it is, and a Python object by the qualified name of what it is."""
     if isinstance(value, str | Path):
         return str(value)
+    if isinstance(value, list | tuple):
+        return SEVERAL.join(as_text(each) for each in value)
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"python:{kind.__module__}.{kind.__qualname__}"
 
@@ -181,7 +205,10 @@ def is_own(part: object) -> bool:
 
 def is_own_code(name: str) -> bool:
     """Return whether a name is that of a user's own code, a file's factory or a Python object."""
-    return ".py:" in name.partition("?")[0] or name.startswith("python:")
+    own = (
+        ".py:" in each.partition("?")[0] or each.startswith("python:") for each in each_name(name)
+    )
+    return any(own)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

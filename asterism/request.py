@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     # A name, a module, or what makes one.
     Model = str | Path | nn.Module | Callable[..., nn.Module]
+    Models = Model | Sequence[Model]
     Methods = Method | Sequence[Method] | None
 
 OnBroken = Literal["skip", "stop"]
@@ -45,7 +46,7 @@ class Request:
         teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
             path/to/file.py:factory, a module, a file of its outputs (docs/models.md), or a cache
-            of them (docs/cache.md).
+            of them (docs/cache.md). Several (a list, or named again) teach their mean pattern.
         student: The student, named likewise; a run folder's goes on from its weights. For texts
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
@@ -78,11 +79,14 @@ class Request:
         seeds: How many trainings, with seeds from the given one on, each in a folder of its own
             within the run folder, which then has the report on all: with several it speaks of the
             method, not of one student.
+        export: Formats that the student is exported in at the end, tried before the first step
+            (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
+        told: Whether another training of the same call has told of the same data.
         settings: How to train.
     """
 
-    teacher: "Model | None" = option(
+    teacher: "Models | None" = option(
         None, Role.CONTENT, verbs=OF_TEACHER, is_name=True, grid=False, group=Group.WHAT, usual=True
     )
     student: "Model" = option("", is_name=True, grid=False, group=Group.WHAT, usual=True)
@@ -119,7 +123,11 @@ class Request:
     seeds: int = option(
         1, Role.CALL, verbs=("distill",), bounds=AT_LEAST_ONE, grid=False, group=Group.RUN
     )
+    export: tuple[str, ...] = option(
+        (), Role.HARMLESS, verbs=TRAINING, grid=False, group=Group.RUN, usual=True
+    )
     callbacks: "Sequence[Callback]" = ()
+    told: bool = False
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
@@ -146,7 +154,7 @@ class Request:
                 continue
             if each.metadata["is_name"]:
                 value = None if value is None else as_text(value)
-            config[typed_name(each.name, self.verb)] = value
+            config[typed_name(each.name, self.verb)] = _listed(value)
         if "method" in config:
             config["method"] = described(self.method)
         return {**config, **self.settings.plain()}
@@ -236,11 +244,22 @@ def _locate(request: Request | CacheRequest) -> None:
     """Let all that names a place on the disk come in at the one door (`located`)."""
     for each in options_of(type(request)):
         name = getattr(request, each.name)
-        if each.metadata["is_name"] and isinstance(name, str | Path):
+        if each.metadata["is_name"] and isinstance(name, str | Path | list | tuple):
             try:
-                object.__setattr__(request, each.name, located(name))
+                object.__setattr__(request, each.name, _located(name))
             except ValueError as error:
                 raise ValueError(f"{each.name}: {error}") from error
+
+
+def _located(name: Any) -> Any:
+    if isinstance(name, list | tuple):
+        return [_located(each) for each in name]
+    return located(name) if isinstance(name, str | Path) else name
+
+
+def _listed(value: Any) -> Any:
+    """Return a tuple as the list that YAML makes of it, and all else as it is."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def typed_name(name: str, verb: Verb) -> str:
@@ -263,7 +282,8 @@ def help_for(verb: Verb) -> dict[str, str]:
 def plain_defaults(verb: Verb) -> dict[str, Plain]:
     """Return the plain defaults of a verb's options: what a run has that is older than one."""
     defaults: dict[str, Any] = {
-        typed_name(each.name, verb): each.default for each in options_of(Request, verb=verb)
+        typed_name(each.name, verb): _listed(each.default)
+        for each in options_of(Request, verb=verb)
     }
     return {**defaults, **Settings().plain()}
 
@@ -299,7 +319,7 @@ def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
         ValueError: If one is of another type, or out of its bounds.
     """
     kept = {**plain_defaults(verb), **as_typed(config, verb)}
-    places = {"Model": str, "Methods": Any, "Callback": Any, "Method": Any}
+    places = {"Model": str, "Models": str, "Methods": Any, "Callback": Any, "Method": Any}
     for kind in (Request, Settings):
         types = get_type_hints(kind, localns=places)
         for each in options_of(kind, verb=verb):

@@ -184,6 +184,14 @@ class Run:
         """Return the settings of the run."""
         return self._read("config.yaml", read_yaml)
 
+    def training(self) -> str | None:
+        """Return the mark of the training that the folder is of; None if it has none."""
+        if not self._is_run():
+            return None
+        provenance = self.read_config().get("provenance")
+        mark = provenance.get("training") if isinstance(provenance, dict) else None
+        return None if mark is None else str(mark)
+
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         with open(self._own("metrics.jsonl"), "a", encoding="utf-8") as file:

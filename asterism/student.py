@@ -1,19 +1,34 @@
 """The trained student of a run folder, ready to use."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.jit import is_tracing  # type: ignore[attr-defined]
 
+from asterism.data import Loader, Order
+from asterism.data.batches import default_workers
+from asterism.given import source_of
 from asterism.modality import Modality
 from asterism.models import BUILT_IN, Spec, build, load_weights, named, spec_of_card, unweighted
-from asterism.names import as_text, is_own_code, joined_name, located, split_name
+from asterism.names import as_text, is_own_code, joined_name, located, portable, split_name
+from asterism.predictions import Predictions
 from asterism.run import Run, RunError
-from asterism.types import Outputs, Samples, Shape, join_outputs, on_device
+from asterism.types import (
+    Outputs,
+    Samples,
+    Shape,
+    as_input,
+    join_outputs,
+    on_device,
+    outputs_on_device,
+    to_float,
+)
+from asterism.words import number
 
 # Samples that `Student.embed` takes at a time.
 AT_ONCE = 256
@@ -28,6 +43,7 @@ class Student(nn.Module):
         shape: Size of a sample in training; None for texts.
         classes: Names of the classes in the order of its scores; None where none are known.
         aligner: The map of the embedding into the teacher's space, or None.
+        name: The model's name.
         checks: Whether samples unlike those of the training are refused.
     """
 
@@ -38,6 +54,7 @@ class Student(nn.Module):
         shape: Shape,
         classes: Sequence[str] | None = None,
         *,
+        name: str = "",
         checks: bool = True,
     ) -> None:
         """Wrap the network."""
@@ -47,11 +64,13 @@ class Student(nn.Module):
         self.shape = shape
         self.classes = None if classes is None else tuple(classes)
         self.aligner: nn.Linear | None = None
+        self.name = name
         self.checks = checks
 
     def unchecked(self) -> "Student":
         """Return the same student for a training, whose data were looked at before it began."""
-        student = Student(self.model, self.modality, self.shape, self.classes, checks=False)
+        what = (self.model, self.modality, self.shape, self.classes)
+        student = Student(*what, name=self.name, checks=False)
         student.aligner = self.aligner
         return student.train(self.training)
 
@@ -60,41 +79,99 @@ class Student(nn.Module):
 
         Args:
             samples: Float images `(n, channels, height, width)` in [0, 1], float arrays `(n, …)`,
-                or a list of texts; of the size of the training data.
+                or a list of texts; of the size of the training data. Floats of any precision are
+                brought to that of the network.
 
         Raises:
-            ValueError: If they are of another kind, type, size or range than in training.
+            ValueError: If they are of another kind, size or range than in training.
         """
         if self.checks and not (torch.compiler.is_compiling() or is_tracing()):  # type: ignore[no-untyped-call]
-            parameter = next(self.model.parameters(), torch.empty(0))
-            self.modality.check(samples, self.shape, parameter.dtype)
-        outputs: Outputs = self.model(samples)
+            self.modality.check(samples, self.shape)
+        outputs: Outputs = self.model(self._as_computed(samples))
         if self.aligner is not None:
             outputs = outputs._replace(embedding=self.aligner(outputs.embedding))
         return outputs
 
+    def _as_computed(self, samples: Samples) -> Samples:
+        """Return samples in the type of the network's weights, which may be float16 or bfloat16."""
+        weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        dtype = next(weights, None)
+        if dtype is None or not isinstance(samples, Tensor) or not samples.is_floating_point():
+            return samples
+        return samples.to(dtype)
+
     @torch.no_grad()
-    def embed(self, given: Iterable[Any] | str | Path) -> Outputs:
+    def embed(self, given: Any) -> Outputs:
         """Return embedding and logits of what a user has, read as the training data were.
 
+        They come in the order of what is given, on the CPU; the student works where it is
+        (`student.to("cuda")`). Many picture files are decoded in several processes.
+
         Args:
-            given: Paths of pictures for a student of images, texts for one of texts, arrays or
-                `.npy` files for one of arrays; a path or a text alone is one sample.
+            given: One sample or several: paths of pictures, contents of such files, Pillow's
+                pictures or uint8 arrays `(h, w, channels)` for a student of images, texts for one
+                of texts, arrays or `.npy` files for one of arrays. Or a tensor or a float array,
+                as `forward` takes it. Or data: a folder of pictures, a table, a Dataset, what
+                `asterism.data`'s `open_source` gives; of texts a table is a `Path`, as a string
+                is a text.
 
         Raises:
-            ValueError: If something among it is none; the message names it.
+            ValueError: If something among it is no sample; the message names it.
+            FileNotFoundError: If there is no such file.
             OSError: If a file cannot be read.
         """
-        if isinstance(given, Mapping | bytes):
-            raise ValueError(f"embed takes a list of samples; got {type(given).__name__}.")
-        given = [given] if isinstance(given, str | Path) else list(given)
-        parts = [given[i : i + AT_ONCE] for i in range(0, len(given), AT_ONCE)]
-        device = next((p.device for p in self.parameters()), torch.device("cpu"))
-        return join_outputs(
-            [
-                self(on_device(self.modality.read(some, self.shape), device))
-                for some in parts or [[]]
-            ]
+        weight = next(self.parameters(), torch.empty(0))
+        outputs = []
+        for samples in self._batches(given):
+            made = self(on_device(samples, weight.device))
+            outputs.append(outputs_on_device(made, torch.device("cpu")))
+        return join_outputs(outputs)
+
+    def predict(self, given: Any) -> Predictions:
+        """Return the class of each sample with its probability, and all probabilities.
+
+        Args:
+            given: As for `embed`.
+
+        Raises:
+            ValueError: As `embed`, and if the student has no class scores.
+        """
+        logits = self.embed(given).logits
+        if logits is None:
+            raise ValueError(
+                "predict needs a student with class scores, and this one was trained without "
+                "classes: use student.embed(…)."
+            )
+        return Predictions.of(logits.float().numpy(), self.classes)
+
+    def _batches(self, given: Any) -> Iterator[Samples]:
+        """Yield samples as the student takes them; at least one batch, which may be empty."""
+        floats = isinstance(given, np.ndarray) and given.dtype.kind == "f"
+        if self.modality.has_files and (isinstance(given, Tensor) or floats):
+            samples = to_float(torch.as_tensor(given))
+            yield from torch.split(samples, AT_ONCE) if samples.ndim else [samples]
+            return
+        source = source_of(given, self.modality, self.shape)
+        if not len(source):
+            yield as_input(self.modality.read([], self.shape))
+            return
+        workers = default_workers(source) if len(source) > AT_ONCE else 0
+        order = Order(torch.arange(len(source)), AT_ONCE, seed=None)
+        for batch in Loader(source, order, workers=workers):
+            if batch.broken:
+                raise ValueError(
+                    f"each sample has a row, and this one cannot be read: {batch.broken[0]}. Leave "
+                    "it out, or use `asterism embed`, which goes on and names such samples."
+                )
+            yield as_input(batch.views[0])
+
+    def __repr__(self) -> str:
+        """Return in a line what it is; `student.model` shows the network."""
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        count = number(sum(weight.numel() for weight in self.parameters()))
+        return (
+            f"Student({self.name or type(self.model).__name__}: takes "
+            f"{self.modality.described(self.shape)}{classes}, {count} parameters)"
         )
 
 
@@ -144,7 +221,7 @@ def load(
     called = name if factory is None else as_text(factory)
     load_weights(model, weights, called, spec if factory is not None else None)
     folder.refuse_other_weights("student", card)
-    student = Student(model, spec.takes, spec.shape, classes)
+    student = Student(model, spec.takes, spec.shape, classes, name=portable(str(card["model"])))
     student.aligner = _aligner(folder) if aligned else None
     return student.eval()
 

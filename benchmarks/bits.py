@@ -57,7 +57,7 @@ def main() -> None:
         write_texts(place)
         for name in dict.fromkeys(["teacher", *wanted]):
             if name == "from-cache":
-                run("embed --teacher teacher --data digits --out cache --views 2", place)
+                run("cache --teacher teacher --data digits --out cache --views 2", place)
             words = RUNS[name] + ("" if name == "teacher" else f" --out {name} --no-report")
             run(words, place)
             weights = (place / name / "student.safetensors").read_bytes()

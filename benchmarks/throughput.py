@@ -27,12 +27,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from asterism import KD, RKD
+from asterism import KD, RKD, recipe
 from asterism.data import ArraySource, open_source
 from asterism.engine import Training, fit
 from asterism.engine.optimiser import make_optimizer
 from asterism.engine.processes import processes
-from asterism.recipe import embed
 from asterism.request import Request
 from asterism.run import Run
 from asterism.settings import Settings
@@ -169,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
-        embed(asked.teacher, source, out=cache, views=VIEWS)
+        recipe.cache(asked.teacher, source, out=cache, views=VIEWS)
         arms: dict[str, Callable[[], Moment]] = {
             "plain loop": lambda: plain(
                 opened(asked.teacher, Settings(**same)), workers=asked.workers

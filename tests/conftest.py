@@ -2,8 +2,10 @@
 
 import os
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from jaxtyping import config, install_import_hook
 from words import WORDS
@@ -60,3 +62,39 @@ def tokenizer():
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
     return made.to_str()
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory):
+    """A teacher, a run, a cache and a grid of one cell, all small and all right."""
+    folder = tmp_path_factory.mktemp("honest")
+    draw = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    x = np.clip(draw.normal(128, 20, (120, 6, 6)) + 30 * y[:, None, None], 0, 255).astype(np.uint8)
+    np.savez(folder / "d.npz", x=x, y=y, names=["a", "b", "c"])
+    grid = {
+        "out": "grid", "common": {"data": "d.npz", "epochs": 1, "limit_steps": 1},
+        "pairs": {"p": {"student": "mlp"}}, "methods": {"plain": {}},
+    }  # fmt: skip
+    (folder / "grid.yaml").write_text(yaml.safe_dump(grid))
+    (folder / "options.yaml").write_text("model: mlp\ndata: d.npz\nepochs: 1\nlimit_steps: 1\n")
+    (folder / "payload.py").write_text(
+        "open('EXECUTED', 'w')\nfrom asterism import RKD as M\n\ndef make(): pass\n"
+    )
+    from asterism.cli import main
+
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        brief = "--data d.npz --epochs 1 --limit-steps 1 --batch-size 32 --no-check".split()
+        assert main(["train", "--model", "mlp", "--out", "t", *brief]) == 0
+        assert main(["distill", "--teacher", "t", "--student", "mlp", "--out", "r", *brief]) == 0
+        plain = ["--model", "mlp", "--data", "d.npz", "--epochs", "1", "--limit-steps", "1"]
+        assert main(["train", *plain, "--no-check", "--out", "grid/p_plain_0"]) == 0
+        cache = ["--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"]
+        assert main(["cache", *cache]) == 0
+        assert main(["align", "r"]) == 0
+        assert main(["index", "t", "--data", "d.npz", "--out", "i"]) == 0
+    finally:
+        os.chdir(before)
+    return folder

@@ -292,7 +292,7 @@ def test_what_is_no_grid_is_refused(tmp_path, text):
     path.write_text("pairs: {a: {student: mlp}}\nmethods:\n  KD: {lr: 1}\n  KD: {lr: 2}")
     with pytest.raises(ValueError, match="'KD' stands twice in the mapping from line 3 on"):
         bench.read_grid(path)
-    with pytest.raises(FileNotFoundError, match="no bench file"):
+    with pytest.raises(FileNotFoundError, match="nothing at .*: name a bench file"):
         bench.read_grid(tmp_path / "nix.yaml")
 
 

@@ -211,11 +211,15 @@ def test_used_folders_moved_data_and_other_mistakes(runs, tmp_path, capsys):
         asterism.export(moved, "pt2", data=tmp_path / "gone.npy")
 
 
-def test_images_as_bytes(runs, tmp_path):
-    exported = asterism.export(runs["image"], "pt2", out=tmp_path, uint8=True)[0]
+@pytest.mark.parametrize("there", [True, False])
+def test_images_as_bytes(there, runs, tmp_path):
+    run = runs["image"]
+    if not there:  # compared on made-up rows, which are bytes, too
+        run = finished_run(tmp_path / "run", "convnet?width=4", Spec(10, (1, 8, 8)), "gone.npz")
+    exported = asterism.export(run, "pt2", out=tmp_path / "out", uint8=True)[0]
     model = torch.export.load(exported.folder / "model.pt2").module()
     images = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
-    wanted = asterism.load(runs["image"])(images / 255)
+    wanted = asterism.load(run)(images / 255)
     torch.testing.assert_close(model(images)["embedding"], wanted.embedding)
 
 

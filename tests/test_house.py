@@ -75,7 +75,7 @@ def test_docstrings_name_the_arguments_there_are(path):
 
 
 # The public verbs and losses name their options one by one.
-FLAT = {"distill", "train", "examine", "embed", "export", "probe"} | {
+FLAT = {"distill", "train", "examine", "cache", "embed", "export", "probe"} | {
     n for n in asterism.__all__ if n.endswith("_loss")
 }
 
@@ -94,6 +94,13 @@ def test_functions_are_short_and_have_few_parameters(path):
         )  # a method, a model, a module
         names = [a.arg for a in arguments if a.arg not in ("self", "cls")]
         assert len(names) <= 8 or configures, (node.name, names)
+
+
+def test_what_is_told_goes_through_one_function():
+    """Names spell out what a terminal would obey: `words.tell`, and verbs by `printable`."""
+    for path in SOURCES:
+        if path.parent.name != "cli" and path.name != "words.py":
+            assert not re.search(r"(?<![\w.])print\(", path.read_text()), path
 
 
 def test_seeds_never_come_from_pythons_hash():

@@ -88,8 +88,8 @@ def test_the_public_functions_have_the_options_of_their_verbs(verb):
 
 
 def test_embed_has_the_options_of_a_cache():
-    parameters = inspect.signature(asterism.embed).parameters
-    documented, said = help_of_arguments(asterism.embed), help_of(CacheRequest)
+    parameters = inspect.signature(asterism.cache).parameters
+    documented, said = help_of_arguments(asterism.cache), help_of(CacheRequest)
     assert set(parameters) == {each.name for each in options_of(CacheRequest)}
     for each in options_of(CacheRequest):
         if each.name not in ("teacher", "data", "out"):

@@ -155,6 +155,24 @@ def pictures(tmp_path_factory):
     return root
 
 
+@pytest.mark.parametrize("more", [{"with_baselines": True}, {"seeds": 2}])
+def test_what_several_trainings_of_a_call_have_in_common_is_told_once(
+    more, teacher, tmp_path, capfd
+):
+    found = load_digits()
+    for i in range(60):
+        path = tmp_path / "set" / str(found.target[i]) / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((found.images[i] * 15).astype(np.uint8)).save(path)
+    (tmp_path / "set" / "7" / "7.png").write_bytes(b"no picture")
+    options = {"epochs": 1, "batch_size": 16, "image_size": 8, "check": False, "report": False}
+    recipe.distill(teacher, "mlp", tmp_path / "set", out=tmp_path / "a", **options, **more)
+    lines = capfd.readouterr().err.splitlines()
+    assert sum(line.startswith("left out, unreadable: ") for line in lines) == 1
+    assert sum(line.startswith("data: 60 images in 10 classes") for line in lines) == 1
+    assert sum(line.startswith("epoch 1/1") for line in lines) == 2
+
+
 def test_a_folder_of_pictures_without_labels(pictures, tmp_path):
     """Evaluated by recall@k: by class on labelled test data, by the teacher's neighbours else."""
     options = {"image_size": 12, "batch_size": 64, "epochs": 6, "lr": 0.05, "workers": 2}

@@ -1,5 +1,6 @@
 """Tests of what comes after a run has ended, or was ended."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,24 @@ def test_resuming_nothing_in_particular_is_refused():
         ValueError, match=r"name the run folder \(--out\): --resume needs to know which run"
     ):
         recipe.train("mlp", "digits", resume=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["best.ckpt", "step-00000018.ckpt"])
+def test_a_checkpoint_of_another_training_is_not_read(name, tmp_path):
+    """The same model, data and settings but another seed: what fits must not be taken."""
+    run, other = tmp_path / "a", tmp_path / "b"
+    for out, seed in ((run, 0), (other, 1)):
+        recipe.train("mlp", "digits", out=out, seed=seed, **OPTIONS)
+    states = sorted(p.name for p in (run / "checkpoints").iterdir())
+    (run / "result.json").unlink()
+    own = (run / "checkpoints" / name).read_bytes()
+    (run / "checkpoints" / name).unlink()  # the best one may be a link to the last
+    shutil.copy(other / "checkpoints" / name, run / "checkpoints" / name)
+    with pytest.raises(ValueError, match=f"{name} was written by another training than that of"):
+        recipe.train("mlp", "digits", out=run, resume=True, **OPTIONS)
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == states
+    (run / "checkpoints" / name).write_bytes(own)
+    assert recipe.train("mlp", "digits", out=run, resume=True, **OPTIONS).run == run
 
 
 def test_ctrl_c_says_how_to_go_on_and_that_works(tmp_path):

@@ -10,7 +10,6 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -31,39 +30,6 @@ RAW = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory):
-    """A teacher, a run, a cache and a grid of one cell, all small and all right."""
-    folder = tmp_path_factory.mktemp("honest")
-    draw = np.random.default_rng(0)
-    y = np.arange(120) % 3
-    x = np.clip(draw.normal(128, 20, (120, 6, 6)) + 30 * y[:, None, None], 0, 255).astype(np.uint8)
-    np.savez(folder / "d.npz", x=x, y=y, names=["a", "b", "c"])
-    grid = {
-        "out": "grid", "common": {"data": "d.npz", "epochs": 1, "limit_steps": 1},
-        "pairs": {"p": {"student": "mlp"}}, "methods": {"plain": {}},
-    }  # fmt: skip
-    (folder / "grid.yaml").write_text(yaml.safe_dump(grid))
-    (folder / "options.yaml").write_text("model: mlp\ndata: d.npz\nepochs: 1\nlimit_steps: 1\n")
-    (folder / "payload.py").write_text(
-        "open('EXECUTED', 'w')\nfrom asterism import RKD as M\n\ndef make(): pass\n"
-    )
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        brief = "--data d.npz --epochs 1 --limit-steps 1 --batch-size 32 --no-check".split()
-        assert main(["train", "--model", "mlp", "--out", "t", *brief]) == 0
-        assert main(["distill", "--teacher", "t", "--student", "mlp", "--out", "r", *brief]) == 0
-        plain = ["--model", "mlp", "--data", "d.npz", "--epochs", "1", "--limit-steps", "1"]
-        assert main(["train", *plain, "--no-check", "--out", "grid/p_plain_0"]) == 0
-        cache = ["--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"]
-        assert main(["embed", *cache]) == 0
-        assert main(["align", "r"]) == 0
-    finally:
-        os.chdir(before)
-    return folder
-
-
 def commands(target):
     """What a user may do with a folder that somebody sent."""
     brief = "--data d.npz --epochs 1 --limit-steps 1 --batch-size 32 --no-check".split()
@@ -81,7 +47,12 @@ def commands(target):
         "grid": [["bench", "grid.yaml", "--table-only"]],
         "c": [
             ["distill", "--teacher", "c", *student],
-            ["embed", "--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"],
+            ["cache", "--teacher", "t", "--data", "d.npz", "--out", "c", "--views", "1"],
+        ],
+        "i": [
+            ["search", "i", "--row", "0", "119", "--out", "found.html"],
+            ["search", "i", "--student", "r", "--aligned", "--measure"],
+            ["search", "i", "--measure"],
         ],
         "grid.yaml": [["bench", "grid.yaml", "--table-only"]],
         "options.yaml": [["train", "--config", "options.yaml", "--out", "new", "--no-check"]],
@@ -158,7 +129,8 @@ def tried(honest, tmp_path, monkeypatch, capsys, seed):
     here = tmp_path / str(seed)
     shutil.copytree(honest, here, symlinks=True)
     monkeypatch.chdir(here)
-    target = draw.choice(["r"] * 8 + ["t"] * 3 + ["c"] * 4 + ["grid", "grid.yaml", "options.yaml"])
+    often = ["r"] * 8 + ["t"] * 3 + ["c"] * 4 + ["i"] * 4
+    target = draw.choice([*often, "grid", "grid.yaml", "options.yaml"])
     file = draw.choice(files_of(Path(target)))
     (file.parent / "precious").write_text("years of work")
     precious = shutil.move(file.parent / "precious", here / "precious")

@@ -78,9 +78,9 @@ def test_a_pickle_for_a_checkpoint_does_not_run(trap, tmp_path):
         else:
             file.write_bytes(content)
         with pytest.raises(ValueError, match="is damaged"):
-            read_state(file)
+            read_state(file, None)
     with pytest.raises(ValueError, match=r"Start again with --overwrite"):
-        latest_state(tmp_path)
+        latest_state(tmp_path, None)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt"])

@@ -17,7 +17,7 @@ from asterism.cli import main
 from asterism.data import open_source
 from asterism.modality import ARRAY
 from asterism.models import Spec
-from asterism.vectors import write_vectors, writing
+from asterism.vectors import embed, writing
 
 ARRAYS = Spec(None, (5,), mean=(0.0,), std=(1.0,), modality=ARRAY)
 
@@ -55,9 +55,9 @@ def test_every_form_holds_the_students_rows_in_order(
     out = tmp_path / f"vectors{suffix}"
     if (suffix, dtype) == (".npy", "int8"):
         with pytest.raises(ValueError, match="int8 not to .npy"):
-            write_vectors(run, rows, out=out, dtype=dtype)
+            embed(run, rows, out=out, dtype=dtype)
         return
-    made = write_vectors(run, rows, out=out, dtype=dtype)
+    made = embed(run, rows, out=out, dtype=dtype)
     read = {"embedding": np.load(out)} if suffix == ".npy" else load_file(out)
     expected = wanted(run, rows)
     assert (made.rows, made.width) == expected.shape == read["embedding"].shape == (1000, 6)
@@ -74,14 +74,14 @@ def test_killed_and_gone_on_with_the_bytes_are_the_same(run, rows, tmp_path):
     code = f"""
 import time
 import numpy as np
-from asterism.vectors import write_vectors, writing
+from asterism.vectors import embed, writing
 writing.PART_ROWS, writing.BATCH = 100, 50
 save = np.savez
 def slowly(*given, **arrays):
     time.sleep(0.05)
     save(*given, **arrays)
 np.savez = slowly
-write_vectors({str(run)!r}, {str(rows)!r}, out="killed.npy")
+embed({str(run)!r}, {str(rows)!r}, out="killed.npy")
 """
     command = [sys.executable, "-c", code]
     environment = {"PYTHONPATH": str(Path(asterism.__path__[0]).parent), "PATH": "/usr/bin:/bin"}
@@ -100,7 +100,7 @@ write_vectors({str(run)!r}, {str(rows)!r}, out="killed.npy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writing, "PART_ROWS", 100)
         patch.setattr(writing, "BATCH", 50)
-        write_vectors(run, rows, out=tmp_path / "whole.npy")
+        embed(run, rows, out=tmp_path / "whole.npy")
     assert (tmp_path / "killed.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
     assert not parts.exists()
 
@@ -111,24 +111,24 @@ def test_parts_of_other_vectors_are_refused(run, rows, tmp_path, monkeypatch, sh
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(writing, "_joined", stop)
-        write_vectors(run, rows, out=tmp_path / "a.npy")
+        embed(run, rows, out=tmp_path / "a.npy")
     for other in ({"dtype": "float16"}, {"aligned": True}, {"part": "1/2"}):
         with pytest.raises(ValueError, match="holds the beginning of other vectors"):
-            write_vectors(run, rows, out=tmp_path / "a.npy", **other)
-    write_vectors(run, rows, out=tmp_path / "a.npy")
+            embed(run, rows, out=tmp_path / "a.npy", **other)
+    embed(run, rows, out=tmp_path / "a.npy")
     with pytest.raises(ValueError, match="is there: delete it"):
-        write_vectors(run, rows, out=tmp_path / "a.npy")
+        embed(run, rows, out=tmp_path / "a.npy")
 
 
 def test_parts_for_several_machines_join_to_the_whole(run, rows, tmp_path, short_parts):
     pieces = []
     for i in (1, 2, 3):
-        write_vectors(run, rows, out=tmp_path / f"{i}.npy", part=f"{i}/3", aligned=True)
+        embed(run, rows, out=tmp_path / f"{i}.npy", part=f"{i}/3", aligned=True)
         pieces.append(np.load(tmp_path / f"{i}.npy"))
     assert np.allclose(np.concatenate(pieces), wanted(run, rows, aligned=True), atol=1e-5)
     for part in ("0/3", "4/3", "1", "a/b", "-1/2"):
         with pytest.raises(ValueError, match="--part is i/n"):
-            write_vectors(run, rows, out=tmp_path / "x.npy", part=part)
+            embed(run, rows, out=tmp_path / "x.npy", part=part)
 
 
 def test_pictures_that_cannot_be_read_are_named_and_have_no_row(tmp_path, capsys):
@@ -155,7 +155,7 @@ def test_parquet_has_ids_and_is_a_teacher(tmp_path, tokenizer):
     lines = ["key,text", *(f"k{i},the cat sat on a mat {'far ' * i}" for i in range(40))]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     out = tmp_path / "vectors.parquet"
-    made = write_vectors(run, tmp_path / "table.csv", out=out, ids="key")
+    made = embed(run, tmp_path / "table.csv", out=out, ids="key")
     assert made.rows == 40
     from asterism.teachers.stored import open_stored
 
@@ -168,12 +168,20 @@ def test_parquet_has_ids_and_is_a_teacher(tmp_path, tokenizer):
     torch.testing.assert_close(looked_up, own)
 
 
+def test_a_teacher_is_not_embedded_but_cached(capsys):
+    for option in (["--teacher", "t"], ["--teacher=t"]):
+        assert main(["embed", *option, "--data", "digits", "--out", "c"]) == 2
+        assert (
+            "are kept for trainings by `asterism cache`, with the same" in capsys.readouterr().err
+        )
+
+
 def test_data_that_the_student_does_not_take(run, tmp_path):
     np.save(tmp_path / "wide.npy", np.zeros((4, 7), "float32"))
     (tmp_path / "texts.txt").write_text("a\nb\n")
     for data in ("wide.npy", "texts.txt"):
         with pytest.raises(ValueError, match=r"the student takes arrays of shape \(5,\), and the"):
-            write_vectors(run, tmp_path / data, out=tmp_path / "x.npy")
+            embed(run, tmp_path / data, out=tmp_path / "x.npy")
     assert not list(tmp_path.glob(".x*"))
     with pytest.raises(ValueError, match="are written to a .parquet, .npy or .safetensors file"):
-        write_vectors(run, tmp_path / "wide.npy", out=tmp_path / "x.csv")
+        embed(run, tmp_path / "wide.npy", out=tmp_path / "x.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.documents import read_yaml
-from asterism.names import file_name, located
+from asterism.names import file_name, located, nothing_at
 from asterism.options import TRAINING, Verb, options_of
 from asterism.request import Request, typed_name
 from asterism.run import Run
@@ -113,8 +113,8 @@ def read_grid(file: Path) -> Grid:
         FileNotFoundError: If there is no such file.
         ValueError: If it does not describe a grid; the message says where.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"no bench file at {file}.")
+    if not file.exists():
+        raise FileNotFoundError(f"{nothing_at(file)}: name a bench file (docs/bench.md).")
     try:
         given = read_yaml(file)
     except ValueError as error:

@@ -15,7 +15,7 @@ GROUPS = {
     "make": {
         "distill": "Distil a teacher into a student.",
         "train": "Train a model from labels: a teacher, or a baseline.",
-        "embed": "Write a student's vectors of data, or keep a teacher's outputs.",
+        "cache": "Run a teacher once, and keep its outputs for trainings.",
         "demo": "Distil a small network on handwritten digits, in about a minute.",
     },
     "judge": {
@@ -28,7 +28,11 @@ GROUPS = {
     },
     "ship": {
         "align": "Fit the map from a run's student into its teacher's space.",
+        "embed": "Write a student's vectors of data into a file.",
         "export": "Write a run's student in other libraries' formats.",
+        "push": "Send an export to a model hub, or show what would be sent.",
+        "index": "Build an index of data's vectors, or of a file of vectors.",
+        "search": "Search an index: with a text, a picture, or one of its rows.",
     },
     "look up": {
         "list": "List models, methods and data, or show one: asterism list resnet20.",
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Not list(…): importing the verb `list` would take the place of the built-in one here.
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     if given[:1] == ["help"]:  # as git and others have it
-        given = [*given[1:2], "--help", *given[2:]]
+        given = [*given[1:2], "--help", *given[2:]] if given[1:2] != ["help"] else []
     if not given or given[0] in ("-h", "--help"):
         print(overview())
         return 0

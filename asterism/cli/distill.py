@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from asterism.cli.requests import parse_request
 from asterism.cli.resumption import going_on
+from asterism.words import printable
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -17,4 +18,5 @@ def run(arguments: Sequence[str]) -> None:
         for result in results:
             show(result)
         if len(results) > 1 and request.report:
-            print(f"All seeds on one page: {results[0].run.parent / 'report.html'}")
+            page = results[0].run.parent / "report.html"
+            print(printable(f"All seeds on one page: {page}"))

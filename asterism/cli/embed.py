@@ -3,21 +3,18 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser
-from asterism.cli.requests import parse_cache
 from asterism.words import number, printable
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Write a student's vectors of data; with --teacher, keep a teacher's outputs for trainings."""
-    if arguments and not arguments[0].startswith("-"):
-        _vectors(arguments)
-    else:
-        _cache(arguments)
-
-
-def _vectors(arguments: Sequence[str]) -> None:
     """Write a student's vectors, and say what is in the file."""
+    if any(each.partition("=")[0] == "--teacher" for each in arguments):
+        raise UsageError(
+            "asterism embed RUN writes a student's vectors; a teacher's outputs are kept for "
+            "trainings by `asterism cache`, with the same options."
+        )
     parser = Parser(prog="asterism embed")
     parser.add_argument("run", type=str, help="The run folder, or an exported `state`.")
     parser.add_argument("--data", type=str, required=True, help="The data, all of their rows.")
@@ -41,11 +38,11 @@ def _vectors(arguments: Sequence[str]) -> None:
         help="For a student of your own: path/to/file.py:factory, which builds it.",
     )
     options = vars(parser.parse_args(list(arguments)))
-    from asterism.vectors import write_vectors  # here: help needs nothing of what computes
+    from asterism.vectors import embed  # here: help needs nothing of what computes
 
     student, data = options.pop("run"), options.pop("data")
     try:
-        made = write_vectors(student, data, **options)
+        made = embed(student, data, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
     size = number(made.out.stat().st_size, "bytes")
@@ -56,22 +53,3 @@ def _vectors(arguments: Sequence[str]) -> None:
             f"{len(made.broken)} samples could not be read and have no row: "
             f"{', '.join(map(printable, made.broken[:10]))}{more}"
         )
-
-
-def _cache(arguments: Sequence[str]) -> None:
-    """Keep a teacher's outputs, and say how to use them."""
-    request = parse_cache(arguments)
-    from asterism.teachers import make_cache  # here: help needs nothing of what computes
-
-    try:
-        state = make_cache(request)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("The same command goes on.") from None
-    print(
-        printable(
-            f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
-            f"`asterism distill --teacher {request.out} …` needs no teacher."
-        )
-    )
-    if request.verify_cache:
-        print("Everything in it is as it was written, and as the teacher returns it now.")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from asterism.cli.parser import Parser
 from asterism.cli.screen import Screen
-from asterism.exporters import EXPORTERS, Exported, export
+from asterism.exporters import EXPORTERS, TOLERANCE, Exported
+from asterism.recipe import export
 from asterism.words import number
 
 
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--tolerance",
         type=float,
-        default=1e-4,
+        default=TOLERANCE,
         help="Largest difference from the student, as a share of its largest value.",
     )
     parser.add_argument("--overwrite", action="store_true", help="Replace earlier exports.")

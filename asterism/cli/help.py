@@ -68,15 +68,15 @@ def value_of(kind: Any) -> str:
 
     Examples:
         >>> from typing import Literal
-        >>> value_of(int | None), value_of(Literal["best", "last"]), value_of(str)
-        ('N', 'best|last', 'NAME')
+        >>> value_of(int | None), value_of(Literal["best", "last"]), value_of(tuple[str, ...])
+        ('N', 'best|last', 'NAME,…')
     """
     shown = str(kind)
     if "Literal" in shown:
         return "|".join(shown.split("'")[1::2])
     name = getattr(kind, "__name__", shown.partition(" |")[0])
     return (
-        "N,N,…"
+        ("NAME,…" if "str" in shown else "N,N,…")
         if name == "tuple"
         else VALUES.get(name, VALUES.get(shown.partition(" |")[0], "NAME"))
     )

@@ -18,7 +18,7 @@ from asterism.cli.parser import Parser, dashed, underscored
 from asterism.cli.resumption import begun_with
 from asterism.documents import read_yaml
 from asterism.methods.base import Method
-from asterism.names import located, nothing_at
+from asterism.names import as_text, located, nothing_at
 from asterism.options import Group, Role, Verb, help_of, options_of
 from asterism.request import CacheRequest, Request, help_for, typed_name
 from asterism.settings import Settings
@@ -52,6 +52,8 @@ class ConfigFile(ActionConfigFile):
             raise UsageError(
                 f"--config takes a YAML file of lines `option: value`; got {values}: {error}."
             ) from error
+        if isinstance(given.get("teacher"), list):
+            given |= {"teacher": as_text(given["teacher"])}
         self.apply_config(parser, cfg, self.dest, json.dumps(given))
 
 
@@ -70,6 +72,7 @@ def parse_request(
         ValueError: If a value cannot be meant.
     """
     parser = _parser(verb, formats)
+    arguments = _one_teacher(arguments)
     named = _typed_names(arguments)
     of_method = any(name.startswith("method.") and name != "method.help" for name in named)
     if of_method and not {"method", "config"} & {*named}:
@@ -134,6 +137,28 @@ def _typed_names(arguments: Sequence[str] | Mapping[str, Any]) -> list[str]:
     return [name.replace("-", "_") for name in dashes]
 
 
+def _one_teacher(
+    arguments: Sequence[str] | Mapping[str, Any],
+) -> Sequence[str] | Mapping[str, Any]:
+    """Return the arguments with all teachers that are named joined as one name."""
+    if isinstance(arguments, Mapping):
+        several = isinstance(arguments.get("teacher"), list)
+        return {**arguments, "teacher": as_text(arguments["teacher"])} if several else arguments
+    named: list[str | None] = []
+    others: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        if argument == "--teacher":
+            named += [next(given, None)]
+        elif argument.startswith("--teacher="):
+            named += [argument.partition("=")[2]]
+        else:
+            others += [argument]
+    if len(named) < 2 or None in named:
+        return arguments
+    return [*others, "--teacher", as_text(named)]
+
+
 def _refuse_meaningless(verb: Verb, named: Sequence[str]) -> None:
     """Refuse options that mean nothing to `train`, to which the config of a run gives them all."""
     known = _names(verb)
@@ -147,7 +172,7 @@ def _refuse_meaningless(verb: Verb, named: Sequence[str]) -> None:
 
 def parse_cache(arguments: Sequence[str]) -> CacheRequest:
     """Return the cache that a user asked for; raises as `parse_request`."""
-    parser = Parser(prog="asterism embed")
+    parser = Parser(prog="asterism cache")
     parser.add_argument("--config", action=ConfigFile, help="A YAML file with options.")
     _add_options(parser, CacheRequest)
     usual = {each.name for each in options_of(CacheRequest) if each.metadata["usual"]}
@@ -156,7 +181,7 @@ def parse_cache(arguments: Sequence[str]) -> CacheRequest:
     typed = _parsed(parser, arguments)
     missing = [f"--{name}" for name in ("teacher", "data", "out") if not typed.get(name)]
     if missing:
-        raise UsageError(f"asterism embed needs {' and '.join(missing)}.")
+        raise UsageError(f"asterism cache needs {' and '.join(missing)}.")
     return CacheRequest(**typed)
 
 
@@ -166,7 +191,8 @@ def _add_options(parser: Parser, dataclass: type, *, verb: Verb | None = None) -
     They are accepted where a command or a file has them that is another verb's, too: doctor takes
     what distill takes, and the settings in the config of any run are all of them.
     """
-    places = {"Model": str, "Methods": Method | list[Method] | None, "Callback": object}
+    places: dict[str, Any] = {"Model": str, "Models": str, "Callback": object}
+    places |= {"Methods": Method | list[Method] | None}
     types = get_type_hints(dataclass, localns=places)
     texts = help_of(dataclass) if verb is None else help_for(verb)
     groups = {group: parser.add_argument_group(group.value) for group in Group}

@@ -12,7 +12,8 @@ import torch
 
 from asterism.data.source import Source
 from asterism.data.values import name_of
-from asterism.modality.image import decode, opened, suffixes
+from asterism.modality.image import decode
+from asterism.pictures import opened, suffixes
 from asterism.types import Batch
 from asterism.words import readable
 

@@ -67,6 +67,8 @@ def open_source(data: Any, *, image_size: int | None = None) -> Source:
     if not path.exists():
         hint = nothing_at(path) if is_path(base) else f"unknown data {base!r}{meant(base, NAMED)}"
         raise FileNotFoundError(f"{hint}: name {KINDS}.")
+    if not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device: data are {KINDS}.")
     if path.suffix.lower() == ".txt":
         return read_lines(path)
     if path.suffix == ".npy":

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from asterism.distributed import any_rank, is_first
+from asterism.documents import refuse_irregular
 from asterism.settings import Settings
 from asterism.words import tell
 
@@ -24,10 +25,17 @@ class Checkpoints:
     process is asked to end, as clusters do before they take a machine away.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        """Write to this folder."""
+    def __init__(self, folder: Path, settings: Settings, *, training: str | None) -> None:
+        """Write to this folder.
+
+        Args:
+            folder: The folder.
+            settings: How to train.
+            training: The mark of the training (`Run.training`), by which it knows its states.
+        """
         self.folder = folder
         self.settings = settings
+        self.training = training
         self.saved_at = time.monotonic()
 
     def due(self, done: int, device: torch.device) -> bool:
@@ -57,7 +65,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary = self.folder / ".unfinished.ckpt"
             try:
-                torch.save({**state, "format": FORMAT}, temporary)
+                torch.save({**state, "format": FORMAT, "training": self.training}, temporary)
                 if best:  # first: a state that says it is the best must not be without it
                     self._copy(temporary, self.folder / "best.ckpt")
                 os.replace(temporary, self.folder / f"step-{state['step']:08}.ckpt")
@@ -81,6 +89,18 @@ class Checkpoints:
             shutil.copyfile(file, link)
         os.replace(link, target)
 
+    def latest(self) -> dict[str, Any] | None:
+        """Return the state to go on from; None if there is none.
+
+        Raises:
+            ValueError: If there is one and it is damaged, or of another training; or the best is.
+        """
+        state = latest_state(self.folder, self.training)
+        best = self.folder / "best.ckpt"
+        if state is not None and self.settings.keep == "best" and best.exists():
+            read_state(best, self.training)  # now, and not when the training is over
+        return state
+
     def kept(self) -> dict[str, Any]:
         """Return the state that becomes the student.
 
@@ -89,8 +109,8 @@ class Checkpoints:
             ValueError: If it is damaged.
         """
         if self.settings.keep == "best":
-            return read_state(self.folder / "best.ckpt")
-        latest = latest_state(self.folder)
+            return read_state(self.folder / "best.ckpt", self.training)
+        latest = latest_state(self.folder, self.training)
         if latest is None:
             raise FileNotFoundError(f"{self.folder} has no checkpoint any more.")
         return latest
@@ -102,13 +122,19 @@ def states(folder: Path) -> list[Path]:
     return sorted(files, key=lambda p: int(p.stem[5:]), reverse=True)
 
 
-def read_state(file: Path) -> dict[str, Any]:
+def read_state(file: Path, training: str | None) -> dict[str, Any]:
     """Return what a checkpoint holds.
 
+    Args:
+        file: The checkpoint.
+        training: The mark of the training that must have written it.
+
     Raises:
-        ValueError: If it is damaged, or of a version that this code does not know.
+        ValueError: If it is damaged, of another training, or of a version that this code does not
+            know.
     """
     try:
+        refuse_irregular(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not {"format", "pytorch-lightning_version"} & set(state):
             raise ValueError("it holds no state of a training")
@@ -117,28 +143,33 @@ def read_state(file: Path) -> dict[str, Any]:
         words = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"the checkpoint {file} is damaged: {words[0]}.") from error
     if state.get("format") != FORMAT:
-        raise OldStateError(
+        raise OtherStateError(
             f"the checkpoint {file} was written by another version of asterism, whose trainings "
             "this one cannot go on with: finish it there, or start again with --overwrite."
+        )
+    if state.get("training") != training:  # neither has a mark in runs older than these
+        raise OtherStateError(
+            f"the checkpoint {file} was written by another training than that of this run "
+            "folder: take it away, or start again with --overwrite."
         )
     return state
 
 
-class OldStateError(ValueError):
-    """A checkpoint of a version that this code does not know."""
+class OtherStateError(ValueError):
+    """A checkpoint of another training, or of a version that this code does not know."""
 
 
-def latest_state(folder: Path) -> dict[str, Any] | None:
+def latest_state(folder: Path, training: str | None) -> dict[str, Any] | None:
     """Return the latest checkpoint that can be read; None if there is none.
 
     Raises:
-        ValueError: If there are some and all are damaged, or of another version.
+        ValueError: If there are some and all are damaged, or one is of another training or version.
     """
     problems = []
     for file in states(folder):
         try:
-            state = read_state(file)
-        except OldStateError:
+            state = read_state(file, training)
+        except OtherStateError:
             raise
         except ValueError as error:
             problems.append(str(error))

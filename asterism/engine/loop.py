@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asterism.data import Loader, Order, default_workers, training_order
 from asterism.distributed import any_rank, from_all, gather_rows, is_first, ranks
 from asterism.engine.balance import Balance
-from asterism.engine.checkpoints import Checkpoints, latest_state
+from asterism.engine.checkpoints import Checkpoints
 from asterism.engine.processes import Preempted, accelerator_of
 from asterism.engine.recording import Recording
 from asterism.engine.state import State
@@ -75,9 +75,9 @@ def fit(training: Training, run: Run, *, resume: bool = False) -> Fitted:
     accelerator = accelerator_of(settings, run)
     batches = Batches(training)
     state = State(training, accelerator, batches=len(batches.order))
-    checkpoints = Checkpoints(run.checkpoints, settings)
+    checkpoints = Checkpoints(run.checkpoints, settings, training=run.training())
     recording = _recording(training, run, accelerator, batches)
-    saved = latest_state(run.checkpoints) if resume else None
+    saved = checkpoints.latest() if resume else None
     if saved is not None:
         state.load_state_dict(saved)
         recording.load_state_dict(saved["recording"], state.device)

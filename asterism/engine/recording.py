@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, is_first, mean_over_ranks, rank, ranks
 from asterism.run import Run
+from asterism.words import printable, tell
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class _Display:
         self.bar: Progress | None = None
         if sys.stderr.isatty() and is_first():
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.percentage:.0f} %"),
                 TimeRemainingColumn(elapsed_when_finished=True),
@@ -222,7 +223,7 @@ class _Display:
         if self.bar is not None:
             said = f"epoch {epoch + 1}/{self.epochs}  loss {loss:.4g}  {self.score}"
             done = epoch * self.batches + batch + 1
-            self.bar.update(self.task, completed=done, description=said)
+            self.bar.update(self.task, completed=done, description=printable(said))
 
     def epoch(self, epoch: int, loss: float, scores: Mapping[str, float]) -> None:
         """Print the epoch's loss and scores and the time left."""
@@ -232,11 +233,9 @@ class _Display:
         done = epoch + 1
         seconds = time.perf_counter() - self.begun
         left = seconds / (done - (self.epochs_before or 0)) * (self.epochs - done)
-        print(
+        tell(
             f"epoch {done}/{self.epochs}  loss {loss:.4g}  {self.score}  "
-            f"{seconds:.0f} s, {left:.0f} s left",
-            file=sys.stderr,
-            flush=True,
+            f"{seconds:.0f} s, {left:.0f} s left"
         )
 
     def close(self) -> None:

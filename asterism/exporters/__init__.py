@@ -1,7 +1,21 @@
-"""`export()`: a student that leaves its run folder and works where it is needed."""
+"""A student that leaves its run folder: one format, one file; each is compared with the student."""
 
 from asterism.exporters.account import Exported as Exported
-from asterism.exporters.export import export as export
 from asterism.exporters.formats import EXPORTERS as EXPORTERS
+from asterism.exporters.formats import chosen as chosen
+from asterism.exporters.push import Pushed as Pushed
+from asterism.exporters.push import push as push
+from asterism.exporters.writing import TOLERANCE as TOLERANCE
+from asterism.exporters.writing import subject_of as subject_of
+from asterism.exporters.writing import write_exports as write_exports
 
-__all__ = ["EXPORTERS", "Exported", "export"]
+__all__ = [
+    "EXPORTERS",
+    "TOLERANCE",
+    "Exported",
+    "Pushed",
+    "chosen",
+    "push",
+    "subject_of",
+    "write_exports",
+]

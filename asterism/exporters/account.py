@@ -1,6 +1,7 @@
 """What an export came to, for the program (`Exported`) and for its folder (`export.json`)."""
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asterism.exporters.exporter import Exporter
+from asterism.exporters.folder import CARD
 from asterism.exporters.int8 import Loss
 from asterism.exporters.parity import Difference
 
@@ -49,11 +51,26 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def digest_of(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def account_of(exporter: Exporter, exported: Exported) -> str:
-    """Return what `export.json` holds; nothing in it tells of the machine."""
+    """Return what `export.json` holds; nothing in it tells of the machine.
+
+    Its `files` are those of the format, without the card, with their SHA-256: what may be pushed.
+    """
     content: dict[str, Any] = dataclasses.asdict(exported)
     del content["folder"]
     content["largest_difference"] = exported.largest_difference
+    files = sorted(file for file in exported.folder.rglob("*") if file.is_file())
+    content["files"] = {
+        file.relative_to(exported.folder).as_posix(): digest_of(file)
+        for file in files
+        if file.name != CARD
+    }
     names = ("asterism", "torch", *exporter.libraries)
     content["libraries"] = {name: version(name) for name in names}
     return json.dumps(content, indent=2) + "\n"

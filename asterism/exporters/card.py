@@ -1,35 +1,23 @@
 """The card of an export: README.md, as model hubs show it."""
 
-from pathlib import Path
+import shlex
+from importlib.metadata import version
 from typing import Any
 
-import yaml
-
+import asterism.methods as methods
 from asterism.exporters.account import Exported
 from asterism.exporters.exporter import Exporter
-from asterism.exporters.subject import Subject, shipped_name
+from asterism.exporters.front import front_matter, licence_of, shown, told, with_front
+from asterism.exporters.subject import Subject
+from asterism.options import Verb
+from asterism.request import plain_defaults
 from asterism.run import Run, RunError
 from asterism.words import number, readable
 
-# Measures of the run that a card shows, where they are there.
-SHOWN = (
-    "accuracy",
-    "recall",
-    "k-NN accuracy",
-    "agreement",
-    "neighbour overlap",
-    "own item, stored map",
-)
-# Settings that say how a student was trained.
-TOLD = ("epochs", "batch_size", "lr", "optimizer", "task_weight", "seed", "image_size")
-LIBRARIES = {
-    "sentence-transformers": "sentence-transformers",
-    "model2vec": "model2vec",
-    "transformers": "transformers",
-    "timm": "timm",
-    "onnx": "onnx",
-    "openvino": "openvino",
-}
+# Settings that name something, and those that say how a student was trained.
+NAMES = ("teacher", "student", "model", "data", "validation_data", "test_data")
+TOLD = ("epochs", "batch_size", "lr", "optimizer", "task_weight", "image_size")
+SEEDS = ("seed", "split_seed", "view_seed")
 
 
 def card_of(exporter: Exporter, subject: Subject, exported: Exported) -> str:
@@ -43,38 +31,25 @@ def card_of(exporter: Exporter, subject: Subject, exported: Exported) -> str:
         config = run.read_config()
     except (FileNotFoundError, RunError):
         config = {}
-    front = yaml.safe_dump(_front(exporter, subject, config), sort_keys=False, allow_unicode=True)
+    loading = f"```python\n{exporter.snippet(subject)}```\n\n{_given(subject)}{exporter.also}"
     parts = [
-        f"---\n{front}---\n",
         f"# {subject.kind}\n",
         _what(subject, config, result),
-        f"## Loading it\n\n```python\n{exporter.snippet(subject)}```\n\n{_given(subject)}",
+        f"## Loading it\n\n{loading}",
         _parity(exported),
         _kept(result),
+        _limits(subject, config, result),
         _made(config),
-        "Exported by asterism. The licences of the teacher, of the weights that the student began "
-        "with and of the data are theirs: state yours in `license` above.\n",
+        _licences(config),
+        _cited(config),
     ]
-    return "\n".join(part for part in parts if part)
-
-
-def _front(exporter: Exporter, subject: Subject, config: dict[str, Any]) -> dict[str, Any]:
-    tasks = {
-        "text": "sentence-similarity",
-        "image": "image-classification" if subject.has_logits else "image-feature-extraction",
-    }
-    front: dict[str, Any] = {"library_name": LIBRARIES.get(exporter.name, "asterism")}
-    if task := tasks.get(subject.student.modality.name):
-        front["pipeline_tag"] = task
-    front["tags"] = ["asterism", "knowledge-distillation"]
-    if str(config.get("data")).startswith("hf/"):
-        front["datasets"] = [str(config["data"]).partition("?")[0].removeprefix("hf/")]
-    return front
+    front = front_matter(exporter.name, subject, config, result)
+    return with_front(front, "\n".join(part for part in ["", *parts] if part is not None))
 
 
 def _what(subject: Subject, config: dict[str, Any], result: dict[str, Any]) -> str:
     teacher = config.get("teacher")
-    made = f"distilled from `{_name(teacher)}`" if teacher else "trained from labels"
+    made = f"distilled from `{told(teacher)}`" if teacher else "trained from labels"
     modality, shape = subject.student.modality, subject.student.shape
     headline = f" {readable(result['headline'], 1000)}" if result.get("headline") else ""
     classes = ""
@@ -118,19 +93,16 @@ def _parity(exported: Exported) -> str:
     return "## Parity\n\n" + "\n".join(lines) + "\n"
 
 
-def _kept(result: dict[str, Any]) -> str:
+def _kept(result: dict[str, Any]) -> str | None:
     """Return a table of the run's measures with their intervals."""
     rows = []
-    for measure in result.get("measures", []):
-        shown = str(measure["name"]) in SHOWN and measure["student"].get("value") is not None
-        if not shown:
-            continue
+    for measure in shown(result):
         k = f"@{measure['k']}" if measure["k"] else ""
         cells = [_figure(measure["student"], measure["unit"])]
         cells.append(_figure(measure.get("teacher"), measure["unit"]))
         rows.append(f"| {measure['name']}{k}, {measure['unit']} | {' | '.join(cells)} |")
     if not rows:
-        return ""
+        return None
     where = f"{result.get('rows')} {result.get('split')} rows, 95 % intervals"
     head = f"| {where} | student | teacher |\n|---|---|---|\n"
     return "## What it kept\n\n" + head + "\n".join(rows) + "\n"
@@ -145,19 +117,19 @@ def _figure(value: dict[str, Any] | None, unit: str) -> str:
     return f"{figure} ({number(value['low'], unit)} to {number(value['high'], unit)})"
 
 
-def _made(config: dict[str, Any]) -> str:
+def _made(config: dict[str, Any]) -> str | None:
     if not config:
-        return ""
+        return None
     methods = [
         f"{readable(str(each.get('class_path', '?')).rpartition('.')[2])}"
         f"({', '.join(f'{k}={readable(v)}' for k, v in (each.get('init_args') or {}).items())})"
         for each in config.get("method") or []
     ]
-    told = {
-        "teacher": _name(config.get("teacher")),
-        "data": _name(config.get("data")),
+    facts = {
+        "teacher": told(config.get("teacher")),
+        "data": told(config.get("data")),
         "method": " + ".join(methods),
-        **{name: config.get(name) for name in TOLD},
+        **{name: config.get(name) for name in (*TOLD, *SEEDS)},
         "versions": ", ".join(
             f"{name} {config['provenance'][name]}"
             for name in ("asterism", "torch", "python")
@@ -166,17 +138,80 @@ def _made(config: dict[str, Any]) -> str:
     }
     lines = [
         f"- {name.replace('_', ' ')}: {value}"
-        for name, value in told.items()
+        for name, value in facts.items()
         if value not in (None, "")
     ]
-    return "## How it was made\n\n" + "\n".join(lines) + "\n"
+    command = f"```\n{_command(config)}\n```\n"
+    return "## How it was made\n\n" + "\n".join(lines) + f"\n\n{command}"
 
 
-def _name(name: Any) -> str:
-    """Return the name of data or teacher without the folders of this machine."""
-    if not name:
-        return ""
-    shipped = shipped_name(str(name))
-    base, question, rest = shipped.partition("?")
-    known = base.startswith(("hf/", "st/", "timm/", "torchvision/", "python:"))
-    return readable(base if known else f"{Path(base).name}{question}{rest}")
+def _command(config: dict[str, Any]) -> str:
+    """Return the command of the training, with names instead of this machine's folders."""
+    verb: Verb = "distill" if config.get("teacher") else "train"
+    words = ["asterism", verb]
+    names = {each for each in NAMES if config.get(each)}
+    for name, default in plain_defaults(verb).items():
+        value = config.get(name, default)
+        option = f"--{name.replace('_', '-')}"
+        if name in names:
+            words += [option, shlex.quote(told(value))]
+        elif name in ("out", "baseline", "teacher_cache", "method", "log") or value == default:
+            continue
+        elif isinstance(value, bool):
+            words += [option if value else f"--no-{name.replace('_', '-')}"]
+        else:
+            values = value if isinstance(value, list) else [value]
+            words += [option, shlex.quote(",".join(map(readable, values)))]
+    for method in config.get("method") or []:
+        words += ["--method+", _short(method)]
+        for key, value in (method.get("init_args") or {}).items():
+            words += [f"--method.{key}", shlex.quote(readable(value))]
+    return " ".join(words)
+
+
+def _short(method: dict[str, Any]) -> str:
+    return readable(str(method.get("class_path", "?")).rpartition(".")[2])
+
+
+def _limits(subject: Subject, config: dict[str, Any], result: dict[str, Any]) -> str:
+    """Return what nobody should expect of it."""
+    lines = [
+        f"It was trained on `{told(config.get('data'))}` alone, and nothing tells what is unlike "
+        "it: it answers for any sample."
+    ]
+    if subject.has_logits:
+        lines.append("Whatever it is shown gets one of its classes.")
+    if result.get("rows"):
+        lines.append(
+            f"The figures above are of {result['rows']} {result.get('split')} rows of such data; "
+            "on others they may be worse."
+        )
+    if subject.of_texts:
+        longest = subject.shipped_tokenizer().truncation["max_length"]
+        lines.append(f"Of a text it reads the first {longest} tokens.")
+    elif subject.student.modality.pixels and subject.student.shape is not None:
+        height, width = subject.student.shape[1:]
+        lines.append(f"It sees pictures at {height} × {width} pixels.")
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def _licences(config: dict[str, Any]) -> str:
+    teacher = config.get("teacher")
+    licence = licence_of(teacher) if teacher else None
+    stated = f"The teacher's card states {readable(licence)}. " if licence else ""
+    return (
+        f"## Licence\n\n{stated}The licences of the teacher, of the weights that the student "
+        "began with and of the data are theirs: state yours as `license` in the front matter.\n"
+    )
+
+
+def _cited(config: dict[str, Any]) -> str:
+    """Return what to cite: the papers of the methods, and asterism."""
+    known = {name: getattr(getattr(methods, name), "paper", "") for name in methods.__all__}
+    papers = [
+        f"- {name}: {known[name]}"
+        for name in map(_short, config.get("method") or [])
+        if known.get(name)
+    ]
+    lines = [*papers, f"- Distilled and exported by asterism {version('asterism')}"]
+    return "## Citation\n\n" + "\n".join(lines) + "\n"

@@ -22,6 +22,7 @@ class Exporter(ABC):
         has_int8: Whether it has a form in 8 bits.
         has_uint8: Whether images may go in as bytes.
         has_logits: Whether it holds class scores beside the embedding.
+        also: Another way to load it, for the card; a sentence.
         limits: Trials (`trials.py`) that the format cannot pass, each with the reason; they are
             measured and told, and not refused.
     """
@@ -32,6 +33,7 @@ class Exporter(ABC):
     has_int8: ClassVar[bool] = False
     has_uint8: ClassVar[bool] = False
     has_logits: ClassVar[bool] = True
+    also: ClassVar[str] = ""
     limits: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# What an export is known by.
-ACCOUNT = "export.json"
+# What an export is known by, and its card.
+ACCOUNT, CARD = "export.json", "README.md"
 
 
 def refuse_used(folder: Path, *, overwrite: bool) -> None:

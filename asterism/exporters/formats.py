@@ -24,7 +24,7 @@ EXPORTERS: dict[str, Exporter] = {
 }  # fmt: skip
 
 
-def chosen(names: Sequence[str], *, int8: bool, uint8: bool) -> list[Exporter]:
+def chosen(names: Sequence[str], *, int8: bool = False, uint8: bool = False) -> list[Exporter]:
     """Return the exporters of some formats, each once, their libraries at hand.
 
     Raises:
@@ -55,6 +55,6 @@ def refuse(exporter: Exporter, subject: Subject) -> None:
     if reason is not None:
         able = [name for name, each in EXPORTERS.items() if each.refusal(subject) is None]
         raise ValueError(
-            f"{exporter.name} cannot hold the student of {subject.run} ({subject.kind}): {reason}. "
+            f"{exporter.name} cannot hold the student ({subject.kind}): {reason}. "
             f"{listing(able)} can."
         )

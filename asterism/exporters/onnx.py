@@ -25,6 +25,10 @@ class Onnx(Exporter):
     name = "onnx"
     libraries = ("onnx", "onnxscript", "onnxruntime")
     has_int8 = True
+    also = (
+        '`asterism.runtime.load(".").embed(…)` takes files and texts as they are, and needs no '
+        "torch.\n"
+    )
     has_uint8 = True
 
     def refusal(self, subject: Subject) -> str | None:

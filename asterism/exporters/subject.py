@@ -127,12 +127,16 @@ class Subject:
 
     def tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Return numbers of tokens and mask, as the exported tokenizer.json gives them."""
-        made = self.shipped_tokenizer().encode_batch([self.prompt + text for text in texts])
+        made = self._shipped.encode_batch([self.prompt + text for text in texts])
         ids = torch.tensor([one.ids for one in made], dtype=torch.int64)
         mask = torch.tensor([one.attention_mask for one in made], dtype=torch.int64)
         if not ids.shape[1]:  # texts without tokens: a graph needs one column
             return ids.new_zeros(len(texts), 1), mask.new_zeros(len(texts), 1)
         return ids, mask
+
+    @cached_property
+    def _shipped(self) -> Any:
+        return self.shipped_tokenizer()
 
     def shipped_tokenizer(self, *, padding: bool = True) -> Any:
         """Return a tokenizer of the `tokenizers` library that cuts, marks and pads as the student.

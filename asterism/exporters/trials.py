@@ -49,7 +49,9 @@ def made_up(modality: Modality, shape: Shape) -> Samples:
     """Return samples for a run whose data are not there."""
     if shape is None:
         return [f"the text of row {row} has {row} words" + " word" * row for row in range(64)]
-    return torch.rand(64, *shape, generator=torch.Generator().manual_seed(0))
+    drawn = torch.rand(64, *shape, generator=torch.Generator().manual_seed(0))
+    # Pixels are bytes, as those of a graph that takes bytes are.
+    return drawn.mul(255).round().div(255) if modality.pixels else drawn
 
 
 def real_rows(data: Data, count: int) -> Samples:

@@ -14,6 +14,9 @@ from asterism.types import Samples
 
 # Runs before the clock starts, in which memory is allocated and kernels are chosen.
 WARM_UP = 2
+# Seconds for the passes of one batch size, after which those that were taken are enough: of a large
+# network on a processor twenty would take an hour.
+LONGEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def cost(
         example: One sample or more, as the model takes them, on the model's device; repeated to
             fill a batch.
         batch_sizes: Sizes of the batches to time.
-        repeats: How many passes the median is taken from, after a short warm-up.
+        repeats: How many passes the median is taken from, after a short warm-up; fewer of a model
+            that is so slow that they would take longer than some seconds.
 
     Returns:
         The measures. Times are those of this machine, with its present load and threads.
@@ -107,11 +111,14 @@ def _repeated(example: Samples, n: int) -> Samples:
 
 
 def _latency(model: nn.Module, batch: Samples, repeats: int) -> float:
-    times = []
-    for _ in range(WARM_UP + repeats):
+    times: list[float] = []
+    begun = time.perf_counter()
+    while len(times) < WARM_UP + repeats:
         start = time.perf_counter()
+        if len(times) > 1 and start - begun > LONGEST:
+            break
         embedding = model(batch).embedding
         if embedding.device.type != "cpu":
             torch.accelerator.synchronize(embedding.device)
         times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[WARM_UP:])
+    return statistics.median(times[WARM_UP:] or times[-1:])

@@ -1,16 +1,14 @@
 """Arrays: float features of any shape, as spectrograms, time series, tables, other features."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asterism.arrays import read_array
+from asterism import reading
 from asterism.modality.modality import THUMBNAIL, Modality, Pictures, Statistics
-from asterism.names import located
 from asterism.types import Samples, Shape
 
 
@@ -50,30 +48,13 @@ class Array(Modality):
 
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return arrays, tensors or `.npy` files as one batch."""
-        rows = [_row(each) for each in given]
-        for i, row in enumerate(rows):
-            if row.shape != shape:
-                raise ValueError(
-                    f"the student takes arrays of shape {shape}; sample {i} has "
-                    f"{tuple(row.shape)}: give a list of arrays, one alone as [array]."
-                )
-        return torch.stack(rows) if rows else torch.empty(0, *(shape or ()))
+        rows = [x.detach().cpu().float().numpy() if isinstance(x, Tensor) else x for x in given]
+        return torch.from_numpy(reading.arrays(rows, shape or ()))
 
     def contents(self, samples: Samples) -> Iterator[bytes]:
         """Yield the bytes of each array."""
         for row in torch.as_tensor(samples):
             yield row.contiguous().numpy().tobytes()
-
-
-def _row(given: Any) -> Tensor:
-    if isinstance(given, str | Path):
-        given = np.array(read_array(Path(located(given))))
-    try:
-        return torch.as_tensor(given).float()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"the student takes arrays of numbers; got {type(given).__name__}: {error}."
-        ) from error
 
 
 def _drawn(arrays: Tensor) -> "np.ndarray[Any, Any]":

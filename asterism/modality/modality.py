@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from asterism import reading
 from asterism.settings import Optimizer, Settings
 from asterism.types import Kind, Samples, Shape
 from asterism.views import Views
@@ -37,6 +38,7 @@ class Modality(ABC):
         optimizer: The optimiser that its models are trained with by default.
         pixels: Whether values are pixels, which models expect in [0, 1].
         reading: How what a user has becomes a sample, for who does it without asterism.
+        has_files: Whether a path names a sample; otherwise it names data.
         preparation: What to check first of a network that knows nothing of the labels.
     """
 
@@ -45,6 +47,7 @@ class Modality(ABC):
     columns: ClassVar[tuple[str, ...]]
     optimizer: ClassVar[Optimizer]
     pixels: ClassVar[bool] = False
+    has_files: ClassVar[bool] = True
     reading: ClassVar[str] = ""
     preparation: ClassVar[str]
 
@@ -83,28 +86,35 @@ class Modality(ABC):
     def pictures(self, parts: Sequence[Samples]) -> Pictures:
         """Return what a report shows of samples: `thumbnails` `(n, h, w, 3)` uint8, or `texts`."""
 
+    def listed(self, given: Any) -> list[Any]:
+        """Return what a user has, one sample or many, as a list of samples.
+
+        Raises:
+            ValueError: If it is no list of samples.
+        """
+        return reading.listed(given)
+
     @abstractmethod
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
-        """Return samples of what a user has: paths of pictures, texts, arrays.
+        """Return samples, as a source has them, of what a user has: paths, texts, arrays.
 
         Raises:
             ValueError: If something among it is none; the message names it.
             OSError: If a file cannot be read.
         """
 
-    def check(self, samples: Any, shape: Shape, dtype: torch.dtype) -> None:
+    def check(self, samples: Any, shape: Shape) -> None:
         """Refuse samples that a trained student would take for others than they are.
 
         Args:
             samples: What a user gives to a student.
             shape: Size of a sample in training.
-            dtype: Type of the student's weights.
 
         Raises:
-            ValueError: If they are of another kind, type, size or range than in training.
+            ValueError: If they are of another kind, size or range than in training.
         """
         axes = ", ".join(str(side) for side in ("n", *(shape or ())))
-        must = f"the student takes {self.plural} as a tensor of shape ({axes}) and type {dtype}"
+        must = f"the student takes {self.plural} as a tensor of floats of shape ({axes})"
         if not isinstance(samples, torch.Tensor):
             way_out = "for files, or what is not one tensor yet, use student.embed(…)"
             raise ValueError(f"{must}; got {type(samples).__name__}: {way_out}.")
@@ -112,9 +122,9 @@ class Modality(ABC):
             raise ValueError(
                 f"{must}; got shape {tuple(samples.shape)}{self.reshaped(samples, shape)}."
             )
-        if samples.dtype != dtype:
-            divided = " / 255" if self.pixels and not samples.is_floating_point() else ""
-            raise ValueError(f"{must}; got {samples.dtype}: write samples.to({dtype}){divided}.")
+        if not samples.is_floating_point():
+            divided = " / 255" if self.pixels else ""
+            raise ValueError(f"{must}; got {samples.dtype}: write samples.float(){divided}.")
         if not len(samples):
             return
         low, high = torch.stack(samples.aminmax()).tolist()

@@ -1,17 +1,11 @@
 """Texts: strings, which models tokenise by themselves."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-
+from asterism import reading
 from asterism.modality.modality import Modality, Pictures, cut
 from asterism.types import Samples, Shape
-from asterism.words import readable
-
-# What is left of a character of two halves that was cut; no tokeniser can encode it.
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Text(Modality):
@@ -21,6 +15,7 @@ class Text(Modality):
     plural = "texts"
     columns = ("text", "sentence")
     optimizer = "adamw"
+    has_files = False
     preparation = "check its weights and its pooling"
 
     def described(self, shape: Shape) -> str:
@@ -47,27 +42,11 @@ class Text(Modality):
 
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return texts as they are."""
-        texts = list(given)
-        self.check(texts, shape, torch.float32)
-        return texts
+        return reading.texts(list(given))
 
-    def check(self, samples: Any, shape: Shape, dtype: torch.dtype) -> None:
+    def check(self, samples: Any, shape: Shape) -> None:
         """Refuse what is not a list of texts: a text alone would be read letter by letter."""
-        if not isinstance(samples, list | tuple):
-            kind = type(samples).__name__
-            way_out = ": a text alone is [text]" if isinstance(samples, str) else ""
-            raise ValueError(f"the student takes a list of texts; got {kind}{way_out}.")
-        for i, text in enumerate(samples):
-            if not isinstance(text, str):
-                raise ValueError(
-                    f"the student takes texts; sample {i} is {readable(repr(text))}, of type "
-                    f"{type(text).__name__}."
-                )
-            if not text.isascii() and _SURROGATES.search(text):
-                raise ValueError(
-                    f"the student takes texts that can be encoded; sample {i} holds half of a "
-                    f"surrogate pair: {readable(text)!r}."
-                )
+        reading.texts(samples)
 
     def contents(self, samples: Samples) -> Iterator[bytes]:
         """Yield the bytes of each text."""

@@ -1,9 +1,10 @@
 """The functions that users call: each builds a request and carries it out."""
 
-from asterism.recipe.cache import embed as embed
+from asterism.recipe.cache import cache as cache
 from asterism.recipe.inspection import evaluate as evaluate
 from asterism.recipe.inspection import examine as examine
 from asterism.recipe.inspection import examined as examined
+from asterism.recipe.shipping import export as export
 from asterism.recipe.training import carry_out_all as carry_out_all
 from asterism.recipe.training import distill as distill
 from asterism.recipe.training import train as train
@@ -16,12 +17,13 @@ __all__ = [
     "Probed",
     "Result",
     "Transfer",
+    "cache",
     "carry_out_all",
     "distill",
-    "embed",
     "evaluate",
     "examine",
     "examined",
+    "export",
     "probe",
     "train",
 ]

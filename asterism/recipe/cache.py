@@ -1,4 +1,4 @@
-"""`embed()`: a teacher run once over data."""
+"""`cache()`: a teacher run once over data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from asterism.request import Model
 
 
-def embed(
+def cache(
     teacher: "Model",
     data: Any,
     *,

@@ -21,11 +21,11 @@ from asterism.verdict import assess
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from asterism.request import Methods, Model
+    from asterism.request import Methods, Model, Models
 
 
 def examine(
-    teacher: "Model | None",
+    teacher: "Models | None",
     student: "Model",
     data: Any,
     *,
@@ -103,7 +103,7 @@ def evaluate(
     *,
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
-    teacher: "Model | None" = None,
+    teacher: "Models | None" = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     metric: Distance | None = None,

@@ -11,7 +11,7 @@ from asterism.engine import Callback
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
-from asterism.run import Interrupted
+from asterism.run import Interrupted, Run
 from asterism.settings import Settings, SettingsByName
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
@@ -20,11 +20,11 @@ from asterism.words import tell
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from asterism.request import Methods, Model
+    from asterism.request import Methods, Model, Models
 
 
 def distill(
-    teacher: "Model",
+    teacher: "Models",
     student: "Model",
     data: Any,
     *,
@@ -46,6 +46,7 @@ def distill(
     baseline: str | Path | None = None,
     with_baselines: bool = False,
     seeds: int = 1,
+    export: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     **settings: "Unpack[SettingsByName]",
 ) -> Result:
@@ -55,7 +56,7 @@ def distill(
         teacher: The teacher: a run folder, a built-in model with weights
             (resnet20?weights=FILE), another library's model (timm/…, torchvision/…, hf/…, st/…),
             path/to/file.py:factory, a module, a file of its outputs (docs/models.md), or a cache
-            of them (docs/cache.md).
+            of them (docs/cache.md). Several (a list, or named again) teach their mean pattern.
         student: The student, named likewise; a run folder's goes on from its weights. For texts
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
@@ -88,6 +89,8 @@ def distill(
         seeds: How many trainings, with seeds from the given one on, each in a folder of its own
             within the run folder, which then has the report on all: with several it speaks of the
             method, not of one student.
+        export: Formats that the student is exported in at the end, tried before the first step
+            (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
@@ -120,6 +123,7 @@ def distill(
         baseline=baseline,
         with_baselines=with_baselines,
         seeds=seeds,
+        export=tuple(export),
         callbacks=callbacks,
         settings=Settings(**settings),
     )
@@ -133,13 +137,16 @@ def carry_out_all(request: Request) -> list[Result]:
     out = Path(request.out or by_time())
     first = request.settings.seed
     results = []
+    told = False
     for seed in range(first, first + request.seeds):
         one = replace(
             request,
             out=out / f"seed-{seed}",
+            told=told,
             student=copy.deepcopy(request.student),
             settings=replace(request.settings, seed=seed),
         )
+        told = told or _tells(one)
         try:
             results.append(_with_baselines(one))
         except Interrupted:
@@ -153,12 +160,22 @@ def _with_baselines(request: Request) -> Result:
     """Train the student without the teacher first, if that is asked for; then distil."""
     if request.with_baselines:
         request = replace(request, out=request.out or by_time())
-        request = replace(request, baseline=_train_alone(request))
+        baseline, told = _train_alone(request)
+        request = replace(request, baseline=baseline, told=request.told or told)
     return carry_out(request)
 
 
-def _train_alone(request: Request) -> Path:
-    """Train the student of a distillation from labels alone, with the same settings."""
+def _tells(request: Request) -> bool:
+    """Return whether a training tells of its data: one that was finished before does not."""
+    return request.out is not None and not (request.resume and Run(request.out).finished())
+
+
+def _train_alone(request: Request) -> tuple[Path, bool]:
+    """Train the student of a distillation from labels alone, with the same settings.
+
+    Returns:
+        Its run folder, and whether it has told of the data.
+    """
     run = Path(f"{request.out}-without-teacher")
     tell(f"training the student without the teacher in {run}")
     settings = request.settings
@@ -175,13 +192,15 @@ def _train_alone(request: Request) -> Path:
         overwrite=False,
         check=False,
         report=False,
+        export=(),
         settings=replace(settings, task_weight=settings.task_weight or 1.0),
     )
+    told = _tells(alone)
     try:
         carry_out(alone)
     except Interrupted as stopped:
         raise Interrupted(Path(request.out or ""), before=True) from stopped
-    return run
+    return run, told
 
 
 def train(
@@ -199,6 +218,7 @@ def train(
     image_size: int | None = None,
     on_broken: OnBroken = "skip",
     check: bool = True,
+    export: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     **settings: "Unpack[SettingsByName]",
 ) -> Result:
@@ -221,6 +241,8 @@ def train(
             theirs, up to 224.
         on_broken: Samples that cannot be read: skip and name them, or stop before training.
         check: Look at data and network before the training, and warn (docs/doctor.md).
+        export: Formats that the student is exported in at the end, tried before the first step
+            (docs/export.md).
         callbacks: Called after each step, epoch and validation (`asterism.engine.Callback`).
         **settings: See `asterism.settings.Settings`.
 
@@ -246,6 +268,7 @@ def train(
             image_size=image_size,
             on_broken=on_broken,
             check=check,
+            export=tuple(export),
             callbacks=callbacks,
             settings=Settings(**settings),
         )

@@ -178,7 +178,7 @@ def open_cache(folder: Path, manifest: Manifest | None = None) -> Cache:
     if not state.complete:
         raise FileNotFoundError(
             f"{folder} is not complete, {state.written} of {state.shards} files are there: the "
-            "same `asterism embed` command goes on."
+            "same `asterism cache` command goes on."
         )
     if state.bytes <= READ_AT_ONCE:
         cache.check()
@@ -216,8 +216,8 @@ def open_shard(file: Path, identity: Mapping[str, Any]) -> dict[str, Tensor]:
         ValueError: If it is cut short, not what was written, or another shard.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is gone: the same `asterism embed` writes it again.")
-    way_out = "Delete it, and the same `asterism embed` writes it again."
+        raise FileNotFoundError(f"{file} is gone: the same `asterism cache` writes it again.")
+    way_out = "Delete it, and the same `asterism cache` writes it again."
     try:
         with safe_open(file, "pt") as opened:
             kept = parse_json((opened.metadata() or {})[KEY])

@@ -115,7 +115,7 @@ class CachedTeacher(Teacher):
         raise ValueError(
             f"{self.place} has the teacher's outputs for {held}, and none for these data "
             f"({len(source)} rows, fingerprint {fingerprint}): name the data that it was made of, "
-            "or run `asterism embed` on these (--data, --validation-data, --test-data)."
+            "or run `asterism cache` on these (--data, --validation-data, --test-data)."
         )
 
     def fingerprint(self) -> str:
@@ -152,7 +152,7 @@ class CachedTeacher(Teacher):
             way_out = "name the teacher itself, and --teacher-cache FOLDER to keep its outputs"
             if views.virtual == 1:
                 way_out = (
-                    "make it with `asterism embed --augment vrm`, or use a method of one view, as "
+                    "make it with `asterism cache --augment vrm`, or use a method of one view, as "
                     "RKD, RRD and RRKD are"
                 )
             raise ValueError(
@@ -170,7 +170,7 @@ class CachedTeacher(Teacher):
         def unlike(what: str, there: Any, here: Any, way_out: str) -> ValueError:
             return ValueError(
                 f"{self.place} was made with {what} {there}, and this training has {here}: "
-                f"{way_out}, or make another cache with `asterism embed`."
+                f"{way_out}, or make another cache with `asterism cache`."
             )
 
         if made.views_version != VERSION:

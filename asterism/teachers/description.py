@@ -121,7 +121,7 @@ def read_vocabulary(cache: Cache) -> Vocabulary | None:
         return None
     tokens, tokeniser = cache.folder / TOKENS, cache.folder / TOKENISER
     if not tokens.is_file() or not tokeniser.is_file():
-        why = f"{cache.folder} keeps nothing of the teacher's tokens: the same `asterism embed` "
+        why = f"{cache.folder} keeps nothing of the teacher's tokens: the same `asterism cache` "
         return Vocabulary(None, lambda: None, lambda: None, f"{why}adds it, if the teacher has any")
     text = _read(tokeniser)
     read = partial(_table, tokens, _identity(cache, text))
@@ -174,7 +174,7 @@ def _read(file: Path) -> str:
 
 
 def _damaged(file: Path, why: object) -> ValueError:
-    way_out = "Delete it, and the same `asterism embed` writes it again."
+    way_out = "Delete it, and the same `asterism cache` writes it again."
     return ValueError(f"{file} is damaged: {why}. {way_out}")
 
 

@@ -185,7 +185,7 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest is None:
         raise ValueError(
             f"{file} has format {version!r}, and this asterism reads {FORMAT}: make the cache anew "
-            "with `asterism embed`."
+            "with `asterism cache`."
         )
     if not possible:
         raise ValueError(f"{file} is damaged: it holds values that no cache has.")

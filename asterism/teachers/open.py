@@ -10,12 +10,13 @@ from asterism.distributed import is_first
 from asterism.modality import IMAGE
 from asterism.models import BUILT_IN, Spec, build, input_size
 from asterism.models.adapt import Channels
-from asterism.names import as_text, split_name
+from asterism.names import as_text, each_name, split_name
 from asterism.run import Run
 from asterism.student import Student, run_of, student_of_run
 from asterism.teachers.cache import is_cache
 from asterism.teachers.cached import cached_size, open_cached
 from asterism.teachers.classes import in_order
+from asterism.teachers.several import Several, SideBySide
 from asterism.teachers.stored import is_stored, open_stored
 from asterism.teachers.teacher import LiveTeacher, Teacher, class_names_of, observed
 from asterism.words import tell
@@ -43,6 +44,8 @@ def open_teacher(name: Any, data: Data) -> Teacher:
 def _open(name: Any, data: Data) -> Teacher:
     if isinstance(name, Teacher):
         return name
+    if len(several := each_name(name)) > 1:
+        return _several([_open(each, data) for each in several], data, name)
     if is_cache(name):
         return open_cached(Path(str(name)))
     if earlier := student_of_run(name):
@@ -59,6 +62,15 @@ def _open(name: Any, data: Data) -> Teacher:
     source = data.source
     spec = Spec(data.classes, source.shape, own_classifier=True, modality=source.modality)
     return _live(build(name, spec), data, name)
+
+
+def _several(teachers: list[Teacher], data: Data, name: Any) -> Teacher:
+    """Return several teachers as one: as one network, if all are networks."""
+    networks = [teacher.network for teacher in teachers if teacher.network is not None]
+    if len(networks) < len(teachers):
+        return Several(teachers)
+    source = data.source
+    return LiveTeacher(SideBySide(networks), source.modality, source.shape, as_text(name))
 
 
 def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:
@@ -110,7 +122,7 @@ def common_size(asked: int | None, *models: Any) -> int | None:
     if asked is not None:
         return asked
     sizes: list[int | None] = []
-    for model in models:
+    for model in (each for named in models for each in each_name(named)):
         if is_cache(model):
             return cached_size(Path(str(model)))
         sizes.append(_own_size(model))

@@ -24,7 +24,7 @@ from asterism.words import tell
 
 
 def make_cache(request: CacheRequest) -> CacheState:
-    """Run a teacher once over data and keep its outputs; see `asterism.embed`."""
+    """Run a teacher once over data and keep its outputs; see `asterism.cache`."""
     if request.processes == 1:
         return _work(request)
     with _helpers(request):
@@ -149,7 +149,7 @@ def _help(request: CacheRequest, number: int, threads: int) -> None:
     except KeyboardInterrupt:
         pass
     except (ValueError, OSError) as error:
-        tell(f"asterism embed, process {number + 1}: {error}")
+        tell(f"asterism cache, process {number + 1}: {error}")
 
 
 def _stop_without_parent(unwritten: int) -> None:

@@ -17,11 +17,14 @@ from asterism.arrays import read_archive, read_array
 from asterism.data.source import Source
 from asterism.data.table import read_parquet
 from asterism.data.values import read_ids
+from asterism.documents import read_file
 from asterism.names import refuse_arguments
 from asterism.teachers.teacher import Teacher, TeacherCard
 from asterism.types import Outputs, Samples, join_outputs, outputs_on_device
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
+# Bytes of a file of ids: more are none of ours.
+MOST_IDS = 2**33
 # So many samples of one id in two places are compared.
 COMPARED = 8
 
@@ -163,6 +166,9 @@ def is_stored(path: Path) -> bool:
 def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
     """Open a file of outputs.
 
+    A column `scale` multiplies the rows of the embedding, as `asterism embed --dtype int8` writes
+    them, and ids may stand in FILE.ids.txt, one a line.
+
     Args:
         path: An `.npy` file with the embeddings alone, or an `.npz`, `.safetensors` or `.parquet`
             file with `embedding` and possibly `logits` and `id`.
@@ -188,6 +194,12 @@ def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
             f"{path} holds no `embedding`; it holds {', '.join(list(arrays)[:5]) or 'nothing'}. "
             f"If these are weights, name their model: MODEL?weights={path}."
         )
+    if (scale := arrays.get("scale")) is not None and len(scale) == len(chosen["embedding"]):
+        chosen["embedding"] = _single(chosen["embedding"]) * _single(scale.reshape(-1, 1))
+    beside = path.with_name(f"{path.name}.ids.txt")
+    if chosen["id"] is None and beside.is_file():
+        text = read_file(beside, MOST_IDS).decode("utf-8", "surrogateescape")
+        chosen["id"] = np.array(text.split("\n")[:-1])
     ids = None
     rows = chosen["embedding"].shape[0] if chosen["embedding"].ndim else 0
     if chosen["id"] is not None:

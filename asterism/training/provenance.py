@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import secrets
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from asterism import methods
 from asterism.data import Data
+from asterism.distributed import from_first
 from asterism.names import resolved
 from asterism.options import DECISIVE, Plain, Role, Verb, differing, names_with
 from asterism.request import Request, typed_name, understood
@@ -25,7 +27,12 @@ PLACES = (*CONTENTS, "student", "model")
 
 
 def provenance(
-    data: Data, teacher: Teacher | None, config: Mapping[str, Plain], *, processes: int
+    data: Data,
+    teacher: Teacher | None,
+    config: Mapping[str, Plain],
+    *,
+    processes: int,
+    training: str | None = None,
 ) -> dict[str, Any]:
     """Return what a reader needs to trust or repeat the run, as plain values.
 
@@ -34,8 +41,10 @@ def provenance(
         teacher: The teacher, if there is one.
         config: The request, as the run keeps it.
         processes: How many train together, however they were started.
+        training: The mark by which the training knows its checkpoints.
     """
     return {
+        "training": training,
         "asterism": version("asterism"),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
@@ -56,6 +65,15 @@ def fingerprints(data: Data, teacher: Teacher | None) -> dict[str, str | None]:
         "test_data": data.test.fingerprint() if data.test else None,
         "teacher": None if teacher is None else teacher.fingerprint(),
     }
+
+
+def mark_of(run: Run, *, resume: bool) -> str | None:
+    """Return the mark of a training that begins or goes on in a folder, the same on all ranks.
+
+    One that goes on keeps its own, which a run older than marks has none of.
+    """
+    goes_on = resume and run.begun()
+    return from_first(run.training() if goes_on else secrets.token_hex(8))  # type: ignore[no-any-return]
 
 
 def recorded(run: Run) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from asterism.data import Data
 from asterism.engine import Training
+from asterism.exporters import chosen, subject_of, write_exports
 from asterism.models import in_mode, in_words, tokeniser_of, weights_of
 from asterism.names import as_text, is_own_code, joined_name, split_name
 from asterism.run import Run
@@ -42,7 +44,8 @@ def rehearse(training: Training) -> None:
 
     Each takes one sample alone in eval mode, as measures of time and services give it; the student
     gives the same kinds of outputs in train mode, with a gradient for some of its weights; it is
-    written, built again, loaded, and returns what it returned.
+    written, built again, loaded, and returns what it returned; and it can be exported, where that
+    is asked for.
 
     Raises:
         ValueError: If one of these fails; the message says what must hold, and the way out.
@@ -58,7 +61,6 @@ def rehearse(training: Training) -> None:
         clean = _alone("student", student, samples)
         _steps(training, student, samples, clean)
         _kept(training, samples)
-        # What else the end of a run will write is tried here.
 
 
 def write_student(run: Run, student: nn.Module, card: dict[str, Any]) -> None:
@@ -181,6 +183,7 @@ def _steps(training: Training, student: nn.Module, samples: Samples, clean: Outp
 def _kept(training: Training, samples: Samples) -> None:
     """Write the student as at the end, build it again, load it, and compare what it returns."""
     student, named = _copied(training.student).cpu(), training.request.student
+    exporters = chosen(training.request.export) if training.request.export else []
     with tempfile.TemporaryDirectory(prefix="asterism-") as folder:
         size = sum(x.nbytes for x in student.state_dict().values() if isinstance(x, Tensor))
         if shutil.disk_usage(folder).free < 2 * size:
@@ -196,6 +199,10 @@ def _kept(training: Training, samples: Samples) -> None:
                 "a student must be one that can be kept and loaded again (asterism.load), which is "
                 f"tried before it is trained: {reason.rstrip('.')}."
             ) from error
+        if exporters:
+            subject = subject_of(Run(folder), again, data=None, factory=factory_of(given))
+            subject = replace(subject, samples=samples)
+            write_exports(subject, exporters, Path(folder), data=None, compared_on="two rows")
     before, after = (_drawing_alike(network, samples) for network in (student, again))
     for name, x, y in zip(Outputs._fields, before, after, strict=True):
         alike = x is y if x is None or y is None else x.shape == y.shape and _close(x, y)

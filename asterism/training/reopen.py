@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import nn
 
 from asterism.data import Data, open_data
-from asterism.names import is_own_code, located, split_name
+from asterism.names import each_name, is_own_code, located, split_name
 from asterism.options import Plain
 from asterism.run import Run, RunError
 from asterism.student import Student, load
@@ -16,7 +16,7 @@ from asterism.teachers import Teacher, open_teacher
 from asterism.training.provenance import fingerprints, made_with, recorded, refuse_other_contents
 
 if TYPE_CHECKING:
-    from asterism.request import Model
+    from asterism.request import Models
 
 
 class Reopened(NamedTuple):
@@ -39,7 +39,7 @@ def reopen(
     *,
     data: Any = None,
     factory: str | Callable[..., nn.Module] | None = None,
-    teacher: "Model | None" = None,
+    teacher: "Models | None" = None,
 ) -> Reopened:
     """Open a run's data and models again.
 
@@ -118,12 +118,15 @@ def _config(folder: Run) -> dict[str, Plain]:
 
 def _found(typed: Plain, resolved: Any) -> Plain:
     """Return where something is that was typed in another folder, or was elsewhere then."""
-    known = isinstance(resolved, str) and os.path.exists(split_name(resolved)[0])
-    return resolved if known else typed
+    if not isinstance(resolved, str):
+        return typed
+    # Of several teachers, those that are no files mean the same from any folder.
+    places = [split_name(each)[0] for each in each_name(resolved)]
+    return resolved if any(os.path.exists(place) for place in places) else typed
 
 
 def _open_teacher(
-    folder: Run, config: Mapping[str, Any], opened: Data, named: "Model | None"
+    folder: Run, config: Mapping[str, Any], opened: Data, named: "Models | None"
 ) -> Teacher | None:
     """Open the teacher of a run, by its own name or by the one that is given."""
     name = named if named is not None else config.get("teacher") or ""

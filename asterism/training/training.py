@@ -15,6 +15,7 @@ from asterism.distributed import from_first, is_first
 from asterism.doctor import warn
 from asterism.engine import Fitted, Training, fit
 from asterism.engine.processes import processes, started, starts_processes
+from asterism.exporters import chosen, subject_of, write_exports
 from asterism.methods.base import Method
 from asterism.models import in_words, load_weights
 from asterism.report import write_report
@@ -28,6 +29,7 @@ from asterism.training.anchors import choose_anchors
 from asterism.training.models import open_baseline
 from asterism.training.opening import open_training
 from asterism.training.provenance import (
+    mark_of,
     provenance,
     refuse_changes,
     refuse_other_contents,
@@ -95,7 +97,8 @@ def _carried_out(request: Request) -> Result:
     with run.writing(resume=request.resume, overwrite=request.overwrite, first=is_first()):
         config = request.plain()
         count = training.settings.processes
-        origin = provenance(training.data, training.teacher, config, processes=count)
+        mark = mark_of(run, resume=request.resume)
+        origin = provenance(training.data, training.teacher, config, processes=count, training=mark)
         if request.resume:
             refuse_changes(run, config, origin)
             if run.finished():
@@ -112,6 +115,8 @@ def _carried_out(request: Request) -> Result:
         if is_first() and request.report and training.teacher is not None:
             page = run.path / "report.html"
             _written(run, page.name, lambda: write_report([run.path], page))
+        if is_first() and request.export:
+            _written(run, run.exports.name, lambda: _export(run, training))
         found = from_first(found)
     return Result(run.path, _student(training, fitted.student), found, run.page)
 
@@ -193,10 +198,8 @@ def _finish(
         metric=settings.metric or "euclidean",
     )
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
-    for name in broken[:MOST_NAMED]:
-        tell(f"left out, unreadable: {name}")
-    if len(broken) > MOST_NAMED:
-        tell(f"and {len(broken) - MOST_NAMED} more, in result.json")
+    if not training.request.told:
+        _name(broken)
     result = {
         **measured,
         "validation": fitted.score,
@@ -221,8 +224,18 @@ def _tell(training: Training) -> None:
     account = training.account
     if account is not None:
         for line in account.lines():
-            about = "method" if line == account.method else "data"
-            tell(f"{about}: {line}")
+            if line == account.method:
+                tell(f"method: {line}")
+            elif not training.request.told:
+                tell(f"data: {line}")
+
+
+def _name(broken: Sequence[str]) -> None:
+    """Say which samples could not be read."""
+    for name in broken[:MOST_NAMED]:
+        tell(f"left out, unreadable: {name}")
+    if len(broken) > MOST_NAMED:
+        tell(f"and {len(broken) - MOST_NAMED} more, in result.json")
 
 
 def _accounted(training: Training, fitted: Fitted) -> dict[str, Any] | None:
@@ -248,6 +261,20 @@ def _written(run: Run, name: str, write: Callable[[], object]) -> None:
             f"asterism: {name} could not be written ({in_words(error)}); student and result are in "
             f"{run.path}."
         )
+
+
+def _export(run: Run, training: Training) -> None:
+    """Export the student in the formats that were asked for and tried before the first step."""
+    request, factory = training.request, factory_of(training.request.student)
+    student = load(run.path, factory=factory)
+    subject = subject_of(run, student, data=training.data, factory=factory)
+    write_exports(
+        subject,
+        chosen(request.export),
+        run.exports,
+        data=training.data,
+        compared_on="rows of the run's data",
+    )
 
 
 def _write_aligner(run: Run, methods: Sequence[Method]) -> None:

@@ -1,4 +1,4 @@
-"""`write_vectors()`: a student over data of any length, into one file of vectors."""
+"""`embed()`: a student over data of any length, into one file of vectors."""
 
 import json
 import shutil
@@ -16,9 +16,10 @@ from filelock import FileLock
 from torch import nn
 
 from asterism.arrays import read_archive
-from asterism.data import Loader, Source, open_source
+from asterism.data import Loader, Source
 from asterism.data.batches import default_workers
 from asterism.documents import replacing
+from asterism.given import source_for
 from asterism.models import weights_fingerprint
 from asterism.names import joined_name, located, split_name
 from asterism.student import Student, load
@@ -102,7 +103,7 @@ class Work:
         return [part for part in self.parts if not part.file.exists()]
 
 
-def write_vectors(
+def embed(
     run: str | Path,
     data: Any,
     *,
@@ -169,14 +170,7 @@ def _source(student: Student, data: Any, ids: str | None) -> Source:
             raise ValueError("--ids names a column of a table; these data are an object.")
         base, given = split_name(str(data))
         data = joined_name(base, {**given, "id": ids})
-    size = student.shape[-1] if student.shape is not None and student.modality.pixels else None
-    source = open_source(data) if size is None else open_source(data, image_size=size)
-    if source.modality is not student.modality or source.shape != student.shape:
-        raise ValueError(
-            f"the student takes {student.modality.described(student.shape)}, and the data are "
-            f"{source.words()}."
-        )
-    return source
+    return source_for(data, student.modality, student.shape)
 
 
 def _share(part: str, rows: int) -> range:
@@ -192,7 +186,7 @@ def _fill(work: Work, student: Student, source: Source, dtype: Dtype) -> None:
     missing = work.begin()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = student.to(device)
-    progress = _Progress(sum(len(part.rows) for part in missing))
+    progress = Progress(sum(len(part.rows) for part in missing))
     loader = Loader(source, _batches(missing), workers=default_workers(source))
     batches = iter(loader)
     for part in missing:
@@ -249,14 +243,16 @@ def _joined(work: Work, file: Path, source: Source) -> Vectors:
     return Vectors(file, rows, width, tuple(broken))
 
 
-class _Progress:
+class Progress:
     """Lines on standard error: how far it is, and the time left."""
 
-    def __init__(self, rows: int) -> None:
-        self.rows, self.done = rows, 0
+    def __init__(self, rows: int, verb: str = "embed") -> None:
+        """Begin with nothing done of so many rows."""
+        self.rows, self.done, self.verb = rows, 0, verb
         self.begun = self.told = time.monotonic()
 
     def __call__(self, rows: int) -> None:
+        """Count rows that are done."""
         self.done = min(self.rows, self.done + rows)
         now = time.monotonic()
         if now - self.told < max(TOLD_EVERY, 0.05 * (now - self.begun)):
@@ -264,4 +260,4 @@ class _Progress:
         self.told, seconds = now, now - self.begun
         left = duration(seconds / self.done * (self.rows - self.done))
         share = 100 * self.done // self.rows
-        tell(f"embed: {share} %, {duration(seconds)}, {left} left")
+        tell(f"{self.verb}: {share} %, {duration(seconds)}, {left} left")

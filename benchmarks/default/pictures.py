@@ -63,11 +63,20 @@ class Pictures:
     def train(self, methods: list[Method], settings: dict[str, Any], seed: int) -> nn.Module:
         """Return a student trained from a cache of four views."""
         result = distill(
-            self.teacher, self._new(), self.source, method=methods, labels=self.classes is not None, seed=seed,
-            teacher_cache=self.folder / "cache", view_count=VIEWS, out=self.folder / "student",
-            overwrite=True, check=False, report=False,
+            self.teacher,
+            self._new(),
+            self.source,
+            method=methods,
+            labels=self.classes is not None,
+            seed=seed,
+            teacher_cache=self.folder / "cache",
+            view_count=VIEWS,
+            out=self.folder / "student",
+            overwrite=True,
+            check=False,
+            report=False,
             **{"validation_share": 0.02, "keep": "last", **settings},
-        )  # fmt: skip
+        )
         return result.student
 
     def rows(self, student: nn.Module, part: str) -> Rows:

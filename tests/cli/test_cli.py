@@ -142,6 +142,8 @@ def helped(capsys, *words):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verbs_help_is_short_and_in_groups(verb, capsys):
     if verb == "help":
+        assert main(["help", "help", "distill"]) == 0
+        assert "usage: asterism VERB" in capsys.readouterr().out
         return
     short = helped(capsys, verb, "--help")
     assert short.startswith(f"usage: asterism {verb}")

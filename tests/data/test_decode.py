@@ -69,3 +69,27 @@ def test_images_in_memory_are_brought_to_a_size_as_files_are(size, channels, tmp
 def test_grey_images_in_memory_are_repeated():
     grey = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8)
     assert torch.equal(IMAGE.brought(grey, (3, 8, 8)), grey.expand(-1, 3, -1, -1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 13, 16])
+def test_grey_of_few_bits_kept_in_16_is_a_picture_where_the_file_says_so(bits, suffix, tmp_path):
+    """Of 12 bits it would be bright, of 16 nearly black: without a word neither is taken."""
+    most = 2**bits - 1
+    ramp = Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype("u2"))
+    path = tmp_path / f"a.{suffix}"
+    if bits > 12:
+        assert abs(int(shown(ramp, path).max()) - 255 * most // 65535) <= 1
+    else:
+        with pytest.raises(ValueError, match=f"16 bits of which {bits} are used.*MaxSampleValue"):
+            shown(ramp, path)
+    if suffix == "tif":
+        assert shown(ramp, path, tiffinfo={281: most}).max() == 255
+        assert shown(ramp, path, tiffinfo={281: 65535}).max() == 255 * most // 65535
+    assert shown(Image.new("I;16", (8, 8), 9), path).max() == 0
+
+
+def test_a_range_that_the_format_declares_is_taken(tmp_path):
+    values = np.linspace(0, 1023, 64).astype(">u2").tobytes()
+    (tmp_path / "a.pgm").write_bytes(b"P5 8 8 1023\n" + values)
+    assert decode(tmp_path / "a.pgm", (1, 8, 8)).max() == 255

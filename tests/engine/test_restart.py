@@ -171,7 +171,7 @@ def test_only_damaged_checkpoints_are_refused(tmp_path):
     for file in stopped_within_an_epoch(tmp_path / "a"):
         file.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"is damaged: .* Start again with --overwrite"):
-        latest_state(tmp_path / "a" / "checkpoints")
+        latest_state(tmp_path / "a" / "checkpoints", None)
 
 
 def test_a_full_disk_loses_nothing(tmp_path):

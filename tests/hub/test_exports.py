@@ -16,7 +16,10 @@ import transformers
 from students import finished_run
 
 import asterism
+import asterism.runtime
 from asterism.cli import main
+from asterism.cli.demo import ship
+from asterism.cli.screen import Screen
 from asterism.exporters import EXPORTERS
 from asterism.models import Spec
 
@@ -94,7 +97,7 @@ def test_every_student_in_every_format_that_can_hold_it(kind, runs, tmp_path):
     aligned = kind in ALIGNED
     can = CAN[kind] & HOLD_MAPS if aligned else CAN[kind]
     for name in sorted({*EXPORTERS} - can - {"pt2", "state", "openvino"}):
-        with pytest.raises(ValueError, match="cannot hold the student of .* onnx, pt2, state"):
+        with pytest.raises(ValueError, match="cannot hold the student .* onnx, pt2, state"):
             asterism.export(runs[kind], name, out=tmp_path, aligned=aligned)
     assert not list(tmp_path.iterdir())
     for name in sorted(can):
@@ -138,6 +141,30 @@ def test_what_the_cards_say_opens_them_without_asterism(runs, tmp_path):
     code += "assert not any(name.startswith('asterism.') for name in sys.modules)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_runtime_gives_what_the_student_gives(runs):
+    """Of texts and pixels as a user has them, whatever is in the folder."""
+    pixels = np.random.default_rng(2).integers(0, 256, (5, 20, 30, 3), dtype=np.uint8)
+    texts = [*ROWS[:5], "", "an unheard-of \u4dff", "word " * 300]
+    for (kind, name), (folder, aligned) in MADE.items():
+        if name != "onnx":
+            continue
+        student, model = asterism.load(runs[kind], aligned=aligned), asterism.runtime.load(folder)
+        given = texts if student.shape is None else pixels
+        wanted = student.embed(given)
+        np.testing.assert_allclose(model.embed(given), wanted.embedding.numpy(), atol=1e-5)
+        if wanted.logits is not None:
+            assert [name for name, _ in model.predict(given)] == [
+                name for name, _ in student.predict(given)
+            ]
+
+
+def test_the_demo_ends_with_an_answer_without_torch(tmp_path, capsys):
+    run = finished_run(tmp_path / "run", "convnet?width=4", Spec(10, (1, 8, 8)), "digits")
+    ship(run, Screen())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"query\.png is a \d \(\d+%\), says .*/model\.onnx", shown), shown
 
 
 def test_int8_says_what_it_costs(runs, tmp_path, capsys):

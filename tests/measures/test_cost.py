@@ -1,5 +1,6 @@
 """Tests for asterism/measures/cost.py."""
 
+import importlib
 import json
 import time
 from dataclasses import asdict
@@ -10,6 +11,8 @@ from torch import nn
 
 from asterism import Outputs
 from asterism.measures import cost
+
+cost_module = importlib.import_module("asterism.measures.cost")
 
 
 class Student(nn.Module):
@@ -77,6 +80,18 @@ def test_latency_is_the_median_in_milliseconds():
 
     measured = cost(Sleeper(), torch.zeros(1, 2), batch_sizes=[1], repeats=5)
     assert 5 <= measured.latency_ms[1] < 100
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(0.0, 2), (0.05, 3), (60.0, 7)])
+def test_a_slow_model_is_timed_by_fewer_passes(monkeypatch, seconds, passes):
+    """On a clock of its own, at 20 ms a pass: not every large network can be run 22 times 64."""
+    now = iter(range(10_000))
+    monkeypatch.setattr(cost_module.time, "perf_counter", lambda: next(now) / 100)
+    monkeypatch.setattr(cost_module, "LONGEST", seconds)
+    student = Student()
+    measured = cost(student, torch.zeros(1, 6), batch_sizes=[3], repeats=5)
+    assert [size for size, *_ in student.seen].count(3) == passes
+    assert measured.latency_ms[3] == pytest.approx(10)
 
 
 def test_is_ready_for_json():

@@ -68,7 +68,7 @@ def test_the_doctor_and_a_cache_know_them(place, tmp_path):
     assert {"teacher's knowledge", "student's embedding", "time"} <= {f.subject for f in findings}
     assert not {"pictures", "teacher's input"} & {f.subject for f in findings}
     options = {"method": RKD(), "report": False, **data, **QUICK}
-    recipe.embed(teacher, out=tmp_path / "cache", dtype="float32", **data)
+    recipe.cache(teacher, out=tmp_path / "cache", dtype="float32", **data)
     live = recipe.distill(teacher, "mlp?dim=8", out=tmp_path / "live", **options)
     cached = recipe.distill(str(tmp_path / "cache"), "mlp?dim=8", out=tmp_path / "c", **options)
     for name, value in live.student.state_dict().items():

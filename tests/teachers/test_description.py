@@ -44,7 +44,7 @@ def cache(teacher, tmp_path_factory):
     """A cache whose teacher is gone."""
     gone = Path(shutil.copytree(teacher, tmp_path_factory.mktemp("gone") / "run"))
     folder = tmp_path_factory.mktemp("c") / "cache"
-    recipe.embed(gone, TEXTS, out=folder, dtype="float32")
+    recipe.cache(gone, TEXTS, out=folder, dtype="float32")
     shutil.rmtree(gone)
     return folder
 
@@ -110,7 +110,7 @@ def test_times_of_another_machine_are_left_out(copy, data, monkeypatch):
 def test_class_names_are_kept(tokenizer, tmp_path, data):
     model = build("text-static?width=8", Spec(2, None, tokenizer=tokenizer))
     model.classes = ("sport", "food")
-    recipe.embed(model, TEXTS, out=tmp_path / "cache")
+    recipe.cache(model, TEXTS, out=tmp_path / "cache")
     card = open_teacher(tmp_path / "cache", data).card
     assert (card.names, card.classes, card.kinds) == (("sport", "food"), 2, ("float32",))
 
@@ -126,14 +126,14 @@ def test_a_cache_of_an_earlier_version_opens(copy, teacher, tokenizer, data, tmp
         recipe.distill(copy, "text-static", TEXTS, **options)
     named = f"text-static?width=8&tokenizer={tmp_path}"
     for start in ("teacher", "alone"):
-        with pytest.raises(ValueError, match=f"start={start} .*the same `asterism embed` adds it"):
+        with pytest.raises(ValueError, match=f"start={start} .*the same `asterism cache` adds it"):
             recipe.distill(copy, f"{named}&start={start}", TEXTS, **options)
     capsys.readouterr()
     recipe.distill(copy, named, TEXTS, **options)
     said = capsys.readouterr().err
     assert said.count("begin at random: ") == 1
     before = {p: p.read_bytes() for p in copy.rglob("*/*/*.safetensors")}
-    recipe.embed(teacher, TEXTS, out=copy, dtype="float32")
+    recipe.cache(teacher, TEXTS, out=copy, dtype="float32")
     assert {p: p.read_bytes() for p in before} == before
     assert open_teacher(copy, data).vocabulary.alone().shape == (len(WORDS), 24)
 
@@ -161,7 +161,7 @@ def test_what_is_damaged_is_named(name, spoil, message, copy, data):
 
 def test_weights_of_half_precision_are_kept_as_short(tokenizer, tmp_path, data):
     model = build("text-static?width=64", Spec(None, None, tokenizer=tokenizer)).half().float()
-    recipe.embed(model, TEXTS, out=tmp_path / "cache")
+    recipe.cache(model, TEXTS, out=tmp_path / "cache")
     size = (tmp_path / "cache" / "tokens.safetensors").stat().st_size
     assert size < 2 * 2 * 64 * len(WORDS) + 1000  # two tables of two bytes a number
     kept = open_teacher(tmp_path / "cache", data).vocabulary
@@ -170,7 +170,7 @@ def test_weights_of_half_precision_are_kept_as_short(tokenizer, tmp_path, data):
 
 def test_a_teacher_of_pictures_has_no_tokens(tmp_path):
     images = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8)
-    recipe.embed(build("mlp", Spec(None, (3, 8, 8))), asterism.data.ArraySource(images),
+    recipe.cache(build("mlp", Spec(None, (3, 8, 8))), asterism.data.ArraySource(images),
                  out=tmp_path / "cache", views=1)  # fmt: skip
     named = {p.name for p in (tmp_path / "cache").iterdir()}
     assert named & {"tokens.safetensors", "tokenizer.json", "teacher.json"} == {"teacher.json"}

@@ -9,7 +9,6 @@ from PIL import Image
 import asterism
 from asterism import recipe
 from asterism.cli import main
-from asterism.recipe import embed
 from asterism.teachers import common_size
 from asterism.teachers.cache import open_cache
 
@@ -41,7 +40,7 @@ def test_a_run_sees_pictures_of_its_size_however_it_is_named(place):
 def test_the_weights_of_a_run_are_cached_at_its_size(place):
     """At another one many networks run, too, and are worth little."""
     file = str(place / "run" / "student.safetensors")
-    embed(file, str(place / "pictures"), out=place / "cache", views=1, workers=0)
+    recipe.cache(file, str(place / "pictures"), out=place / "cache", views=1, workers=0)
     assert open_cache(place / "cache").manifest.image_shape == [3, 20, 20]
 
 
@@ -52,11 +51,11 @@ def test_models_may_be_named_by_paths(place):
 
 
 @pytest.mark.parametrize("size", ["0", "-5"])
-@pytest.mark.parametrize("verb", ["distill", "train", "embed", "doctor"])
+@pytest.mark.parametrize("verb", ["distill", "train", "cache", "doctor"])
 def test_no_picture_has_no_pixels(place, verb, size, capsys):
-    given = {"train": ["--model", "mlp"], "embed": ["--teacher", str(place / "run")]}
+    given = {"train": ["--model", "mlp"], "cache": ["--teacher", str(place / "run")]}
     models = given.get(verb, ["--teacher", str(place / "run"), "--student", "mlp"])
-    out = ["--out", str(place / "none")] if verb == "embed" else []
+    out = ["--out", str(place / "none")] if verb == "cache" else []
     data = ["--data", str(place / "pictures"), "--image-size", size]
     assert main([verb, *models, *data, *out]) == 2
     assert f"image_size must be at least 1; got {size}" in capsys.readouterr().err

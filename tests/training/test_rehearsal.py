@@ -1,6 +1,7 @@
 """Tests for asterism/training/rehearsal.py, and for an end of a run at which something fails."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 import asterism
 from asterism import KD, recipe
+from asterism.cli import main
 from asterism.report import render
 from asterism.request import Request
 from asterism.settings import Settings
@@ -63,6 +65,8 @@ class Net(nn.Module):
         e, z = self.pair(x)
         if self.trick == "lazy while training" and self.training:
             return e, z, self.aux(e)
+        if self.trick == "counts":
+            return e * len(x), z
         if self.trick == "detached":
             return e, z.detach()
         if self.trick == "squeeze":
@@ -124,6 +128,41 @@ def test_what_could_not_be_kept_or_trained_is_not_begun(trick, data, tmp_path):
     with pytest.raises(ValueError, match=BAD[trick]):
         recipe.train(lambda: Net(trick), data, out=tmp_path / "run", check=False, **QUICK)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("trick", "formats", "message"),
+    [
+        ("", ["state", "timm"], r"timm cannot hold the student .*: it is no network of timm"),
+        ("counts", ["pt2"], "torch.export cannot trace the student"),
+        ("", ["onx"], "unknown format 'onx': choose from onnx"),
+    ],
+)
+def test_an_export_that_would_fail_is_told_before_the_training(
+    trick, formats, message, data, tmp_path, monkeypatch
+):
+    from asterism.exporters import EXPORTERS
+
+    monkeypatch.setattr(type(EXPORTERS["timm"]), "libraries", ())
+    with pytest.raises(ValueError, match=message):
+        recipe.train(lambda: Net(trick), data, out=tmp_path / "run", export=formats, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_ends_with_the_exports_that_were_asked_for(data, tmp_path):
+    """And one that was stopped has them when it goes on."""
+    out = str(tmp_path / "run")
+    words = ["train", "--model", "mlp", "--data", data, "--limit-steps", "2", "--batch-size", "16"]
+    assert main([*words, "--export", "state,pt2", "--out", out]) == 0
+    assert (tmp_path / "run" / "export" / "pt2" / "model.pt2").is_file()
+    student = asterism.load(out)
+    again = asterism.load(f"{out}/export/state")
+    images = torch.rand(3, *PIXELS)
+    assert torch.equal(student(images).logits, again(images).logits)
+    shutil.rmtree(f"{out}/export")
+    (tmp_path / "run" / "result.json").unlink()
+    assert main(["train", "--resume", "--out", out]) == 0
+    assert (tmp_path / "run" / "export" / "state" / "export.json").is_file()
 
 
 def test_a_teacher_must_take_a_single_sample_too(data, tmp_path):

@@ -20,6 +20,8 @@ def program() -> None:
         teacher, student, "digits", method=[asterism.RKD()], epochs=1, out="run"
     )
     assert_type(result.student, Student)
+    for name, probability in result.student.predict(["cat.png"]):
+        assert_type((name, probability), tuple[str, float])
     assert_type(result.run, Path)
     assert_type(result.accuracy, float | None)
     assert_type(asterism.rkd_distance_loss(torch.rand(4, 8), torch.rand(4, 16)), Tensor)

@@ -1,4 +1,4 @@
-"""Tests for asterism/teachers: `asterism embed`, and trainings from what it makes."""
+"""Tests for asterism/teachers: `asterism cache`, and trainings from what it makes."""
 
 import random
 import shutil
@@ -18,7 +18,6 @@ from torch import nn
 from asterism import CRD, RKD, RRD, RRKD, VRM, Outputs, recipe
 from asterism.cli import main
 from asterism.data import ArraySource
-from asterism.recipe import embed
 from asterism.teachers.cache import open_cache
 
 QUICK = {"epochs": 1, "batch_size": 64, "lr": 0.05, "overwrite": True, "report": False}
@@ -35,7 +34,7 @@ def cache(teacher, tmp_path_factory):
     """A cache whose teacher is gone."""
     gone = Path(shutil.copytree(teacher, tmp_path_factory.mktemp("gone") / "run"))
     folder = tmp_path_factory.mktemp("c") / "cache"
-    embed(str(gone), "digits", out=folder, views=2, augment="vrm", dtype="float32")
+    recipe.cache(str(gone), "digits", out=folder, views=2, augment="vrm", dtype="float32")
     shutil.rmtree(gone)
     return str(folder)
 
@@ -60,10 +59,10 @@ def one_thread(monkeypatch):
 def test_killed_at_any_time_it_goes_on_to_the_same_bytes(teacher, tmp_path, capfd, one_thread):
     options = {"views": 2, "augment": "vrm", "shard_rows": 128, "batch_size": 32}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    embed(teacher, "digits", out=whole, **options)
+    recipe.cache(teacher, "digits", out=whole, **options)
     assert "1,297 training samples, 500 test samples; 1 clean and 2 augm" in capfd.readouterr().err
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()] + [""]
-    command = [sys.executable, "-m", "asterism", "embed", "--teacher", teacher, "--data", "digits"]
+    command = [sys.executable, "-m", "asterism", "cache", "--teacher", teacher, "--data", "digits"]
     draw = random.Random(0)
     for processes in ("1", "2"):
         before = len(list(parts.rglob("*.safetensors")))
@@ -77,13 +76,13 @@ def test_killed_at_any_time_it_goes_on_to_the_same_bytes(teacher, tmp_path, capf
     with pytest.raises(FileNotFoundError, match="is not complete"):
         recipe.distill(str(parts), STUDENT, "digits", out=tmp_path / "run", **QUICK)
     assert not (tmp_path / "run").exists()
-    embed(teacher, "digits", out=parts, **options)
+    recipe.cache(teacher, "digits", out=parts, **options)
     assert contents(parts) == contents(whole)
 
 
 def test_several_processes_share_the_work(teacher, cache, tmp_path):
     options = {"views": 2, "augment": "vrm", "dtype": "float32", "shard_rows": 128}
-    state = embed(teacher, "digits", out=tmp_path / "a", processes=2, **options)
+    state = recipe.cache(teacher, "digits", out=tmp_path / "a", processes=2, **options)
     assert state.complete
     one, two = (open_cache(Path(folder)) for folder in (cache, tmp_path / "a"))
     for view in one.views("training"):
@@ -91,7 +90,7 @@ def test_several_processes_share_the_work(teacher, cache, tmp_path):
         found = two.read("training", view, 256)["logits"]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="give both by name, not as objects"):
-        embed(lambda: None, lambda: None, out=tmp_path / "b", processes=2)
+        recipe.cache(lambda: None, lambda: None, out=tmp_path / "b", processes=2)
 
 
 METHODS = {
@@ -159,8 +158,8 @@ def test_a_training_that_does_not_fit_is_refused(options, message, cache, tmp_pa
 
 
 def test_vrm_needs_virtual_views(teacher, tmp_path):
-    embed(teacher, "digits", out=tmp_path / "cache", views=1)
-    with pytest.raises(ValueError, match=r"VRM needs virtual views .* `asterism embed --augment v"):
+    recipe.cache(teacher, "digits", out=tmp_path / "cache", views=1)
+    with pytest.raises(ValueError, match=r"VRM needs virtual views .* `asterism cache --augment v"):
         recipe.distill(
             str(tmp_path / "cache"), STUDENT, "digits", method=VRM(), out=tmp_path / "r", **QUICK
         )
@@ -205,20 +204,22 @@ class Scaled(nn.Module):
 
 def test_another_teacher_is_found_out(teacher, tmp_path):
     out = tmp_path / "cache"
-    embed(Scaled(1.0), "digits", out=out, views=1, shard_rows=512)
-    assert embed(Scaled(1.0), "digits", out=out, views=1, shard_rows=512, verify_cache=20).complete
+    recipe.cache(Scaled(1.0), "digits", out=out, views=1, shard_rows=512)
+    assert recipe.cache(
+        Scaled(1.0), "digits", out=out, views=1, shard_rows=512, verify_cache=20
+    ).complete
     with pytest.raises(ValueError, match="was made with teacher's weights .* go on with the same"):
-        embed(teacher, "digits", out=out, views=1, shard_rows=512)
+        recipe.cache(teacher, "digits", out=out, views=1, shard_rows=512)
     other = r"does not hold what this teacher returns: its embedding of row \d+ .* differs by 50 %"
     with pytest.raises(ValueError, match=other):
-        embed(Scaled(2.0), "digits", out=out, views=1, shard_rows=512, verify_cache=20)
+        recipe.cache(Scaled(2.0), "digits", out=out, views=1, shard_rows=512, verify_cache=20)
     before = contents(out)
     with pytest.raises(ValueError, match=other):  # more views would leave it incomplete
-        embed(Scaled(2.0), "digits", out=out, views=2, shard_rows=512)
+        recipe.cache(Scaled(2.0), "digits", out=out, views=2, shard_rows=512)
     assert contents(out) == before
     (out / "training/real-0/00001.safetensors").unlink()
     with pytest.raises(ValueError, match=other):
-        embed(Scaled(2.0), "digits", out=out, views=1, shard_rows=512)
+        recipe.cache(Scaled(2.0), "digits", out=out, views=1, shard_rows=512)
 
 
 def test_a_training_fills_its_cache_with_its_own_teacher(tmp_path):
@@ -250,15 +251,15 @@ def test_what_cannot_be_kept_is_refused(factor, options, message, tmp_path):
     if data == "FLOAT":
         data = torch.utils.data.TensorDataset(torch.rand(40, 1, 8, 8))
     with pytest.raises(ValueError, match=message):
-        embed(Scaled(factor), data, out=tmp_path / "a", **options)
+        recipe.cache(Scaled(factor), data, out=tmp_path / "a", **options)
 
 
 def test_disk_and_folder_are_looked_at_first(cache, teacher, tmp_path, monkeypatch, capsys):
     (tmp_path / "notes.txt").write_text("mine")
-    command = ["embed", "--teacher", teacher, "--data", "digits", "--out"]
+    command = ["cache", "--teacher", teacher, "--data", "digits", "--out"]
     assert main([*command, str(tmp_path)]) == 2
     assert "holds notes.txt, which is no part of a cache" in capsys.readouterr().err
-    assert main(["embed", "--teacher", cache, "--data", "digits", "--out", "x"]) == 2
+    assert main(["cache", "--teacher", cache, "--data", "digits", "--out", "x"]) == 2
     assert "has a teacher's outputs already" in capsys.readouterr().err
     full = shutil._ntuple_diskusage(10, 10, 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
@@ -285,13 +286,13 @@ def test_unreadable_pictures_are_left_out_everywhere(tmp_path):
     seven.write_bytes(bad)
     options = {"image_size": 8, "workers": 0}
     data, out = str(tmp_path / "pictures"), tmp_path / "cache"
-    embed(Scaled(1.0), data, out=out, views=2, shard_rows=32, **options)
+    recipe.cache(Scaled(1.0), data, out=out, views=2, shard_rows=32, **options)
     absent = ~open_cache(out).readable("training")
     assert absent.nonzero().flatten().tolist() == [
         sorted(seven.parents[1].rglob("*.png")).index(seven)
     ]
     seven.write_bytes(good)  # the teacher has not seen it: it stays out
-    embed(Scaled(1.0), data, out=out, views=3, shard_rows=32, **options)
+    recipe.cache(Scaled(1.0), data, out=out, views=3, shard_rows=32, **options)
     for place in (str(out), Scaled(1.0)):
         again = {"teacher_cache": tmp_path / "many"} if place != str(out) else {}
         seven.write_bytes(good if place == str(out) else bad)
@@ -302,7 +303,7 @@ def test_unreadable_pictures_are_left_out_everywhere(tmp_path):
     eight = next((tmp_path / "pictures").rglob("008.png"))
     eight.write_bytes(bad[:10].ljust(eight.stat().st_size))
     with pytest.raises(ValueError, match=r"cannot be read now: .*008\.png"):
-        embed(Scaled(1.0), data, out=out, views=4, shard_rows=32, **options)
+        recipe.cache(Scaled(1.0), data, out=out, views=4, shard_rows=32, **options)
 
 
 def test_texts_have_one_clean_view(tmp_path, tokenizer):
@@ -313,7 +314,7 @@ def test_texts_have_one_clean_view(tmp_path, tokenizer):
     texts.write_text("text,label\n" + "\n".join(lines) + "\n")
     model = f"text-transformer?width=16&tokenizer={tmp_path / 'tokenizer.json'}"
     taught = str(recipe.train(model, str(texts), out=tmp_path / "t", epochs=1, batch_size=16).run)
-    state = embed(taught, str(texts), out=tmp_path / "cache", dtype="float32")
+    state = recipe.cache(taught, str(texts), out=tmp_path / "cache", dtype="float32")
     assert (state.count, state.shards) == (0, 1)
     options = {**QUICK, "batch_size": 16, "epochs": 2, "lr": 0.001}
     student = f"text-static?width=8&tokenizer={tmp_path / 'tokenizer.json'}&start=random"

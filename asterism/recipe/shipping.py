@@ -1,31 +1,19 @@
-"""`export()`: write, load back, compare, and only then keep."""
+"""`export()`: a finished run's student in other libraries' formats."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from asterism.data import Data
-from asterism.exporters.account import Exported, account_of, size_of
-from asterism.exporters.card import card_of
-from asterism.exporters.exporter import Exporter
-from asterism.exporters.folder import ACCOUNT, refuse_used, written
-from asterism.exporters.formats import chosen, refuse
-from asterism.exporters.int8 import CALIBRATION, loss, quantise
-from asterism.exporters.onnx import FILE
-from asterism.exporters.parity import differences, refuse_beyond
-from asterism.exporters.subject import Subject
-from asterism.exporters.trials import Trial, real_rows, trials
+from asterism.exporters import TOLERANCE, Exported, chosen, subject_of, write_exports
+from asterism.exporters.folder import refuse_used
 from asterism.names import located
 from asterism.run import Run
 from asterism.student import load
 from asterism.training import reopen_data
 from asterism.words import tell
-
-# Largest difference that an export may have from the student, as a share of its largest value.
-TOLERANCE = 1e-4
 
 
 def export(
@@ -79,42 +67,21 @@ def export(
     for exporter in exporters:
         refuse_used(place / exporter.name, overwrite=overwrite)
     student = load(run, factory=factory, aligned=aligned)
-    opened, compared_on = _opened(folder, data)
-    rows = None if opened is None else real_rows(opened, CALIBRATION)
-    subject = Subject(
-        run=folder.path,
-        student=student,
-        card=folder.read_card(),
-        classes=student.classes or _names(folder, opened),
-        factory=factory,
-        samples=rows,
-        opset=opset,
-        uint8=uint8,
-    )
     if uint8 and not student.modality.pixels:
         raise ValueError(
             f"--uint8 is for images, and the student of {run} takes {student.modality.plural}."
         )
-    for exporter in exporters:
-        refuse(exporter, subject)
-    given = trials(student.modality, student.shape, rows)
-    made = []
-    for exporter in exporters:
-        with written(place / exporter.name) as inside:
-            exported = _written(exporter, subject, inside, given, tolerance)
-            exported = replace(exported, compared_on=compared_on)
-            if int8:
-                exported = _smaller(exporter, subject, exported, opened)
-            (inside / "README.md").write_text(card_of(exporter, subject, exported))
-            (inside / ACCOUNT).write_text(account_of(exporter, exported))
-        made.append(replace(exported, folder=place / exporter.name))
-    return made
-
-
-def _names(folder: Run, opened: Data | None) -> tuple[str, ...] | None:
-    """Return the data's names of the classes, for a run whose card is older than them."""
-    names = None if opened is None else opened.source.names
-    return names if names is not None and folder.read_card()["classes"] == len(names) else None
+    opened, compared_on = _opened(folder, data)
+    subject = subject_of(folder, student, data=opened, factory=factory, opset=opset, uint8=uint8)
+    return write_exports(
+        subject,
+        exporters,
+        place,
+        data=opened,
+        compared_on=compared_on,
+        tolerance=tolerance,
+        int8=int8,
+    )
 
 
 def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
@@ -129,36 +96,3 @@ def _opened(folder: Run, data: Any) -> tuple[Data | None, str]:
         tell(f"the export is compared on made-up rows: {error}")
         return None, "made-up rows, since the run's data were not there"
     return opened, "rows of the run's data" if data is None else "rows of the data that were named"
-
-
-def _written(
-    exporter: Exporter, subject: Subject, inside: Path, given: list[Trial], tolerance: float
-) -> Exported:
-    """Write one format, and compare it with the student."""
-    exporter.write(subject, inside)
-    made = differences(exporter, subject, exporter.read(subject, inside), given)
-    refuse_beyond(tolerance, exporter, made)
-    limited = [each for each in made if each.limit is not None and each.largest > tolerance]
-    notes = [f"on {each.trial}: {each.limit}" for each in limited]
-    if subject.has_logits and not exporter.has_logits:
-        notes.append("class scores are left out: the format holds an embedding alone")
-    return Exported(
-        format=exporter.name,
-        folder=inside,
-        student=subject.kind,
-        size=size_of(inside),
-        tolerance=tolerance,
-        differences=tuple(made),
-        compared_on="",
-        notes=tuple(notes),
-    )
-
-
-def _smaller(
-    exporter: Exporter, subject: Subject, exported: Exported, opened: Data | None
-) -> Exported:
-    """Bring a format that was compared as floats to 8 bits, and measure what that costs."""
-    quantise(subject, exported.folder / FILE)
-    encode = exporter.read(subject, exported.folder)
-    cost = None if opened is None else loss(subject, encode, opened)
-    return replace(exported, size=size_of(exported.folder), int8=cost)
