@@ -82,10 +82,12 @@ def embedding_map(run: str | Path, *, how: Literal["pca", "tsne"] = "pca") -> "F
     for panel, (who, points) in zip(panels, flat.items(), strict=True):
         for name in names if len(names) <= COLOURED else [None]:
             some = points[labels == name] if name is not None else points
-            panel.scatter(*some.T, s=6, linewidths=0, label=_word(name or ""))
+            panel.scatter(some[:, 0], some[:, 1], s=6, linewidths=0, label=_word(name or ""))
         panel.set(title=who, xticks=[], yticks=[], aspect="equal")
     if 1 < len(names) <= COLOURED:
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right", markerscale=2)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside right center", markerscale=2
+        )
     return figure
 
 
