@@ -12,7 +12,6 @@ from torch import nn
 from asterism import Outputs
 from asterism.measures import cost
 
-
 cost_module = importlib.import_module("asterism.measures.cost")
 
 
