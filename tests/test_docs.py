@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import asterism
 from asterism.cli import VERBS, main
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,13 @@ def workshop(tmp_path_factory):
             for name, text in shown + found(r"^```python (\w+\.py)\n(.*?)^```", page):
                 (folder / name).write_text(text)
         yield folder
+
+
+def test_the_site_has_every_page_and_every_public_name():
+    listed = set(re.findall(r"^[ -].*?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    assert listed == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    named = found(r"^::: asterism\.(\w+)$", ROOT / "docs" / "api.md")
+    assert sorted(named) == sorted(asterism.__all__)
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))

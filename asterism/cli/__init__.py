@@ -37,6 +37,7 @@ GROUPS = {
     "look up": {
         "list": "List models, methods and data, or show one: asterism list resnet20.",
         "help": "Show the options of a verb: asterism help distill.",
+        "completion": "Print what makes a shell complete verbs and options.",
     },
 }
 VERBS = {verb: what for group in GROUPS.values() for verb, what in group.items()}
@@ -45,7 +46,7 @@ VERBS = {verb: what for group in GROUPS.values() for verb, what in group.items()
 def overview() -> str:
     """Return what there is, by what a user wants."""
     groups = (
-        "\n".join([group, *(f"  {verb:<10}{what}" for verb, what in verbs.items())])
+        "\n".join([group, *(f"  {verb:<12}{what}" for verb, what in verbs.items())])
         for group, verbs in GROUPS.items()
     )
     return "\n\n".join(["usage: asterism VERB [options]", *groups, "First steps: asterism demo"])

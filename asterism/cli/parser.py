@@ -1,8 +1,8 @@
 """The parser that all verbs share."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NoReturn
 
 from jsonargparse import SUPPRESS, ArgumentParser
 
@@ -21,12 +21,14 @@ class Parser(ArgumentParser):
         required: Options that must be given.
         more: What the help says at its end.
         elsewhere: Options that other verbs have, with one that has it.
+        instead: What is done with a parser whose help is asked for; None to print it.
     """
 
     rare: frozenset[str] = frozenset()
     required: tuple[str, ...] = ()
     more: str = ""
     elsewhere: Mapping[str, str] = {}
+    instead: "ClassVar[Callable[[Parser], None] | None]" = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take no abbreviation: what is short today may be ambiguous tomorrow."""
@@ -42,7 +44,10 @@ class Parser(ArgumentParser):
         asked = [i for i, each in enumerate(typed) if each in ("-h", "--help", "--help=all")]
         if asked and self._is_verb:
             full = typed[asked[0]] == "--help=all" or typed[asked[0] + 1 : asked[0] + 2] == ["all"]
-            print(self.shown(full=full), end="")
+            if (instead := Parser.instead) is not None:
+                instead(self)
+            else:
+                print(self.shown(full=full), end="")
             raise SystemExit(0)
         for before, each in zip(["", *typed], typed, strict=False):
             # Most often a variable of the shell that is not set.

@@ -1,6 +1,6 @@
 """Anyone's own module as a model that returns `Outputs`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import Any, NamedTuple, TypeGuard
@@ -120,10 +120,22 @@ class Adapted(Wrapper):
         Raises:
             ValueError: If the module returns something else.
         """
+        given = samples.clone() if isinstance(samples, Tensor) else list(samples)
+        return self.of(lambda: self.module(given))
+
+    def of(self, run: Callable[[], Any]) -> Outputs:
+        """Return embedding and logits of what a call of the module returns, however it is called.
+
+        Args:
+            run: Calls the module once, or what is wrapped around it, and returns its output.
+
+        Raises:
+            ValueError: If that is something else.
+        """
         passes: list[Scored] = []
         named: list[Any] = []
         with self._watching(passes, named):
-            output = self.module(samples.clone() if isinstance(samples, Tensor) else list(samples))
+            output = run()
         embedding, logits = self._read(output, passes)
         embedding = named[-1] if named else embedding
         if not isinstance(embedding, Tensor) or embedding.ndim < 2:

@@ -166,7 +166,7 @@ def test_the_overview_shows_every_verb_in_a_group(capsys):
     shown = capsys.readouterr().out
     assert [group for group in GROUPS if f"\n\n{group}\n" in shown] == list(GROUPS)
     for verb, what in VERBS.items():
-        assert f"  {verb:<10}{what}\n" in shown
+        assert f"  {verb:<12}{what}\n" in shown
     assert main(["--help"]) == 0
     assert capsys.readouterr().out == shown
 

@@ -16,7 +16,7 @@ def order(batch_size=12, per_class=4, seed=3, epoch=0):
     return found
 
 
-SIZES = [(12, 4), (10, 2), (5, 1), (8, 4), (12, 5), (7, 3), (23, 5), (3, 8)]
+SIZES = [(12, 4), (10, 2), (5, 1), (8, 4), (12, 5), (7, 3), (23, 5), (8, 8)]
 
 
 @pytest.mark.parametrize(("batch_size", "per_class"), SIZES)
@@ -88,5 +88,7 @@ def test_it_is_a_pure_function_of_seed_and_epoch():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="the 5 classes to train on give 19 samples"):
         order(24, 4)
+    with pytest.raises(ValueError, match="samples_per_class 8 is more than the 3 samples of a s"):
+        order(3, 8)
     with pytest.raises(ValueError, match="samples_per_class needs labels"):
         training_order(ROWS, 4, seed=0, per_class=2)

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from asterism import KD, RKD, RRD, RRKD, VRM, Distillation, Outputs
+from asterism import CRD, KD, RKD, RRD, RRKD, VRM, Distillation, Outputs
 
 ROWS, CLASSES, SHARDS = 12, 5, {2: [7, 5], 3: [4, 4, 4]}
 
@@ -85,6 +85,32 @@ def test_what_is_missing_is_said():
     with pytest.raises(ValueError, match=r"there is no teacher: give its outputs"):
         alone(x)
     assert alone(x, teacher=Outputs(torch.randn(ROWS, 4)))
+
+
+def test_outputs_of_both_networks_are_enough():
+    step = distillation([RKD(), VRM()])
+    (one, two), target = samples()
+    both = torch.cat([one, two])
+    outputs, taught = step.student(both), step._teacher[0](both)
+    alone = Distillation(None, None, [RKD(), VRM()], example=(outputs, taught), task_weight=0.0)
+    terms = step(one, two, target=target)
+    del terms["task"]
+    torch.testing.assert_close(alone(student=outputs, teacher=taught, target=target), terms)
+    assert not list(alone.parameters())
+    with pytest.raises(ValueError, match=r"there is no student: give its outputs"):
+        alone(one, two, teacher=taught)
+    with pytest.raises(ValueError, match=r"the teacher has no samples: give its outputs"):
+        step(student=outputs)
+    with pytest.raises(ValueError, match=r"without a student, example is \(Outputs, Outputs\)"):
+        Distillation(None, None, RKD(), example=one)
+
+
+def test_numbers_of_samples_are_never_guessed():
+    step = distillation(CRD(dim=3, own_class_negatives=True), rows=2 * ROWS)
+    (x, _), _ = samples()
+    with pytest.raises(ValueError, match=r"CRD remembers each sample by its number"):
+        step(x)
+    assert step(x, index=torch.arange(ROWS) + ROWS)
 
 
 def gradients(step, model, rows):

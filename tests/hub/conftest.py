@@ -16,7 +16,10 @@ import torch
 # Nothing is fetched, and nobody waits for a network that is not there.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-NEEDED = ("timm", "torchvision", "transformers", "sentence_transformers", "datasets", "pyarrow")
+NEEDED = (
+    "timm", "torchvision", "transformers", "sentence_transformers", "datasets", "pyarrow",
+    "lightning", "pytorch_metric_learning",
+)  # fmt: skip
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 BOX = "Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"
