@@ -53,10 +53,7 @@ def fitted(header: Pillow.Image, shape: tuple[int, ...]) -> Pixels:
 
 
 def sized(picture: Pillow.Image, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return the middle part of a picture, resized, as `(channels, height, width)`.
-
-    It is uint8, or float32 for a picture of one plane of floats.
-    """
+    """Return the middle part of a picture in a size; one of floats keeps them."""
     channels, height, width = shape
     if picture.mode != "F":
         picture = picture.convert("L" if channels == 1 else "RGB")

@@ -94,11 +94,11 @@ class Student(nn.Module):
 
     def _as_computed(self, samples: Samples) -> Samples:
         """Return samples in the type of the network's weights, which may be float16 or bfloat16."""
-        weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
-        dtype = next(weights, None)
-        if dtype is None or not isinstance(samples, Tensor) or not samples.is_floating_point():
+        if not isinstance(samples, Tensor) or not samples.is_floating_point():
             return samples
-        return samples.to(dtype)
+        weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        dtype = next(weights, samples.dtype)
+        return samples if samples.dtype == dtype else samples.to(dtype)  # exports need no cast
 
     @torch.no_grad()
     def embed(self, given: Any) -> Outputs:

@@ -113,11 +113,10 @@ class Image(Modality):
         for to, image in zip(made, images, strict=True):
             if images.dtype == torch.uint8:
                 rows = image.permute(1, 2, 0).squeeze(2)
-                to[:] = torch.from_numpy(sized(Pillow.fromarray(rows.contiguous().numpy()), shape))
+                to[:] = _sized(rows, shape)
             else:  # Pillow has no colours of floats
                 for part, plane in zip(to, image.expand(channels, -1, -1), strict=True):
-                    picture = Pillow.fromarray(plane.float().contiguous().numpy())
-                    part[:] = torch.from_numpy(sized(picture, (1, *shape[1:])))[0]
+                    part[:] = _sized(plane.float(), (1, *shape[1:]))[0]
         return made
 
     def contents(self, samples: Samples) -> Iterator[bytes]:
@@ -129,6 +128,10 @@ class Image(Modality):
 def decode(file: Path | IO[bytes], shape: tuple[int, ...]) -> Tensor:
     """Return a file's picture as uint8 `(channels, height, width)`: see `asterism.pictures`."""
     return torch.from_numpy(pixels(file, shape))
+
+
+def _sized(pixels: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(sized(Pillow.fromarray(pixels.contiguous().numpy()), shape))
 
 
 def _small(images: Tensor) -> "np.ndarray[Any, Any]":

@@ -149,3 +149,19 @@ def test_a_datasets_fingerprint_sees_samples_and_labels_all_over_the_set():
     assert len(set(found)) == 4
     noise = [open_source(Spread(noise=True)).fingerprint() for _ in range(2)]
     assert noise[0] == noise[1]  # a user's own augmentation is no other data
+
+
+@pytest.mark.parametrize("training", ["d.npz", "d.csv", "d.npy"])
+@pytest.mark.parametrize("other", ["d.npz", "d.csv", "d.npy"])
+def test_data_of_another_kind_are_told_as_such_whatever_their_classes(training, other, tmp_path):
+    y = np.arange(40) % 2
+    np.savez(tmp_path / "d.npz", x=np.zeros((40, 6, 6), np.uint8), y=y, names=["a", "b"])
+    np.save(tmp_path / "d.npy", np.zeros((40, 5), np.float32))
+    rows = "".join(f"text {i},{i % 3}\n" for i in range(40))
+    (tmp_path / "d.csv").write_text(f"text,label\n{rows}")
+    given = {"test": tmp_path / other}
+    if training == other:
+        assert open_data(tmp_path / training, **given).test is not None
+        return
+    with pytest.raises(ValueError, match="the training data .*: both must be the same"):
+        open_data(tmp_path / training, **given)

@@ -53,6 +53,24 @@ def test_a_decompression_bomb_is_not_decoded(side, tmp_path):
         decode(tmp_path / "a.png", (3, 8, 8))
 
 
+@pytest.mark.parametrize("size", [(8, 8), (16, 24), (21, 13), (5, 6)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_in_memory_are_brought_to_a_size_as_files_are(size, channels, tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    images = torch.from_numpy(array).permute(2, 0, 1)[None]
+    made = IMAGE.brought(images, (channels, 8, 8))
+    assert torch.equal(made[0], decode(tmp_path / "a.png", (channels, 8, 8)))
+    floats = IMAGE.brought(images / 255, (channels, 8, 8))
+    assert floats.dtype == torch.float32
+    assert torch.allclose(255 * floats, made.float(), atol=2)
+
+
+def test_grey_images_in_memory_are_repeated():
+    grey = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8)
+    assert torch.equal(IMAGE.brought(grey, (3, 8, 8)), grey.expand(-1, 3, -1, -1))
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("bits", [8, 10, 12, 13, 16])
 def test_grey_of_few_bits_kept_in_16_is_a_picture_where_the_file_says_so(bits, suffix, tmp_path):
@@ -75,21 +93,3 @@ def test_a_range_that_the_format_declares_is_taken(tmp_path):
     values = np.linspace(0, 1023, 64).astype(">u2").tobytes()
     (tmp_path / "a.pgm").write_bytes(b"P5 8 8 1023\n" + values)
     assert decode(tmp_path / "a.pgm", (1, 8, 8)).max() == 255
-
-
-@pytest.mark.parametrize("size", [(8, 8), (16, 24), (21, 13), (5, 6)])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_images_in_memory_are_brought_to_a_size_as_files_are(size, channels, tmp_path):
-    array = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    Image.fromarray(array).save(tmp_path / "a.png")
-    images = torch.from_numpy(array).permute(2, 0, 1)[None]
-    made = IMAGE.brought(images, (channels, 8, 8))
-    assert torch.equal(made[0], decode(tmp_path / "a.png", (channels, 8, 8)))
-    floats = IMAGE.brought(images / 255, (channels, 8, 8))
-    assert floats.dtype == torch.float32
-    assert torch.allclose(255 * floats, made.float(), atol=2)
-
-
-def test_grey_images_in_memory_are_repeated():
-    grey = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8)
-    assert torch.equal(IMAGE.brought(grey, (3, 8, 8)), grey.expand(-1, 3, -1, -1))
