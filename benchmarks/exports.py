@@ -248,7 +248,7 @@ def apart(difference: float) -> str:
 
 
 def times(milliseconds: Sequence[float]) -> str:
-    return " / ".join(f"{each:.3g}" for each in milliseconds)
+    return " / ".join(f"{each:,.0f}" if each >= 100 else f"{each:.3g}" for each in milliseconds)
 
 
 if __name__ == "__main__":
