@@ -142,7 +142,8 @@ def _effective_rank(compact: Tensor) -> Estimate:
 def _rank_of(eigenvalues: Tensor) -> Tensor:
     sigma = eigenvalues.clamp_min(0).sqrt()
     share = sigma / sigma.sum(-1, keepdim=True)
-    return torch.special.entr(share).sum(-1).exp()
+    rank: Tensor = torch.special.entr(share).sum(-1).exp()
+    return rank
 
 
 def _rounding(rows: Tensor) -> float:

@@ -86,7 +86,8 @@ def assess(
         unmeasured=unmeasured,
         classes=data.classes,
     )
-    arrays = unmeasured.tried("sample", partial(sampled_rows, source, own, taught)) or {}
+    sampled = partial(sampled_rows, source, own, taught, classes=data.classes)
+    arrays = unmeasured.tried("sample", sampled) or {}
     plain = {"split": split, "changed_most": changed_most(arrays), "unmeasured": dict(unmeasured)}
     return {**result, **plain}, arrays
 
