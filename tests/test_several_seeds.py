@@ -1,5 +1,6 @@
 """Tests of `distill --seeds`: several trainings in one folder, and what is left of one stopped."""
 
+import json
 import shlex
 
 import numpy as np
@@ -10,6 +11,7 @@ from asterism.cli import main
 from asterism.engine.recording import Recording
 
 TRAINING = "--data rows.npz --epochs 2 --batch-size 32 --checkpoint-steps 1 --no-check"
+TRAINING += " --timed-batches 3,7"
 DISTILL = f"distill --teacher t --student mlp?hidden=4 --with-baselines {TRAINING}"
 
 
@@ -70,11 +72,21 @@ def test_stopped_anywhere_it_goes_on_to_the_same_students(runs, steps, here, mon
     assert "2 trainings like seed-5, seeds 5, 6" in (here / cut / "report.html").read_text()
 
 
+def test_times_are_taken_of_the_batches_that_were_asked_for(here):
+    for run in ("t", "whole/seed-5"):
+        result = json.loads((here / run / "result.json").read_text())
+        timed = {m["k"]: m for m in result["measures"] if m["name"] == "latency"}
+        assert set(timed) == {1, 3, 7, 64}
+        assert "of 20 passes, warmed up, on" in timed[7]["note"]
+        assert ("of the teacher's" in timed[7]["note"]) == (run != "t")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ("--seeds 2 --out t", "t holds a single run: with seeds=2 name another folder"),
         ("--seeds 2 --resume", "name the folder (--out) that holds, or is to hold, the runs"),
+        ("--out u --timed-batches 0", "timed_batches must be at least 1"),
         ("--seeds 0 --out s", "seeds must be at least 1"),
         ("--out s --resume", "s holds seed-0, which is no part of a run"),
     ],

@@ -79,7 +79,7 @@ def differences(
 
 
 def _verdict(over: OverSeeds, p_value: float) -> str:
-    if -MARGIN < over.low and over.high < MARGIN:
+    if over.low > -MARGIN and over.high < MARGIN:
         return "equal"
     if p_value > LEVEL:
         return "cannot tell"
@@ -99,7 +99,9 @@ def _difference(
             gaps.append(100 * (values[0] - values[1]))
             rows = measured[one.run.path]["rows"]
             error = _error(one, other, rows) if name == "accuracy" else None
-            ends.append(error and (gaps[-1] - REACH * error, gaps[-1] + REACH * error))
+            ends.append(
+                None if error is None else (gaps[-1] - REACH * error, gaps[-1] + REACH * error)
+            )
         if not gaps:
             continue
         over = over_seeds(gaps, ends) if len(gaps) > 1 or ends != [None] else None

@@ -134,7 +134,13 @@ def evaluate(
         missing = (
             f"its teacher, {portable(str(named))}, is your own code: name it again (--teacher)"
         )
-    measured, arrays = assess(opened.student.model, opened.teacher, opened.data, missing=missing)
+    measured, arrays = assess(
+        opened.student.model,
+        opened.teacher,
+        opened.data,
+        missing=missing,
+        timed_batches=opened.timed_batches,
+    )
     found = {**measured, "broken": opened.data.broken()}
     if out is None:
         # The run's own page is on the run's own data.

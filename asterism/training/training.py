@@ -179,7 +179,13 @@ def _finish(
     for name, model in baselines.items():
         unmeasured.tried(f"{name}: device", partial(model.to, settings.device))
     student = fitted.student.to(settings.device)
-    measured, arrays = assess(student, training.teacher, data, baselines=baselines)
+    measured, arrays = assess(
+        student,
+        training.teacher,
+        data,
+        baselines=baselines,
+        timed_batches=settings.timed_batches,
+    )
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
     for name in broken[:MOST_NAMED]:
         tell(f"left out, unreadable: {name}")

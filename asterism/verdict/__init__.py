@@ -1,6 +1,6 @@
 """The evaluation at the end of a run: of the student, its teacher and some baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,10 @@ from asterism.verdict.unmeasured import Unmeasured as Unmeasured
 __all__ = ["Rows", "Unmeasured", "assess", "encoder_of", "outputs_on", "selection", "teaching"]
 
 
+# Batch sizes whose time every result has.
+TIMED_BATCHES = (1, 64)
+
+
 def assess(
     student: nn.Module,
     teacher: Teacher | None,
@@ -32,6 +36,7 @@ def assess(
     *,
     baselines: Mapping[str, nn.Module] | None = None,
     missing: str | None = None,
+    timed_batches: Sequence[int] = (),
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure the student, its teacher and baselines, on test data or else on validation rows.
 
@@ -42,6 +47,7 @@ def assess(
         baselines: Other models to measure beside them: `untrained`, `without teacher`. With a
             teacher, its embedding reduced to the student's width is measured as well.
         missing: Why there is no teacher, of a run that had one.
+        timed_batches: Batch sizes to take the time of, beside 1 and 64.
 
     Returns:
         The contents of `result.json` and of `evaluation.npz` (docs/measures.md). What could not be
@@ -65,10 +71,12 @@ def assess(
         name: unmeasured.tried(name, partial(observe, encoder_of(model), data))
         for name, model in (baselines or {}).items()
     }
-    costs = {"student": unmeasured.tried_of("student", "cost", partial(_cost, student, data))}
+    sizes = [*dict.fromkeys((*TIMED_BATCHES, *timed_batches))]
+    costing = partial(_cost, student, data, sizes)
+    costs = {"student": unmeasured.tried_of("student", "cost", costing)}
     if taught is not None and teacher is not None:
         if teacher.network is not None:
-            measure = partial(_cost, teacher.network, data)
+            measure = partial(_cost, teacher.network, data, sizes)
             costs["teacher"] = unmeasured.tried_of("teacher", "cost", measure)
         elif teacher.card.cost is not None:
             costs["teacher"] = teacher.card.cost
@@ -96,8 +104,9 @@ def _done(found: Mapping[str, T | None]) -> dict[str, T]:
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _cost(model: nn.Module, data: Data) -> Cost:
+def _cost(model: nn.Module, data: Data, sizes: Sequence[int]) -> Cost:
     """Measure the cost on real samples: texts differ in length."""
     source, rows, _ = data.evaluation()
     view = source.__getitems__(rows[:64].tolist()).views[0]
-    return cost(model, on_device(as_input(view), device_of(model)))
+    example = on_device(as_input(view), device_of(model))
+    return cost(model, example, batch_sizes=sizes)
