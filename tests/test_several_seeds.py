@@ -51,7 +51,7 @@ def stop(monkeypatch, *, runs, steps):
 
 # Each seed is two trainings: the student without the teacher, then the student. The second is
 # stopped on its way, the third as it begins.
-@pytest.mark.parametrize(("runs", "steps"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("runs", "steps"), [pytest.param(1, 2, marks=pytest.mark.slow), (2, 1)])
 def test_stopped_anywhere_it_goes_on_to_the_same_students(runs, steps, here, monkeypatch, capsys):
     cut = f"cut-{runs}"
     with monkeypatch.context() as patch:
