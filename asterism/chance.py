@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # The chance that any verdict of a family is wrong on equal models.
 LEVEL = 0.05
 # Half of the width of a 95 % interval over samples, in standard errors.
-_REACH = 1.96
+REACH = 1.96
 
 
 def adjusted(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
@@ -67,7 +67,8 @@ def over_seeds(gaps: Sequence[float], ends: Sequence[tuple[float, float] | None]
     Satterthwaite's degrees of freedom, $(S - 1) (s^2 / (s_\mathrm{seeds}^2 / S))^2$.
 
     Args:
-        gaps: The differences, one for each seed; at least two.
+        gaps: The differences, one for each seed. A single one says nothing of other seeds: its
+            interval is over samples alone, and must be there.
         ends: Their 95 % intervals over samples; None where there is none.
 
     References:
@@ -75,8 +76,8 @@ def over_seeds(gaps: Sequence[float], ends: Sequence[tuple[float, float] | None]
     """
     from scipy.special import stdtr, stdtrit  # here: it takes as long to import as all else
 
-    seeds = statistics.variance(gaps) / len(gaps)
-    widths = [(high - low) / (2 * _REACH) for low, high in (x for x in ends if x is not None)]
+    seeds = statistics.variance(gaps) / len(gaps) if len(gaps) > 1 else 0.0
+    widths = [(high - low) / (2 * REACH) for low, high in (x for x in ends if x is not None)]
     samples = statistics.fmean(width**2 for width in widths) if widths else 0.0
     value, error = statistics.fmean(gaps), math.sqrt(seeds + samples)
     if error == 0:

@@ -110,6 +110,7 @@ class Settings:
         checkpoint_minutes: Time between checkpoints within an epoch; there is one after each epoch.
         checkpoint_steps: Steps between checkpoints within an epoch, instead.
         checkpoints_kept: How many of the latest checkpoints stay, beside the best.
+        timed_batches: Batch sizes whose time is taken at the end, beside 1 and 64.
         skip_nonfinite: How many steps whose loss or gradient is not finite may be left out before
             the training stops.
     """
@@ -172,6 +173,7 @@ class Settings:
         None, Role.HARMLESS, bounds=AT_LEAST_ONE, verbs=TRAINING, group=Group.RECORDS
     )
     checkpoints_kept: int = option(2, Role.HARMLESS, bounds=AT_LEAST_ONE, group=Group.RECORDS)
+    timed_batches: tuple[int, ...] = option((), Role.HARMLESS, verbs=TRAINING, group=Group.RECORDS)
     skip_nonfinite: int = option(
         0, Role.HARMLESS, bounds=NOT_NEGATIVE, verbs=TRAINING, group=Group.RECORDS
     )
@@ -192,6 +194,8 @@ class Settings:
                 f"relation_batch is shared by all devices: it must be a multiple of their number, "
                 f"{self.processes}; got {self.relation_batch}."
             )
+        if min(self.timed_batches, default=1) < 1:
+            raise ValueError(f"timed_batches must be at least 1; got {[*self.timed_batches]}.")
         if self.schedule == "multi-step" and not self.milestones:
             raise ValueError(
                 "the multi-step schedule needs milestones, for example milestones [150, 180, 210]."
@@ -315,6 +319,7 @@ class SettingsByName(TypedDict, total=False):
     checkpoint_minutes: float
     checkpoint_steps: int | None
     checkpoints_kept: int
+    timed_batches: tuple[int, ...]
     skip_nonfinite: int
 
 

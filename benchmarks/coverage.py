@@ -6,16 +6,16 @@
 A population is known, so that the figure that a measure gives on average can be: the mean over all
 draws. Each draw takes new rows and gives two students, equally good by construction, and a third
 whose noise costs it about two points of accuracy. For each measure is counted how often the 95 %
-interval holds the mean; how often the interval of the difference of the equal students leaves 0
-out; how often a whole report would call anything different (Holm); and how often the third student
-is told from the first. Draws are added to `coverage.jsonl`, and a call that was cut off goes on.
+intervals of the equal students hold the mean; how often a single look tells them apart; how often a
+whole report would call anything different (Holm); and how often the third student is told from the
+first. Draws are added to `coverage.jsonl`, and a call that was cut off goes on.
 """
 
 import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from asterism.verdict.looks import Look, verdicts
 
 CLASSES, LATENT, WIDTH, TEACHER_WIDTH = 10, 8, 6, 16
 ROWS = (40, 100, 300, 1_000, 3_000)
+ANY = "any verdict of a report"
 # Noise of the equal students, and of the one that is worse.
 NOISE, WORSE = 2.0, 2.6
 
@@ -110,23 +111,30 @@ def _logits(outputs: Outputs) -> Tensor:
 
 
 def one_draw(population: Population, rows: int, seed: int) -> dict[str, list[float]]:
-    """Return for each measure: value, ends, whether equal and unequal students are told apart."""
+    """Return for each measure what one draw shows.
+
+    That is: value and ends of both equal students, and whether they, and unequal ones, are told
+    apart.
+    """
     generator = torch.Generator().manual_seed(seed)
     (teacher, target), *students = population.draw(2 * rows, generator)
     one, other, worse = (measured(s, teacher, target, rows) for s, _ in students)
     record = {}
     looks = []
     for name, value in one.items():
+        if name not in other:
+            continue
         told = [
             0.0 if name not in beside else float(value.minus(beside[name]).p_value() < 0.05)
             for beside in (other, worse)
         ]
-        if name in other and name not in ("effective rank", "anisotropy"):
+        if name not in ("effective rank", "anisotropy"):  # no report judges these
             gap = value.minus(other[name])
             looks.append(Look(gap, "higher", None, primary=name == "accuracy"))
-        record[name] = [float(value), *value.interval(), *told]
+        ends = [x for each in (value, other[name]) for x in (float(each), *each.interval())]
+        record[name] = [*ends, *told]
     wrong = any(verdict != "cannot tell" for verdict in verdicts(looks))
-    return record | {"any of a report": [0.0, 0.0, 0.0, float(wrong), 0.0]}
+    return record | {ANY: [0.0] * 6 + [float(wrong), 0.0]}
 
 
 def simulate(name: str, rows: int, draws: int, file: Path) -> None:
@@ -143,36 +151,37 @@ def read(file: Path) -> list[dict]:
 
 
 def table(file: Path) -> str:
-    """Return the table for docs/measures.md: coverage, false and right tellings, in per cent."""
-    cells: dict[tuple[str, str, int], Tensor] = {}
+    """Return the tables for docs/measures.md: coverage, false and right tellings, in per cent."""
     grouped = defaultdict(list)
     for line in read(file):
         for measure, values in line["measures"].items():
             grouped[measure, line["population"], line["rows"]].append(values)
     cells = {key: torch.tensor(v, dtype=torch.float64) for key, v in grouped.items()}
-    columns = list(dict.fromkeys(key[1:] for key in cells))
-    lines = ["| measure | " + " | ".join(f"{p}, {n}" for p, n in columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for measure in dict.fromkeys(key[0] for key in cells):
-        row = []
-        for population, rows in columns:
-            found = cells.get((measure, population, rows))
-            if found is None:
-                row.append("–")
-                continue
-            mean = found[:, 0].mean()
-            held = ((found[:, 1] <= mean) & (mean <= found[:, 2])).double().mean()
-            shares = [100 * float(x) for x in (held, found[:, 3].mean(), found[:, 4].mean())]
-            whole = measure.startswith("any")
-            row.append(
-                f"{shares[1]:.1f}" if whole else " / ".join(f"{share:.1f}" for share in shares)
-            )
-        lines.append(f"| {measure} | " + " | ".join(row) + " |")
-    draws = [len(cells["accuracy", *column]) for column in columns]
-    lines.append("| draws | " + " | ".join(map(str, draws)) + " |")
-    errors = [f"{100 * math.sqrt(0.95 * 0.05 / n):.1f}" for n in draws]
-    lines.append("| Monte-Carlo error at 95 % | " + " | ".join(errors) + " |")
-    return "\n".join(lines)
+    lines = []
+    for population in dict.fromkeys(key[1] for key in cells):
+        columns = sorted({key[2] for key in cells if key[1] == population})
+        lines += ["", f"| {population} | " + " | ".join(f"{n:,} rows" for n in columns) + " |"]
+        lines.append("|---" * (len(columns) + 1) + "|")
+        for measure in dict.fromkeys(key[0] for key in cells):
+            row = [cells.get((measure, population, rows)) for rows in columns]
+            lines.append(f"| {measure} | " + " | ".join(map(_cell(measure), row)) + " |")
+        draws = [len(cells[ANY, population, rows]) for rows in columns]
+        lines.append("| draws | " + " | ".join(map(str, draws)) + " |")
+        errors = [f"{100 * math.sqrt(0.95 * 0.05 / n):.1f}" for n in draws]
+        lines.append("| Monte-Carlo error at 95 % | " + " | ".join(errors) + " |")
+    return "\n".join(lines[1:])
+
+
+def _cell(measure: str) -> Callable[[Tensor | None], str]:
+    def shown(found: Tensor | None) -> str:
+        if found is None:
+            return "–"
+        value, low, high = found[:, [0, 3]], found[:, [1, 4]], found[:, [2, 5]]
+        held = ((low <= value.mean()) & (value.mean() <= high)).double().mean()
+        shares = [held, found[:, 6].mean(), found[:, 7].mean()]
+        return " / ".join(f"{100 * x:.1f}" for x in (shares[1:2] if measure == ANY else shares))
+
+    return shown
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import csv
 import io
 import statistics
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from asterism.bench.differences import Difference, differences
 from asterism.bench.grid import Cell, Grid
 from asterism.documents import read_file, read_json, replacing
 from asterism.run import RunError
@@ -50,6 +52,7 @@ def figures(cell: Cell) -> dict[str, Any]:
             "accuracy": student.get("classification", {}).get("top1"),
             "recall@1": student.get("retrieval", {}).get("recall", {}).get("1"),
             "agreement": result.get("fidelity", {}).get("agreement"),
+            "rows": int(result.get("rows") or 0),
             "seconds": None if (seconds := result["seconds_per_step"]) is None else float(seconds),
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -87,20 +90,39 @@ def _seconds(measured: list[dict[str, Any]]) -> list[float]:
 
 def as_markdown(grid: Grid) -> str:
     """Return the table as Markdown."""
-    probes = [f"{name} probe" for name in grid.probes]
-    shares = ["accuracy", "recall@1", "agreement", *probes]
-    columns = ["pair", "method", "seeds", *(f"{markdown(x)} %" for x in shares), "cost", "paper"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    beside = differences(grid, _measured(grid))
+    named = [f"beside {markdown(grid.methods[0])}"] if beside else []
+    shares = ["accuracy", "recall@1", "agreement", *(f"{name} probe" for name in grid.probes)]
+    columns = ["pair", "method", "seeds", *(f"{markdown(x)} %" for x in shares), *named]
+    lines = [f"| {' | '.join([*columns, 'cost', 'paper'])} |", "|---" * (len(columns) + 2) + "|"]
     for row in results(grid):
         cells = [
             "–" if row[name] is None else f"{row[name]:.1f}" + _spread(row[f"{name} sd"])
             for name in shares
         ]
+        told = [_told(beside.get((row["pair"], row["method"])))] if beside else []
         cost = "–" if row["cost"] is None else f"{row['cost']:.2f}×"
         paper = "–" if row["paper"] is None else str(row["paper"])
         names = (markdown(row[name]) for name in ("pair", "method"))
-        lines.append("| " + " | ".join([*names, str(row["seeds"]), *cells, cost, paper]) + " |")
+        lines.append(
+            "| " + " | ".join([*names, str(row["seeds"]), *cells, *told, cost, paper]) + " |"
+        )
+    if any(one.seeds == 1 and one.found for one in beside.values()):
+        lines += ["", "¹ One seed: of these students, not of the methods; other seeds may turn it."]
     return "\n".join(lines) + "\n"
+
+
+def _measured(grid: Grid) -> dict[Path, dict[str, Any]]:
+    return {cell.run.path: figures(cell) for cell in grid.cells if cell.finished()}
+
+
+def _told(one: Difference | None) -> str:
+    if one is None:
+        return "–"
+    text = f"{one.value:+.1f}"
+    if one.found is not None:
+        text += f" ({one.found.low:.1f} to {one.found.high:.1f}), {one.verdict}"
+    return f"{text} ¹" if one.seeds == 1 and one.found is not None else text
 
 
 def _spread(deviation: float | None) -> str:
@@ -109,12 +131,23 @@ def _spread(deviation: float | None) -> str:
 
 def as_csv(grid: Grid) -> str:
     """Return the table as CSV, unrounded."""
-    rows = list(results(grid))
+    beside = differences(grid, _measured(grid))
+    rows = [{**row, **_plain(beside.get((row["pair"], row["method"])))} for row in results(grid)]
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
     writer.writerow({name: csv_cell(name) for name in (rows[0] if rows else [])})
     writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _plain(one: Difference | None) -> dict[str, Any]:
+    over = None if one is None else one.found
+    return {
+        "difference": None if one is None else one.value,
+        "difference low": None if over is None else over.low,
+        "difference high": None if over is None else over.high,
+        "verdict": None if one is None else one.verdict,
+    }
 
 
 def write_tables(grid: Grid) -> None:

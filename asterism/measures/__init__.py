@@ -10,6 +10,7 @@ from asterism.measures.classification import calibration_error as calibration_er
 from asterism.measures.classification import classification as classification
 from asterism.measures.cost import Cost as Cost
 from asterism.measures.cost import cost as cost
+from asterism.measures.cost import machine_of as machine_of
 from asterism.measures.embedding import collect as collect
 from asterism.measures.episodes import Episodes as Episodes
 from asterism.measures.episodes import FewShot as FewShot
@@ -57,6 +58,7 @@ __all__ = [
     "knn_accuracy",
     "linear_cka",
     "linear_probe",
+    "machine_of",
     "mean_of",
     "nearest",
     "neighbourhoods",

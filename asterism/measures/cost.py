@@ -1,9 +1,10 @@
 """The cost of a model: parameters, bytes, latency, throughput."""
 
+import platform
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ class Cost:
         latency_ms: Median time of one forward pass in milliseconds, by batch size.
         flops: Floating-point operations of one sample in matrix products, convolutions and
             attention, as PyTorch counts them: a multiplication and an addition are two.
+        quartiles_ms: Between which two times the middle half of the passes lay, by batch size.
+        passes: How many passes each median is taken from, at least.
+        machine: On what, as `machine_of` names it.
     """
 
     parameters: int
@@ -37,6 +41,9 @@ class Cost:
     embedding_dim: int
     latency_ms: dict[int, float]
     flops: int
+    quartiles_ms: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    passes: int = 0
+    machine: str = ""
 
     @property
     def throughput(self) -> dict[int, float]:
@@ -89,13 +96,25 @@ def cost(
     state = model.state_dict(keep_vars=True).values()
     tensors = {id(x): x for x in state if isinstance(x, Tensor)}.values()
     with evaluating(model):
+        embedding = model(example).embedding
+        times = {n: _times(model, _repeated(example, n), repeats) for n in batch_sizes}
         return Cost(
             parameters=sum(x.numel() for x in model.parameters()),
             bytes=sum(x.numel() * x.element_size() for x in tensors),
-            embedding_dim=model(example).embedding.shape[1],
-            latency_ms={n: _latency(model, _repeated(example, n), repeats) for n in batch_sizes},
+            embedding_dim=embedding.shape[1],
+            latency_ms={n: statistics.median(taken) for n, taken in times.items()},
             flops=_flops(model, _repeated(example, 1)),
+            quartiles_ms={n: _middle(taken) for n, taken in times.items()},
+            passes=min(len(taken) for taken in times.values()),
+            machine=machine_of(embedding.device),
         )
+
+
+def machine_of(device: torch.device) -> str:
+    """Name what a model runs on, as far as times can be compared: the GPU, or CPU and threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 def _flops(model: nn.Module, sample: Tensor | list[str]) -> int:
@@ -110,7 +129,8 @@ def _repeated(example: Samples, n: int) -> Samples:
     return [example[i % len(example)] for i in range(n)]
 
 
-def _latency(model: nn.Module, batch: Samples, repeats: int) -> float:
+def _times(model: nn.Module, batch: Samples, repeats: int) -> list[float]:
+    """Return the milliseconds of so many passes, fewer of a slow model, after some to warm up."""
     times: list[float] = []
     begun = time.perf_counter()
     while len(times) < WARM_UP + repeats:
@@ -121,4 +141,11 @@ def _latency(model: nn.Module, batch: Samples, repeats: int) -> float:
         if embedding.device.type != "cpu":
             torch.accelerator.synchronize(embedding.device)
         times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[WARM_UP:] or times[-1:])
+    return times[WARM_UP:] or times[-1:]
+
+
+def _middle(times: Sequence[float]) -> tuple[float, float]:
+    if len(times) < 2:
+        return times[0], times[0]
+    first, _, third = statistics.quantiles(times, n=4, method="inclusive")
+    return first, third

@@ -1,6 +1,7 @@
 """Estimates: figures that know what each row of the sample adds to them, and so their intervals."""
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -13,11 +14,21 @@ CONFIDENCE = 0.95
 # The population that an interval speaks of: other rows of the same kind, all of them; or other
 # queries, searched among these very rows.
 Population = Literal["new gallery", "this gallery"]
-Bounds = tuple[float, float]
-ANYTHING: Bounds = (-math.inf, math.inf)
-SHARE: Bounds = (0.0, 1.0)
-CORRELATION: Bounds = (-1.0, 1.0)
-POSITIVE: Bounds = (0.0, math.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What a figure of some kind can be; each kind has an interval of its own."""
+
+    low: float
+    high: float
+
+
+ANYTHING = Bounds(-math.inf, math.inf)
+SHARE = Bounds(0.0, 1.0)
+CORRELATION = Bounds(-1.0, 1.0)
+COSINE = Bounds(-1.0, 1.0)
+POSITIVE = Bounds(0.0, math.inf)
 
 
 class Estimate(float):
@@ -102,23 +113,30 @@ class Estimate(float):
         r"""Return the ends of the confidence interval.
 
         Shares have Wilson's interval, with $p (1 - p)$ over the squared error in place of the
-        number of samples. All else has Student's, leaning as far as the parts do (Hall, 1992).
+        number of samples (of hits never more than there are: what is rare and has not been seen is
+        allowed for); correlations have Fisher's. All else has Student's, leaning as far as the
+        parts do (Hall, 1992).
 
         Args:
             confidence: How often the interval should hold the true figure.
             population: What else might have been drawn: queries and gallery, or queries alone.
         """
         error = self.error(population)
-        if self.bounds == SHARE:
+        if self.bounds is SHARE:
             reach = _quantile(self.count - 1 if self.step else self.freedom, confidence)
             most = float(self.count) if self.step == 1 else math.inf
-            return _wilson(float(self), error, reach, self.count, most)
+            spread = self * (1 - self)
+            draws = min(most, spread / error**2) if error > 0 < spread else self.count
+            return _wilson(float(self), draws, reach, 1 - confidence)
         reach = _quantile(self.freedom, confidence)
         if error == 0 or not math.isfinite(error * reach):
             return self - error, self + error
+        if self.bounds is CORRELATION and abs(self) < 1:
+            middle, half = math.atanh(self), reach * error / (1 - self * self)
+            return math.tanh(middle - half), math.tanh(middle + half)
         lean = self._lean
         low, high = (self - error * _straight(x, lean) for x in (reach, -reach))
-        return max(low, self.bounds[0]), min(high, self.bounds[1])
+        return max(low, self.bounds.low), min(high, self.bounds.high)
 
     @cached_property
     def parts(self) -> Tensor:
@@ -127,12 +145,17 @@ class Estimate(float):
 
     @cached_property
     def freedom(self) -> float:
-        """Return the degrees of freedom of the error: few, if few rows make most of it."""
+        """Return the degrees of freedom of the error: few, if few rows make most of it.
+
+        Or if most of it is taken off again, as made by two rows: what is left is as uncertain
+        as the whole (Satterthwaite, 1946).
+        """
         square, fourth = (float(self.parts.pow(k).sum()) for k in (2, 4))
         spread = fourth - square**2 / max(1, self.count)
         if spread <= 0 or self.count < 2:
             return self.count - 1
-        return max(1.0, min(self.count - 1, 2 * square**2 / spread))
+        left = self.error() ** 2 * (self.count - 1) / self.count
+        return max(1.0, min(self.count - 1, 2 * left**2 / spread))
 
     @cached_property
     def _lean(self) -> float:
@@ -141,7 +164,7 @@ class Estimate(float):
         What two rows make together leans as well, and studentising doubles its weight nearly
         (Helmers, 1991: 3 (x² + 1) against 2 x² + 1, taken at the ends of the interval).
         """
-        if self.bounds == ANYTHING:  # of differences nobody knows which way they should
+        if self.bounds is ANYTHING:  # of differences nobody knows which way they should
             return 0.0
         square, third = (float(self.parts.pow(k).sum()) for k in (2, 3))
         return (third + 10 / 3 * self.bend) / square**1.5 if square > 0 else 0.0
@@ -207,7 +230,7 @@ def mean_of(
     own = torch.where(counted, filled - value, 0) / count
     shared = None
     if gallery is not None:
-        own, shared = gallery.placed(own, count)
+        own, shared = gallery.placed(own, counted)
     return Estimate(value, own, shared, count=count, bounds=bounds, step=step, scores=scores)
 
 
@@ -232,20 +255,24 @@ def _straight(quantile: float, lean: float) -> float:
     return 3 / lean * (math.copysign(abs(inner) ** (1 / 3), inner) - 1)
 
 
-def _wilson(
-    value: float, error: float, reach: float, count: int, most: float
-) -> tuple[float, float]:
-    """Return Wilson's interval of a share, for as many independent draws as have this error.
+def _wilson(value: float, draws: float, reach: float, level: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share, for so many independent draws.
 
-    There are no more of them than rows, where a single row may be all right or all wrong: what is
-    rare and has not been seen is allowed for.
+    Towards a near edge it is known to be too short (Brown, Cai and DasGupta, 2001), so there it
+    reaches as far as the exact bound to that side alone (Clopper and Pearson, 1934).
     """
-    if not math.isfinite(reach) or not math.isfinite(error):
+    from scipy.special import betaincinv  # here: it takes as long to import as all of asterism
+
+    if not math.isfinite(reach) or draws <= 0:
         return 0.0, 1.0
-    spread = value * (1 - value)
-    draws = min(most, spread / error**2) if error > 0 and spread > 0 else float(count)
     wide = reach**2 / draws
     middle = (value + wide / 2) / (1 + wide)
-    half = math.sqrt(wide * max(0.0, spread) + wide**2 / 4) / (1 + wide)
+    half = math.sqrt(wide * max(0.0, value * (1 - value)) + wide**2 / 4) / (1 + wide)
     low, high = middle - half, middle + half
+    hits = value * draws
+    misses = draws - hits
+    if value > 0:
+        low = min(low, float(betaincinv(hits, misses + 1, level)))
+    if value < 1:
+        high = max(high, float(betaincinv(hits + 1, misses, 1 - level)))
     return (0.0 if value <= 0 else max(0.0, low)), (1.0 if value >= 1 else min(1.0, high))

@@ -125,11 +125,25 @@ def fidelity(
         distance_correlation=distance_correlation(*apart, chosen, n),
         distance_error=distance_error(*apart, chosen, n),
         angle_error=angle_error(*bent, corners, n),
-        trustworthiness=share_of(near.trustworthiness, near.far[0], step=0.0),
-        continuity=share_of(near.continuity, near.far[1], step=0.0),
+        trustworthiness=_near(near.trustworthiness, near.far[0]),
+        continuity=_near(near.continuity, near.far[1]),
         cka=linear_cka(student_rows, teacher_rows),
         divergence=_divergence(student.logits, teacher.logits),
     )
+
+
+def _near(scores: Tensor, far: Gallery) -> Estimate | None:
+    """Return the mean of trustworthiness; of fewer rows each rank counts for more."""
+    mean = share_of(scores, far, step=0.0)
+    if mean is None or mean.shared is None:
+        return None
+    more = _ranks_that_count(far.rows) / max(1, _ranks_that_count(far.rows - 1))
+    own, shared = more * mean.own, more * mean.shared
+    return Estimate(mean, own, shared, count=mean.count, bounds=mean.bounds, scores=scores)
+
+
+def _ranks_that_count(n: int) -> int:
+    return 2 * n - 3 * CLOSE - 1
 
 
 def _agreement(student: Tensor | None, teacher: Tensor | None) -> Estimate | None:
@@ -256,7 +270,7 @@ def _closeness(keys: Tensor, columns: Tensor, queries: Tensor, far: Gallery) -> 
     comes in.
     """
     n = keys.shape[1]
-    unit = 2 / (CLOSE * (2 * n - 3 * CLOSE - 1))
+    unit = 2 / (CLOSE * _ranks_that_count(n))
     ranks, nearer = _ranks(keys, columns)
     excess = (ranks - CLOSE).clamp_min(0).double()
     score = 1 - unit * excess[:, :-1].sum(1)

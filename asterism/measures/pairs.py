@@ -145,7 +145,19 @@ def distance_error(
     slope = (one - two).clamp(-1, 1)
     # A pair moves both means as well.
     part = loss - value - (one - 1) * (slope * one).mean() + (two - 1) * (slope * two).mean()
-    return _over_tuples(value, part, pairs, n, POSITIVE)
+    found = _over_tuples(value, part, pairs, n, POSITIVE)
+    assert found.shared is not None
+    if n > 2:
+        # Of few rows each moves the means so far that the square of it counts.
+        left = _Left(pairs, n)
+        more = [torch.where((x := left(each)) > 0, 1 / x - 1, 0) for each in (one, two)]
+        curve = ((one - two).abs() < 1).double()
+        squares = more[0] ** 2 * left(curve * one**2) + more[1] ** 2 * left(curve * two**2)
+        squares = squares / 2 - more[0] * more[1] * left(curve * one * two)
+        linear = left(loss) + more[0] * left(slope * one) - more[1] * left(slope * two)
+        moved = value - linear - squares
+        found.shared[0] = moved - moved.mean()
+    return found
 
 
 def angle_error(
@@ -181,8 +193,8 @@ def _over_tuples(value: float, part: Tensor, tuples: Tensor, n: int, bounds: Bou
     A tuple's own square is in the parts of each of its samples; all but one are taken off again.
     """
     number = len(tuples)
-    # The mean over all tuples with a sample, less the mean over those without it.
-    part = part.double() / part.numel() * ((n - 1) / max(1, n - number))
+    # The mean over all tuples, less the mean over those without a sample.
+    part = part.double() / part.numel() * (n / max(1, n - number))
     weights = signs(tuples.shape[1])
     shared = part.new_zeros(1 + len(weights), n)
     for total, sign in zip(shared, (None, *weights), strict=True):
@@ -193,6 +205,23 @@ def _over_tuples(value: float, part: Tensor, tuples: Tensor, n: int, bounds: Bou
     bend = sum(float((part * a * b).sum()) for a, b in itertools.combinations(ends, 2))
     own = torch.zeros(n, dtype=torch.float64)
     return Estimate(value, own, shared, count=n, bounds=bounds, bend=bend)
+
+
+class _Left:
+    """Means over the pairs that are left without each sample."""
+
+    def __init__(self, pairs: Tensor, n: int) -> None:
+        self.pairs, self.n = pairs, n
+        self.count = self._sums(torch.ones(pairs.shape[1], dtype=torch.float64)).clamp_min(1)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return self._sums(values) / self.count
+
+    def _sums(self, values: Tensor) -> Tensor:
+        gone = values.new_zeros(self.n)
+        for sample in self.pairs:
+            gone.index_add_(0, sample, values)
+        return values.sum() - gone
 
 
 def _ranks(place: Tensor, counts: Tensor) -> Tensor:

@@ -97,8 +97,8 @@ def retrieval(
     partners = _sizes(target, own_target) - alone
     depth = max(*ks, VOTERS, int(partners[asked].max())) + 1
     whose = asked if alone else None
-    recall = {k: Scores(own_target, whose) for k in ks}
-    precision, elected = Scores(own_target, whose), Scores(own_target, whose)
+    recall = {k: Scores(own_target, whose, asked=len(target)) for k in ks}
+    precision, elected = (Scores(own_target, whose, asked=len(target)) for _ in range(2))
     blocks = neighbour_blocks(embedding, gallery, k=depth, metric=metric, rows=asked, memory=memory)
     for queries, neighbours in blocks:
         own, number = target[queries], partners[queries]
@@ -160,7 +160,7 @@ def knn_accuracy(
     if len(train) == 0 or len(test) == 0:
         return None
     partners = _sizes(test_target, train_target)
-    elected = Scores(train_target, None)
+    elected = Scores(train_target, None, asked=len(test))
     for queries, voters in neighbour_blocks(test, train, k=k + 1, metric=metric, memory=memory):
         own, classes = test_target[queries], train_target[voters]
         block = Block(queries, own, partners[queries], voters, classes == own[:, None])

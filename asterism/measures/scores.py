@@ -22,9 +22,9 @@ class Block(NamedTuple):
 class Scores:
     """The scores of one measure, and what each row of the gallery adds to them."""
 
-    def __init__(self, classes: Tensor, queries: Tensor | None) -> None:
+    def __init__(self, classes: Tensor, queries: Tensor | None, *, asked: int = 0) -> None:
         self.classes = classes
-        self.gallery = Gallery(len(classes), queries)
+        self.gallery = Gallery(len(classes), queries, asked=asked)
         self.asked: list[tuple[Tensor, Tensor, Tensor]] = []
         self.scores: list[Tensor] = []
         self.rest: list[Tensor] = []

@@ -7,12 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from asterism.measures.estimate import CORRELATION, POSITIVE, SHARE, Estimate
+from asterism.measures.estimate import COSINE, POSITIVE, SHARE, Estimate
 
 # Deviations below this share of the rows' size are rounding of float32.
 ROUNDING = 1e-6
 # A column with less than this share of the typical deviation is dead.
 DEAD = 1e-2
+# Rows that are left out at a time.
+AT_ONCE = 2**12
 
 
 def linear_cka(
@@ -117,21 +119,31 @@ def _anisotropy(rows: Tensor) -> Estimate | None:
     pulled = (units * parts[:, None]).sum(0).square().sum() - parts.square().sum()
     pulled -= value * (parts.sum().square() - parts.square().sum())
     bend = float(pulled) / (n * (n - 1))
-    return Estimate(value, torch.zeros(n), shared, count=n, bounds=CORRELATION, bend=bend)
+    return Estimate(value, torch.zeros(n), shared, count=n, bounds=COSINE, bend=bend)
 
 
 def _effective_rank(compact: Tensor) -> Estimate:
-    """Return the effective rank of centred rows, with what each adds, to the first order."""
+    """Return the effective rank of centred rows, with what each adds.
+
+    Without a row each direction's eigenvalue is less by the square of the row's part along it; that
+    directions turn as well is left out, which is of the second order.
+    """
+    n = len(compact)
     values, vectors = torch.linalg.eigh(compact.T @ compact)
-    sigma = values.clamp_min(0).sqrt()
-    share = sigma / sigma.sum()
-    entropy = torch.special.entr(share).sum()
-    value = entropy.exp()
-    # A row adds the square of its part along each direction to that direction's eigenvalue.
-    slope = -value * (share.clamp_min(1e-300).log() + entropy) / sigma.sum()
-    slope = torch.where(share > ROUNDING, slope / (2 * sigma), 0)
-    parts = (compact @ vectors).square() @ slope
-    return Estimate(float(value), parts - parts.mean(), count=len(compact), bounds=POSITIVE)
+    value = float(_rank_of(values))
+    left = [
+        _rank_of(values - n / (n - 1) * (rows @ vectors).square())
+        for rows in torch.split(compact, AT_ONCE)
+    ]
+    parts = value - torch.cat(left)
+    return Estimate(value, parts - parts.mean(), count=n, bounds=POSITIVE)
+
+
+def _rank_of(eigenvalues: Tensor) -> Tensor:
+    sigma = eigenvalues.clamp_min(0).sqrt()
+    share = sigma / sigma.sum(-1, keepdim=True)
+    rank: Tensor = torch.special.entr(share).sum(-1).exp()
+    return rank
 
 
 def _rounding(rows: Tensor) -> float:

@@ -148,6 +148,7 @@ def evaluate(
         missing=missing,
         metric=config["metric"],
         episodes=episodes,
+        timed_batches=opened.timed_batches,
     )
     found = {**measured, "broken": opened.data.broken()}
     if out is None:

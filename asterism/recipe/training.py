@@ -11,7 +11,7 @@ from asterism.engine import Callback
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
-from asterism.run import Interrupted, Run
+from asterism.run import Interrupted, Run, RunError
 from asterism.settings import Settings, SettingsByName
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
@@ -134,7 +134,7 @@ def carry_out_all(request: Request) -> list[Result]:
     """Distil once for each seed, and report on all together if they are several."""
     if request.seeds == 1:
         return [_with_baselines(request)]
-    out = Path(request.out or by_time())
+    out = _folder_of_seeds(request)
     first = request.settings.seed
     results = []
     told = False
@@ -154,6 +154,21 @@ def carry_out_all(request: Request) -> list[Result]:
     if request.report and is_first():
         write_report([result.run for result in results], out / "report.html")
     return results
+
+
+def _folder_of_seeds(request: Request) -> Path:
+    """Return the folder that holds the run folders of several seeds."""
+    if request.out is None and (request.resume or request.settings.processes > 1):
+        raise ValueError(
+            "name the folder (--out) that holds, or is to hold, the runs of all seeds."
+        )
+    out = Path(request.out or by_time())
+    if (out / "config.yaml").exists():
+        raise RunError(
+            f"{out} holds a single run: with seeds={request.seeds} name another folder, which will "
+            "hold a run for each seed."
+        )
+    return out
 
 
 def _with_baselines(request: Request) -> Result:

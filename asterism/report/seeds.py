@@ -27,7 +27,8 @@ def _seeds(runs: Sequence[Account]) -> set[str]:
 
 def _worth(runs: Sequence[Account]) -> Remark | None:
     beside = [run for run in runs if _WITHOUT in run.baselines]
-    named = f"{len(beside)} trainings like {runs[0].name}, seeds {', '.join(sorted(_seeds(runs)))}"
+    seeds = ", ".join(sorted(_seeds(runs), key=lambda seed: (len(seed), seed)))
+    named = f"{len(beside)} trainings like {runs[0].name}, seeds {seeds}"
     if len(beside) < 2:
         return None
     if len({str(run.config.get("baseline")) for run in beside}) < len(beside):

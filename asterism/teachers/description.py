@@ -6,7 +6,6 @@ of earlier versions have none of them, and open without.
 
 import hashlib
 import json
-import platform
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from asterism.measures import Cost, cost
+from asterism.measures import Cost, cost, machine_of
 from asterism.models import Vocabulary, in_words
 from asterism.teachers.cache import Cache, free_bytes, open_shard, write_shard
 from asterism.teachers.teacher import LiveTeacher, TeacherCard
@@ -152,16 +151,23 @@ def _cost(kept: dict[str, Any], *, times: bool) -> Cost:
         raise ValueError("a count is none")
     parameters, size, width, flops = counts
     latency = {int(n): float(ms) for n, ms in kept["latency_ms"].items()}
-    if not all(n > 0 and 0 < ms < float("inf") for n, ms in latency.items()):
+    # Caches of earlier versions have no spread.
+    middle = {
+        int(n): (float(low), float(high))
+        for n, (low, high) in (kept.get("quartiles_ms") or {}).items()
+    }
+    taken = [*latency.items(), *((n, ms) for n, both in middle.items() for ms in both)]
+    if not all(n > 0 and 0 < ms < float("inf") for n, ms in taken):
         raise ValueError("a time is none")
-    return Cost(parameters, size, width, latency if times else {}, flops)
+    passes, machine = int(kept.get("passes") or 0), str(kept.get("machine") or "")
+    if not times:
+        return Cost(parameters, size, width, {}, flops, machine=machine)
+    return Cost(parameters, size, width, latency, flops, middle, passes, machine)
 
 
 def _machine() -> str:
-    """Return on what times are measured, as far as they can be compared."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    """Return on what times are measured here."""
+    return machine_of(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _read(file: Path) -> str:

@@ -27,11 +27,13 @@ class Reopened(NamedTuple):
         student: Its student.
         teacher: Its teacher; None if it had none, or one of the user's own code that was not named
             again: nothing named in a run folder is imported.
+        timed_batches: Batch sizes that it takes the time of, beside the usual ones.
     """
 
     data: Data
     student: Student
     teacher: Teacher | None
+    timed_batches: tuple[int, ...]
 
 
 def reopen(
@@ -58,7 +60,8 @@ def reopen(
     config = _config(folder)
     student = load(run, factory=factory)
     opened = reopen_data(folder, data)
-    return Reopened(opened, student, _open_teacher(folder, config, opened, teacher))
+    timed: Any = config["timed_batches"]
+    return Reopened(opened, student, _open_teacher(folder, config, opened, teacher), tuple(timed))
 
 
 def reopen_data(folder: Run, data: Any = None) -> Data:

@@ -196,6 +196,7 @@ def _finish(
         data,
         baselines=baselines,
         metric=settings.metric or "euclidean",
+        timed_batches=settings.timed_batches,
     )
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
     if not training.request.told:

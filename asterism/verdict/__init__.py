@@ -1,6 +1,6 @@
 """The evaluation at the end of a run: of the student, its teacher and some baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+# Batch sizes whose time every result has.
+TIMED_BATCHES = (1, 64)
+
+
 def assess(
     student: nn.Module,
     teacher: Teacher | None,
@@ -46,6 +50,7 @@ def assess(
     missing: str | None = None,
     metric: Distance = "euclidean",
     episodes: Episodes | None = None,
+    timed_batches: Sequence[int] = (),
 ) -> tuple[dict[str, Any], Arrays]:
     """Measure the student, its teacher and baselines, on test data or else on validation rows.
 
@@ -58,6 +63,7 @@ def assess(
         missing: Why there is no teacher, of a run that had one.
         metric: By what neighbours are found; by cosine, embeddings are compared as unit rows.
         episodes: Episodes of few-shot classification to measure student and teacher by, if any.
+        timed_batches: Batch sizes to take the time of, beside 1 and 64.
 
     Returns:
         The contents of `result.json` and of `evaluation.npz` (docs/measures.md). What could not be
@@ -83,7 +89,7 @@ def assess(
         name: unmeasured.tried(name, partial(observed, encoder_of(model)))
         for name, model in (baselines or {}).items()
     }
-    costs = _costs(student, teacher if taught else None, data, unmeasured)
+    costs = _costs(student, teacher if taught else None, data, timed_batches, unmeasured)
     if taught is not None and teacher is not None:
         width = own.outputs.embedding.shape[1]
         reduced = unmeasured.tried("reductions", partial(reductions, taught, width)) or {}
@@ -102,7 +108,8 @@ def assess(
     )
     if metric == "cosine":
         result["headline"] += " Neighbours are those by cosine."
-    arrays = unmeasured.tried("sample", partial(sampled_rows, source, own, taught)) or {}
+    sampled = partial(sampled_rows, source, own, taught, classes=data.classes)
+    arrays = unmeasured.tried("sample", sampled) or {}
     plain = {
         "split": split,
         "metric": metric,
@@ -143,20 +150,27 @@ def _done(found: Mapping[str, T | None]) -> dict[str, T]:
 
 
 def _costs(
-    student: nn.Module, teacher: Teacher | None, data: Data, unmeasured: Unmeasured
+    student: nn.Module,
+    teacher: Teacher | None,
+    data: Data,
+    timed_batches: Sequence[int],
+    unmeasured: Unmeasured,
 ) -> dict[str, Cost | None]:
     """Return what student and teacher cost; nothing of a teacher of which nobody knows."""
-    costs = {"student": unmeasured.tried_of("student", "cost", partial(_cost, student, data))}
+    sizes = [*dict.fromkeys((*TIMED_BATCHES, *timed_batches))]
+    measure = partial(_cost, student, data, sizes)
+    costs = {"student": unmeasured.tried_of("student", "cost", measure)}
     if teacher is not None and teacher.network is not None:
-        measure = partial(_cost, teacher.network, data)
+        measure = partial(_cost, teacher.network, data, sizes)
         costs["teacher"] = unmeasured.tried_of("teacher", "cost", measure)
     elif teacher is not None and teacher.card.cost is not None:
         costs["teacher"] = teacher.card.cost
     return costs
 
 
-def _cost(model: nn.Module, data: Data) -> Cost:
+def _cost(model: nn.Module, data: Data, sizes: Sequence[int]) -> Cost:
     """Measure the cost on real samples: texts differ in length."""
     source, rows, _ = data.evaluation()
     view = source.__getitems__(rows[:64].tolist()).views[0]
-    return cost(model, on_device(as_input(view), device_of(model)))
+    example = on_device(as_input(view), device_of(model))
+    return cost(model, example, batch_sizes=sizes)

@@ -22,6 +22,7 @@ from asterism.verdict.table import (
     Notes,
     Values,
     as_plain,
+    cost_notes,
     cost_values,
     fidelity_values,
     health_values,
@@ -87,7 +88,7 @@ def judge(
         for who, model in models.items()
     }
     values = {who: done.values() if done else Values() for who, done in tasks.items()}
-    notes = Notes()
+    notes = cost_notes(costs)
     plain: dict[str, Any] = {"rows": n, "new_classes": None if new is None else new.plain()}
     for who in ("student", "teacher"):
         if who not in models:

@@ -24,13 +24,16 @@ NEIGHBOURS = 20
 PAIRS = 5_000
 
 
-def sampled_rows(source: Source, student: Observed, teacher: Observed | None) -> Arrays:
+def sampled_rows(
+    source: Source, student: Observed, teacher: Observed | None, *, classes: int | None = None
+) -> Arrays:
     """Return the arrays of `evaluation.npz`.
 
     Args:
         source: Where the evaluation rows are.
         student: What the student makes of them.
         teacher: What the teacher makes of them, or None.
+        classes: Number of the training data's classes, where they have any.
     """
     n = len(student.index)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(SEED))
@@ -41,6 +44,11 @@ def sampled_rows(source: Source, student: Observed, teacher: Observed | None) ->
     if student.target is not None:
         arrays["target"] = student.target[rows].numpy()
         arrays["class_names"] = np.array(source.names)
+        classes = classes or len(source.names or ())
+        logits, target = student.outputs.logits, student.target[rows]
+        if logits is not None and logits.shape[1] == classes:
+            right = logits[rows].argmax(1) == target
+            arrays["correct"] = torch.where(target < classes, right, -1).char().numpy()
     arrays["student_embedding"] = _compact(own)
     flat = _map(own)
     pairs = pairs_of(len(rows), PAIRS)

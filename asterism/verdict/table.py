@@ -9,6 +9,7 @@ from typing import Any
 
 from asterism.measures import Cost, Estimate, Fidelity, Health
 from asterism.verdict.looks import Better, Look, verdicts
+from asterism.words import readable
 
 # A measure, and its number of neighbours or batch size.
 Key = tuple[str, int | None]
@@ -99,6 +100,29 @@ def cost_values(measured: Cost) -> Values:
     }
     values |= {("latency", n): ms for n, ms in measured.latency_ms.items()}
     return values | {("throughput", n): rate for n, rate in measured.throughput.items()}
+
+
+def cost_notes(costs: Mapping[str, Cost]) -> Notes:
+    """Return how times were taken, and how far they spread, for each batch size."""
+    own, teacher = costs.get("student"), costs.get("teacher")
+    notes = Notes()
+    for n in own.quartiles_ms if own is not None else ():
+        assert own is not None
+        said = f"Median of {own.passes} passes, warmed up, on {readable(own.machine)}; half of "
+        said += f"them took {_span(own.quartiles_ms[n])} ms"
+        if teacher is not None and n in teacher.quartiles_ms:
+            said += f", of the teacher's {_span(teacher.quartiles_ms[n])}"
+        elif teacher is not None and teacher.machine and n not in teacher.latency_ms:
+            said += f". The teacher's were taken on {readable(teacher.machine)}"
+            said += (
+                ", which is not this" if teacher.machine != own.machine else ", of other batches"
+            )
+        notes["latency", n] = f"{said}."
+    return notes
+
+
+def _span(ends: tuple[float, float]) -> str:
+    return " to ".join(f"{end:.3g}" for end in ends)
 
 
 def as_plain(value: Any) -> Any:

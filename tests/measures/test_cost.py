@@ -60,6 +60,14 @@ def test_runs_full_batches_in_eval_mode_and_leaves_the_model_as_it_was():
     assert not student.norm.training
 
 
+def test_times_say_how_far_they_spread_and_on_what():
+    measured = cost(Student(), torch.zeros(1, 6), batch_sizes=[1, 3], repeats=7)
+    assert (measured.passes, set(measured.quartiles_ms)) == (7, {1, 3})
+    for n, (low, high) in measured.quartiles_ms.items():
+        assert 0 < low <= measured.latency_ms[n] <= high
+    assert measured.machine.endswith(f" CPU, {torch.get_num_threads()} threads")
+
+
 def test_takes_texts():
     class Reader(nn.Module):
         def forward(self, texts):

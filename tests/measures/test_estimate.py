@@ -4,12 +4,13 @@ import copy
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from asterism.measures import Estimate, calibration_error, health, mean_of, share_of
-from asterism.measures.estimate import POSITIVE
+from asterism.measures.estimate import CORRELATION, POSITIVE
 
 
 def test_is_the_number_and_travels_as_one(embeddings):
@@ -39,19 +40,35 @@ def test_the_interval_of_a_share_is_wilsons(hits, n):
     level = 2 * stats.norm.cdf(stats.t.ppf(0.975, n - 1) * (n / (n - 1)) ** 0.5) - 1
     if 0 < hits < n:
         oracle = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
-        assert found.interval() == pytest.approx(tuple(oracle), abs=1e-9)
+        # Towards the edges it is opened as far as the exact bound to one side.
+        draws = hits / n * (n - 1)
+        edges = (
+            stats.beta.ppf(0.05, draws, n - draws),
+            stats.beta.ppf(0.95, draws + 1, n - 1 - draws),
+        )
+        oracle = min(oracle.low, edges[0]), max(oracle.high, edges[1])
+        assert found.interval() == pytest.approx(oracle, abs=1e-9)
     low, high = found.interval()
     assert 0 <= low <= hits / n <= high <= 1
     assert high - low > 2 / n  # no miss was seen, which is not that there are none
 
 
-@pytest.mark.parametrize(("n", "share"), [(40, 0.5), (40, 0.95), (300, 0.99)])
+@pytest.mark.parametrize(("n", "share"), [(40, 0.5), (40, 0.9), (100, 0.99), (300, 0.99)])
 def test_a_share_is_covered_as_often_as_it_says(n, share):
     """Over all numbers of hits, by their chance."""
     chance = stats.binom.pmf(range(n + 1), n, share)
     ends = [share_of((torch.arange(n) < hits).double()).interval() for hits in range(n + 1)]
     held = sum(p for p, (low, high) in zip(chance, ends, strict=True) if low <= share <= high)
     assert 0.93 < held < 0.985
+
+
+def test_a_correlation_has_fishers_interval():
+    parts = torch.linspace(-1, 1, 60, dtype=torch.float64) / 60
+    found = Estimate(0.8, parts, count=60, bounds=CORRELATION)
+    reach = stats.t.ppf(0.975, found.freedom) * found.error() / (1 - 0.8**2)
+    ends = np.tanh(np.arctanh(0.8) + np.array([-reach, reach]))
+    assert found.interval() == pytest.approx(tuple(ends))
+    assert Estimate(1.0, 0 * parts, count=60, bounds=CORRELATION).interval() == (1, 1)
 
 
 def test_skewed_means_are_covered():

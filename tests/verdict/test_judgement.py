@@ -11,7 +11,7 @@ from asterism.verdict import judgement as judging
 from asterism.verdict.baselines import reductions
 from asterism.verdict.judgement import judge
 from asterism.verdict.outputs import Observed
-from asterism.verdict.table import MEASURES
+from asterism.verdict.table import MEASURES, cost_notes
 
 N, LEARNT, WIDTH, CLASSES = 400, 300, 12, 5
 COSTS = {
@@ -281,3 +281,20 @@ def test_many_samples_are_searched_with_some(taught, monkeypatch):
     assert by_key["neighbour overlap", 10]["student"]["value"] == 100
     full = found["student"]["classification"]["top1"]
     assert by_key["accuracy", None]["student"]["value"] == pytest.approx(100 * full)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "said"),
+    [
+        (Cost(9, 9, 2, {8: 5.0}, 9, {8: (4.0, 6.0)}, 5, "an abacus"), "of the teacher's 4 to 6."),
+        (Cost(9, 9, 2, {}, 9, machine="a loom"), "were taken on a loom, which is not this."),
+        (Cost(9, 9, 2, {1: 2.0}, 9, machine="an abacus"), "on an abacus, of other batches."),
+        (None, "half of them took 1 to 1.5 ms."),
+    ],
+)
+def test_times_come_with_their_spread_and_machine(teacher, said):
+    own = Cost(5, 5, 2, {8: 1.2}, 5, {8: (1.0, 1.5)}, 20, "an abacus")
+    costs = {"student": own} if teacher is None else {"student": own, "teacher": teacher}
+    note = cost_notes(costs)["latency", 8]
+    assert note.startswith("Median of 20 passes, warmed up, on an abacus; half of them took 1 to")
+    assert note.endswith(said)
