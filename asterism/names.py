@@ -182,10 +182,13 @@ def as_text(value: Any) -> str:
     """Return a name as it is, and a Python object by the qualified name of what it is."""
     if isinstance(value, str | Path):
         return str(value)
-    if isinstance(value, list | tuple):
-        return SEVERAL.join(as_text(each) for each in value)
     kind = value if hasattr(value, "__qualname__") else type(value)
     return f"python:{kind.__module__}.{kind.__qualname__}"
+
+
+def all_as_text(names: Any) -> str:
+    """Return one name, or several as `each_name` takes them apart, in one text."""
+    return SEVERAL.join(as_text(each) for each in each_name(names))
 
 
 def portable(name: str) -> str:

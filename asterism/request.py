@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from asterism.names import as_text, is_own, located
+from asterism.names import all_as_text, as_text, is_own, located
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
@@ -153,7 +153,8 @@ class Request:
             if each.metadata["role"] is Role.CALL:
                 continue
             if each.metadata["is_name"]:
-                value = None if value is None else as_text(value)
+                text = all_as_text if each.name == "teacher" else as_text
+                value = None if value is None else text(value)
             config[typed_name(each.name, self.verb)] = _listed(value)
         if "method" in config:
             config["method"] = described(self.method)
@@ -244,16 +245,16 @@ def _locate(request: Request | CacheRequest) -> None:
     """Let all that names a place on the disk come in at the one door (`located`)."""
     for each in options_of(type(request)):
         name = getattr(request, each.name)
-        if each.metadata["is_name"] and isinstance(name, str | Path | list | tuple):
+        several = each.name == "teacher" and isinstance(name, list | tuple)
+        if each.metadata["is_name"] and (several or isinstance(name, str | Path)):
             try:
-                object.__setattr__(request, each.name, _located(name))
+                found = [_located(one) for one in name] if several else _located(name)
+                object.__setattr__(request, each.name, found)
             except ValueError as error:
                 raise ValueError(f"{each.name}: {error}") from error
 
 
 def _located(name: Any) -> Any:
-    if isinstance(name, list | tuple):
-        return [_located(each) for each in name]
     return located(name) if isinstance(name, str | Path) else name
 
 

@@ -112,7 +112,7 @@ def test_places_elsewhere_are_refused_at_every_door(tmp_path, monkeypatch, capsy
     "command",
     [
         "evaluate {}", "align {}", "report {}", "report r --out {}.html",
-        "compare {}", "embed --teacher mlp --data digits --out {}", "embed {} --data a --out b.npy",
+        "compare {}", "cache --teacher mlp --data digits --out {}", "embed {} --data a --out b.npy",
         "embed r --data a --out {}.npy", "bench {}",
         "train --config {}", "doctor --student mlp --data {}", "export {} --to state",
     ],
@@ -136,3 +136,15 @@ def test_names_mean_the_same_from_another_folder(tmp_path, monkeypatch):
 
 def test_a_file_name_is_of_letters_digits_and_dashes():
     assert file_name("../RKD + [x]\x1b/µ") == "rkd-x-µ"
+
+
+def test_several_names_are_one_text_of_a_teacher_alone():
+    """A list of texts is data: what stands in it is no name."""
+    from asterism.request import Request
+
+    texts = ["how do I get there? 1", "~/x costs $HOME", "s3://bucket/x"]
+    request = Request(teacher=["a", Path("~/b")], student="mlp", data=texts)
+    assert request.data is texts
+    plain = request.plain()
+    assert plain["data"] == "python:builtins.list"
+    assert plain["teacher"] == f"a + {Path.home() / 'b'}"

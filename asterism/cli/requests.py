@@ -18,7 +18,7 @@ from asterism.cli.parser import Parser, dashed, underscored
 from asterism.cli.resumption import begun_with
 from asterism.documents import read_yaml
 from asterism.methods.base import Method
-from asterism.names import as_text, located, nothing_at
+from asterism.names import all_as_text, located, nothing_at
 from asterism.options import Group, Role, Verb, help_of, options_of
 from asterism.request import CacheRequest, Request, help_for, typed_name
 from asterism.settings import Settings
@@ -53,7 +53,7 @@ class ConfigFile(ActionConfigFile):
                 f"--config takes a YAML file of lines `option: value`; got {values}: {error}."
             ) from error
         if isinstance(given.get("teacher"), list):
-            given |= {"teacher": as_text(given["teacher"])}
+            given |= {"teacher": all_as_text(given["teacher"])}
         self.apply_config(parser, cfg, self.dest, json.dumps(given))
 
 
@@ -143,7 +143,7 @@ def _one_teacher(
     """Return the arguments with all teachers that are named joined as one name."""
     if isinstance(arguments, Mapping):
         several = isinstance(arguments.get("teacher"), list)
-        return {**arguments, "teacher": as_text(arguments["teacher"])} if several else arguments
+        return {**arguments, "teacher": all_as_text(arguments["teacher"])} if several else arguments
     named: list[str | None] = []
     others: list[str] = []
     given = iter(arguments)
@@ -156,7 +156,7 @@ def _one_teacher(
             others += [argument]
     if len(named) < 2 or None in named:
         return arguments
-    return [*others, "--teacher", as_text(named)]
+    return [*others, "--teacher", all_as_text(named)]
 
 
 def _refuse_meaningless(verb: Verb, named: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from asterism.distributed import is_first
 from asterism.modality import ARRAY
 from asterism.models.adapt import Adapted
 from asterism.models.hub import Prepared
-from asterism.names import as_text
+from asterism.names import all_as_text, as_text
 from asterism.settings import Settings
 from asterism.teachers.cache import Cache, free_bytes, open_cache
 from asterism.teachers.cached import CachedTeacher
@@ -58,7 +58,7 @@ def describe(name: Any, teacher: LiveTeacher) -> dict[str, Any]:
     parts += [str(m.embedding) for m in network.modules() if isinstance(m, Adapted)]
     prepared = [m for m in network.modules() if isinstance(m, Prepared)]
     return {
-        "name": as_text(name),
+        "name": all_as_text(name),
         "weights": teacher.fingerprint(),
         "architecture": hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16],
         "preprocessing": [

@@ -10,7 +10,7 @@ from asterism.distributed import is_first
 from asterism.modality import IMAGE
 from asterism.models import BUILT_IN, Spec, build, input_size
 from asterism.models.adapt import Channels
-from asterism.names import as_text, each_name, split_name
+from asterism.names import all_as_text, as_text, each_name, split_name
 from asterism.run import Run
 from asterism.student import Student, run_of, student_of_run
 from asterism.teachers.cache import is_cache
@@ -70,7 +70,7 @@ def _several(teachers: list[Teacher], data: Data, name: Any) -> Teacher:
     if len(networks) < len(teachers):
         return Several(teachers)
     source = data.source
-    return LiveTeacher(SideBySide(networks), source.modality, source.shape, as_text(name))
+    return LiveTeacher(SideBySide(networks), source.modality, source.shape, all_as_text(name))
 
 
 def _live(network: nn.Module, data: Data, name: Any) -> LiveTeacher:

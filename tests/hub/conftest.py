@@ -56,6 +56,7 @@ if not MISSING and torch.version.cuda is None:
     if "+cpu" not in importlib.metadata.version("torchvision"):
         DECLARED = declare_operators()  # as long as this lives, so do the declarations
 
+collect_ignore = ["trainers.py"]  # processes of their own begin from it
 collect_ignore_glob = ["test_*.py"] if MISSING else []
 
 

@@ -39,7 +39,7 @@ def test_a_label_a_live_teacher_a_file_and_a_cache_teach_the_same(tmp_path):
     teacher.save_pretrained(str(tmp_path / "teacher"))
     (tmp_path / "texts.txt").write_text("\n".join(WORDS))
     cache = {"out": tmp_path / "cache", "dtype": "float32"}
-    asterism.embed(f"st/{tmp_path}/teacher", str(tmp_path / "texts.txt"), **cache)
+    asterism.cache(f"st/{tmp_path}/teacher", str(tmp_path / "texts.txt"), **cache)
     losses = []
     for named in (teacher, tmp_path / "vectors.npy", tmp_path / "cache"):
         data = with_teacher(texts(score=[0.5] * 8), named, columns=["text"])
