@@ -72,8 +72,11 @@ class Measure:
     @property
     def label(self) -> str:
         """Return the name with its k."""
-        between = ", batch of " if self.group == "cost" else "@"
-        return self.name if self.k is None else f"{self.name}{between}{self.k}"
+        if self.k is None:
+            return self.name
+        if self.name.endswith(" by first columns"):
+            return f"{self.name.removesuffix('first columns')}{self.k} columns"
+        return f"{self.name}{', batch of ' if self.group == 'cost' else '@'}{self.k}"
 
 
 @dataclass(frozen=True)

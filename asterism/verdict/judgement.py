@@ -18,6 +18,7 @@ from asterism.verdict.compatibility import KS, WAYS, compatibility_values
 from asterism.verdict.headline import headline
 from asterism.verdict.new_classes import new_classes
 from asterism.verdict.outputs import Observed
+from asterism.verdict.prefixes import prefix_values
 from asterism.verdict.table import (
     Notes,
     Values,
@@ -105,6 +106,8 @@ def judge(
         kept, said = _beside_teacher(models, teacher, rows, values, unmeasured)
         plain |= {} if kept is None else {"fidelity": as_plain(asdict(kept))}
         notes |= said | fidelity_notes(n)
+    prefixes = partial(prefix_values, student, teacher, rows)
+    values["student"] |= unmeasured.tried_of("student", "first columns", prefixes) or {}
     if (asked := tasks["student"]) is not None and student.target is not None:
         notes |= asked.notes(student.target, rows)
     if new is not None and student.outputs.logits is not None:

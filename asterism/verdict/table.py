@@ -31,6 +31,8 @@ MEASURES: dict[str, tuple[str, str, Better]] = {
     "MAP@R, new classes": ("task", "%", "higher"),
     "k-NN accuracy": ("task", "%", "higher"),
     "linear probe": ("task", "%", "higher"),
+    "recall@1 by first columns": ("task", "%", "higher"),
+    "ten neighbours kept by first columns": ("fidelity", "%", "higher"),
     "agreement": ("fidelity", "%", "higher"),
     "divergence": ("fidelity", "nats", "lower"),
     "neighbour overlap": ("fidelity", "%", "higher"),
