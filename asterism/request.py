@@ -51,9 +51,8 @@ class Request:
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
             set of Hugging Face, or a Dataset (docs/data.md).
-        method: One method or several, whose terms add up. By default RKD with the paper's
-            weights for classification (25, 50) + KD with labels, RKD without; for texts without
-            labels Anchored + 0.3 Neighbourhood.
+        method: One method or several, whose terms add up. By default RKD + KD with labels,
+            Anchored + 0.3 Neighbourhood without (docs/choosing.md).
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.

@@ -78,7 +78,7 @@ class DataAccount:
             keep their size.
         size: Height and width to which they are brought, or None.
         size_by: Who says so: the user, a model that was made for it, or the pictures.
-        method: In words what of the default method was left out; None for nothing.
+        method: In words which methods are the default, and why; None where they were named.
     """
 
     samples: str
@@ -137,7 +137,7 @@ def account_of(data: Data, *, size_by: SizeBy, method: str | None = None) -> Dat
     Args:
         data: The data.
         size_by: Who chose the size of the pictures.
-        method: What of the default method was left out, in words.
+        method: Which methods are the default, and why, in words.
     """
     source = data.source
     sources = []

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from asterism.data import Data
-from asterism.methods import KD, RKD, Anchored, Neighbourhood
 from asterism.methods.base import NEEDS, Method
-from asterism.modality import TEXT
 from asterism.models import Spec, build, card_of, unweighted
 from asterism.models.adapt import Adapted
 from asterism.names import as_text, is_own_code, joined_name, portable, split_name
@@ -20,7 +18,7 @@ from asterism.student import load, student_of_run
 from asterism.teachers import Teacher, TeacherCard, differing
 
 if TYPE_CHECKING:
-    from asterism.request import Methods, Model
+    from asterism.request import Model
 
 
 def open_student(
@@ -99,25 +97,6 @@ def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
                 f"{type(method).__name__} lets its weights grow while it trains, and loss_weights "
                 "auto would take them for small ones: leave one of the two out."
             )
-
-
-def choose_methods(
-    method: "Methods", data: Data, card: TeacherCard, *, use_labels: bool
-) -> tuple[list[Method], str | None]:
-    """Return the methods as a list; without any, what is known to work with such a teacher.
-
-    Returns:
-        The methods, and in words what of the default was left out, and why.
-    """
-    if method is not None:
-        return [method] if isinstance(method, Method) else list(method), None
-    if not use_labels:
-        texts = data.source.modality is TEXT
-        return [Anchored(), Neighbourhood(weight=0.3)] if texts else [RKD()], None
-    relations = RKD(distance_weight=25.0, angle_weight=50.0)
-    if reason := differing(card, data):
-        return [relations], f"KD, half of the default method, is left out: {reason}."
-    return [relations, KD()], None
 
 
 def student_classes(

@@ -16,8 +16,8 @@ from asterism.methods.base import Method
 from asterism.models import Spec, in_own_code
 from asterism.request import Request
 from asterism.teachers import Teacher, common_size, open_teacher, refuse_unrepeatable, try_out
+from asterism.training.default import Chosen, choose
 from asterism.training.models import (
-    choose_methods,
     open_student,
     refuse_ramps,
     refuse_views,
@@ -56,10 +56,9 @@ def open_training(request: Request) -> Training:
     if not use_labels:
         _refuse_without_labels(request)
     teacher: Teacher | None = None
-    methods: list[Method] = []
-    left_out: str | None = None
+    chosen = Chosen()
     if request.teacher is not None:
-        teacher, methods, left_out = _open_teacher(request, data, use_labels=use_labels)
+        teacher, chosen = _open_teacher(request, data, use_labels=use_labels)
         data = teacher.without_absent(data)
         teacher.to(device)
     source = data.source
@@ -67,24 +66,24 @@ def open_training(request: Request) -> Training:
     if request.teacher_cache is not None and settings.steps_per_epoch and not settings.view_count:
         # A cache has a view for each epoch, and epochs of another length are no passes.
         settings = replace(settings, view_count=settings.epochs)
-    virtual = max([settings.trained_views, *(method.views for method in methods)]) - 1
+    virtual = max([settings.trained_views, *(method.views for method in chosen.methods)]) - 1
     views = source.views(settings, virtual=virtual)
     if teacher is not None:
-        names = [type(method).__name__ for method in methods]
+        names = [type(method).__name__ for method in chosen.methods]
         settings, views = teacher.settle(settings, views, names)
-    student, card = _open_student(request, data, teacher, methods, use_labels=use_labels)
+    student, card, chosen = _open_student(request, data, teacher, chosen, use_labels=use_labels)
     task = make_task(settings.task, classes=data.classes or 0, width=card["embedding_dim"])
     training = Training(
-        request=replace(request, settings=settings, method=list(methods)),
+        request=replace(request, settings=settings, method=list(chosen.methods)),
         data=data,
         student=student,
         card=card,
         teacher=teacher,
-        methods=tuple(methods),
+        methods=chosen.methods,
         views=views,
         use_labels=use_labels,
         task=task,
-        account=account_of(data, size_by=size_by, method=left_out),
+        account=account_of(data, size_by=size_by, method=chosen.why),
     )
     rehearse(training)
     return training
@@ -115,18 +114,13 @@ def _open_data(request: Request, image_size: int | None) -> Data:
     )
 
 
-def _open_teacher(
-    request: Request, data: Data, *, use_labels: bool
-) -> tuple[Teacher, list[Method], str | None]:
-    """Return the teacher and the methods, which fit to each other and to the data.
-
-    Behind them stands in words what of the default method was left out.
-    """
+def _open_teacher(request: Request, data: Data, *, use_labels: bool) -> tuple[Teacher, Chosen]:
+    """Return the teacher and the methods, which fit to each other and to the data."""
     settings = request.settings
     teacher = open_teacher(request.teacher, data)
-    methods, left_out = choose_methods(request.method, data, teacher.card, use_labels=use_labels)
-    refuse_views(methods, settings, data, teacher)
-    refuse_ramps(methods, settings)
+    chosen = choose(request.method, data, teacher.card, use_labels=use_labels)
+    refuse_views(chosen.methods, settings, data, teacher)
+    refuse_ramps(chosen.methods, settings)
     if not use_labels:
         teacher.on(data.validation_source or data.source)  # it selects the best epoch
     if request.teacher_cache is not None:
@@ -135,21 +129,21 @@ def _open_teacher(
                 f"{teacher.place} has a teacher's outputs already: leave --teacher-cache out."
             )
         refuse_unrepeatable(data.source)
-    return teacher, methods, left_out
+    return teacher, chosen
 
 
 def _open_student(
     request: Request,
     data: Data,
     teacher: Teacher | None,
-    methods: Sequence[Method],
+    chosen: Chosen,
     *,
     use_labels: bool,
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the student and its card, and set the methods up for its width."""
+) -> tuple[nn.Module, dict[str, Any], Chosen]:
+    """Return the student, its card and the methods, set up for its width."""
     taught = None if teacher is None else teacher.card
     classes = student_classes(
-        methods,
+        chosen.methods,
         data,
         taught,
         labels=request.labels,
@@ -165,14 +159,15 @@ def _open_student(
     names = data.class_names if use_labels or taught is None else taught.names
     student, card = open_student(request.student, spec, names if classes else None)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)
+    chosen = chosen.within_reach(tried.embedding)
     width = tried.embedding.shape[1]
     sizes: dict[str, Any] = {"student_dim": width, "teacher_dim": taught.width if taught else 0}
-    sample = _sample(student, teacher, data) if _asking(methods, "sample") else None
-    for method in methods:
+    sample = _sample(student, teacher, data) if _asking(chosen.methods, "sample") else None
+    for method in chosen.methods:
         known: dict[str, Any] = {"sample": sample} if "sample" in method.needs else {}
         with in_own_code(method):
             method.setup(**sizes, rows=len(source), **known)
-    return student, {**card, "embedding_dim": width}
+    return student, {**card, "embedding_dim": width}, chosen
 
 
 def _asking(methods: Sequence[Method], need: str) -> bool:

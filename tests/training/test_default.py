@@ -1,0 +1,51 @@
+"""Tests for asterism/training/default.py: the methods of a training that names none."""
+
+import numpy as np
+import pytest
+
+from asterism import RKD
+from asterism.cli import main
+from asterism.request import Request
+from asterism.run import Run
+from asterism.training import open_training
+
+
+@pytest.mark.parametrize(
+    ("student", "labels", "expected"),
+    [
+        ("convnet?width=4", True, ["RKD", "KD"]),
+        ("convnet?width=4", False, ["Neighbourhood"]),  # it ends in a ReLU
+        ("convnet?width=4&dim=12", False, ["Anchored", "Neighbourhood"]),
+    ],
+)
+def test_it_is_chosen_by_what_is_known_told_and_kept(
+    student, labels, expected, taught, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    typed = ["--teacher", taught, "--student", student, "--data", "digits", "--out", str(out)]
+    how = ["--limit-steps", "2", "--no-check", "--no-report", "--labels", str(labels).lower()]
+    assert main(["distill", *typed, *how]) == 0
+    told = capsys.readouterr().err
+    assert told.count("method: ") == 1
+    assert " by default: " in told
+    kept = Run(out).read_config()["method"]
+    assert [each["class_path"] for each in kept] == [f"asterism.{name}" for name in expected]
+
+
+def test_what_a_user_names_is_left_as_it_is(taught):
+    request = Request(teacher=taught, student="convnet?width=4", data="digits", method=RKD())
+    training = open_training(request)
+    assert training.methods == (request.method,)
+    assert training.account.method is None
+
+
+def test_a_teacher_of_outputs_alone_is_matched_in_its_principal_coordinates(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(1297, 20)).astype("f4") + 5
+    np.save(tmp_path / "rows.npy", rows)
+    request = Request(
+        teacher=str(tmp_path / "rows.npy"), student="mlp?dim=8", data="digits", labels=False
+    )
+    training = open_training(request)
+    anchored = training.methods[0]
+    assert anchored.map.shape == (20, 8)
+    assert np.allclose(anchored.mean, rows[training.data.train].mean(0), atol=0.05)
