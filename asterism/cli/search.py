@@ -70,9 +70,10 @@ def _show(console: Screen, answered: "Answers", unit: str) -> None:
 
 def _measure(console: Screen, index: "Index", student: "Student", data: str | None) -> None:
     """Print what a student finds in an index, beside what the index's own vectors find there."""
+    from asterism.data import size_of
     from asterism.index import data_of, reach
 
-    size = student.shape[-1] if student.shape is not None and student.modality.pixels else None
+    size = size_of(student.modality, student.shape)
     source, missing = data_of(index, data, image_size=size)
     if source is None:
         raise ValueError(f"nothing can be measured in {index.folder}: {missing}.")

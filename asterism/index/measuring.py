@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from asterism.data import Source
+from asterism.data import Source, brought
 from asterism.index.index import Index
 from asterism.index.searching import without
 from asterism.student import Student
@@ -48,11 +48,13 @@ def reach(index: Index, student: Student, source: Source) -> Reach:
         source: The data that the index was made of.
 
     Raises:
-        ValueError: If no row of the index is one of the data, or there is one row alone.
+        ValueError: If no row of the index is one of the data, there is one row alone, or the
+            student does not take the data.
     """
     assert index.rows is not None
     if len(index) < 2:
         raise ValueError(f"{index.folder} has one row, beside which there is nothing to find.")
+    source = brought(source, student.modality, student.shape)
     there = np.flatnonzero(index.rows >= 0)
     chosen = np.sort(np.random.default_rng(SEED).permutation(there)[:QUERIES])
     position = {int(index.rows[p]): int(p) for p in chosen}

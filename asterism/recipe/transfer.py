@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asterism.data import Data, Source, brought, default_workers, open_data, open_source
+from asterism.data import Data, Source, default_workers, open_data
 from asterism.documents import replacing
+from asterism.given import source_for
 from asterism.measures import Estimate, Solver, knn_accuracy, linear_probe
 from asterism.measures.estimate import CONFIDENCE
 from asterism.names import as_text, is_own_code, located, portable
@@ -227,9 +228,9 @@ def _open(student: Student, data: Any, test: Any, share: float, seed: int) -> Da
     Raises:
         ValueError: If they are of another kind, or have no labels to learn or to be tested by.
     """
-    given = {"data": _source(student, data)}
+    given = {"data": source_for(data, student.modality, student.shape)}
     if test is not None:
-        given["test data"] = _source(student, test)
+        given["test data"] = source_for(test, student.modality, student.shape)
     for part, source in given.items():
         if source.targets is None:
             raise ValueError(
@@ -250,12 +251,6 @@ def _open(student: Student, data: Any, test: Any, share: float, seed: int) -> Da
             "has learnt (`asterism evaluate` measures retrieval on others)."
         )
     return opened
-
-
-def _source(student: Student, data: Any) -> Source:
-    size = student.shape[-1] if student.shape is not None and student.modality.pixels else None
-    source = open_source(data, image_size=size)
-    return brought(source, student.modality, student.shape)
 
 
 class Part(NamedTuple):
