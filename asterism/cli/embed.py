@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, ask_for_factory
 from asterism.words import number, printable
 
 
@@ -32,11 +32,7 @@ def run(arguments: Sequence[str]) -> None:
         "--aligned", action="store_true", help="Embed into the teacher's space (asterism align)."
     )
     parser.add_argument("--part", type=str, default="1/1", help="i/n: the i-th of n parts.")
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
+    ask_for_factory(parser)
     options = vars(parser.parse_args(list(arguments)))
     from asterism.vectors import embed  # here: help needs nothing of what computes
 

@@ -198,16 +198,21 @@ def underscored(arguments: Sequence[str]) -> list[str]:
     return [own(each) if each.startswith("--") else each for each in arguments]
 
 
-def ask_for_models(parser: Parser) -> None:
-    """Add the options of a verb that measures a run's student, beside its teacher."""
-    parser.add_argument(
-        "--format", type=Literal["table", "json"], default="table", help="How to print it."
-    )
+def ask_for_factory(parser: Parser) -> None:
+    """Add the option of a verb that loads a student."""
     parser.add_argument(
         "--factory",
         type=str | None,
         help="For a student of your own: path/to/file.py:factory, which builds it.",
     )
+
+
+def ask_for_models(parser: Parser) -> None:
+    """Add the options of a verb that measures a run's student, beside its teacher."""
+    parser.add_argument(
+        "--format", type=Literal["table", "json"], default="table", help="How to print it."
+    )
+    ask_for_factory(parser)
     parser.add_argument(
         "--teacher",
         type=str | None,

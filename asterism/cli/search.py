@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, ask_for_factory
 from asterism.cli.screen import Screen
 from asterism.words import readable, share
 
@@ -121,9 +121,5 @@ def _parser() -> Parser:
         "--data", type=str | None, help="Where the data are now, to show texts and pictures."
     )
     parser.add_argument("--out", type=str | None, help="A page of the answers, NAME.html.")
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
+    ask_for_factory(parser)
     return parser
