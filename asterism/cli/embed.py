@@ -5,7 +5,7 @@ from typing import Literal
 
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser, ask_for_factory
-from asterism.words import number, printable
+from asterism.words import number, printable, without_row
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -44,8 +44,4 @@ def run(arguments: Sequence[str]) -> None:
     size = number(made.out.stat().st_size, "bytes")
     print(printable(f"{made.out}: {made.rows:,} rows of {made.width} columns, {size}."))
     if made.broken:
-        more = ", …" if len(made.broken) > 10 else ""
-        print(
-            f"{len(made.broken)} samples could not be read and have no row: "
-            f"{', '.join(map(printable, made.broken[:10]))}{more}"
-        )
+        print(printable(without_row(made.broken)))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from asterism.cli.parser import Parser
-from asterism.words import number, printable, share
+from asterism.words import number, printable, share, without_row
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -48,8 +48,4 @@ def run(arguments: Sequence[str]) -> None:
             f"{sight.exhaustive_milliseconds:.1f} ms."
         )
     if made.broken:
-        more = ", …" if len(made.broken) > 10 else ""
-        print(
-            f"{len(made.broken)} samples could not be read and have no row: "
-            f"{', '.join(map(printable, made.broken[:10]))}{more}"
-        )
+        print(printable(without_row(made.broken)))

@@ -40,7 +40,7 @@ class Parser(ArgumentParser):
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse; print the help instead where it is asked for, `--help all` all of it."""
-        typed = list(args or ())
+        typed = _underscored(args or ())
         asked = [i for i, each in enumerate(typed) if each in ("-h", "--help", "--help=all")]
         if asked and self._is_verb:
             full = typed[asked[0]] == "--help=all" or typed[asked[0] + 1 : asked[0] + 2] == ["all"]
@@ -188,7 +188,7 @@ def dashed(option: str) -> str:
     return "--" + option.replace("_", "-")
 
 
-def underscored(arguments: Sequence[str]) -> list[str]:
+def _underscored(arguments: Sequence[str]) -> list[str]:
     """Return what was typed with the names of options as the parser has them."""
 
     def own(argument: str) -> str:
