@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from asterism.cli.parser import Parser
+from asterism.settings import Distance
 from asterism.words import number, printable, share, without_row
 
 
@@ -20,9 +21,7 @@ def run(arguments: Sequence[str]) -> None:
         "--data", type=str | None, help="The data, all of their rows; not needed with vectors."
     )
     parser.add_argument("--out", type=str, required=True, help="Folder of the index.")
-    parser.add_argument(
-        "--metric", type=Literal["cosine", "euclidean"], default="cosine", help="What near means."
-    )
+    parser.add_argument("--metric", type=Distance, default="cosine", help="What near means.")
     parser.add_argument(
         "--search",
         type=Literal["auto", "exact", "cells"],
