@@ -15,6 +15,7 @@ from asterism.index.cells import Sight, into_cells, looked_into
 from asterism.index.folder import Card, refuse_used, write_card
 from asterism.index.searching import ROWS, Floats, Numbers, placed
 from asterism.names import as_text, located, resolved, split_name
+from asterism.relations import check_choice
 from asterism.settings import Distance
 from asterism.teachers import common_size, open_teacher
 from asterism.teachers.stored import StoredTeacher, is_stored, open_stored
@@ -92,6 +93,8 @@ def build_index(
         ValueError: If something does not fit; the message says what, and the way out.
     """
     folder = Path(located(out))
+    check_choice("metric", metric, Distance)
+    check_choice("search", search, Search)
     refuse_used(folder, overwrite=overwrite)
     model = located(model) if isinstance(model, str | Path) else model
     source = None

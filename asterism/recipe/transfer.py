@@ -16,6 +16,7 @@ from asterism.given import source_for
 from asterism.measures import Estimate, Solver, knn_accuracy, linear_probe
 from asterism.measures.estimate import CONFIDENCE
 from asterism.names import as_text, is_own_code, located, portable
+from asterism.relations import check_choice
 from asterism.run import Run
 from asterism.settings import Distance
 from asterism.student import Student, load
@@ -147,8 +148,9 @@ def probe(
     file = None if out is None else Path(located(out))
     if file is not None and file.exists() and not overwrite:
         raise ValueError(f"{file} is there already: name another --out, or --overwrite.")
-    if solver not in ("logistic", "sgd"):
-        raise ValueError(f"the solver is logistic or sgd; got {solver!r}.")
+    check_choice("solver", solver, Solver)
+    if metric is not None:
+        check_choice("metric", metric, Distance)
     student = load(run, factory=factory)
     beside, missing = None, None
     if teacher is not False:
