@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from asterism.data import Source, hub, open_source
+from asterism.data import Source, brought, hub, open_source, size_of
 from asterism.data.table import READERS
 from asterism.modality import Modality
 from asterism.names import located
@@ -73,19 +73,13 @@ def source_of(given: Any, modality: Modality, shape: Shape) -> Source:
 
 
 def source_for(data: Any, modality: Modality, shape: Shape) -> Source:
-    """Open data for a student, pictures at its size.
+    """Open data for a student, pictures at its size and in its channels.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ValueError: If they cannot be read, or the student does not take them.
     """
-    size = shape[-1] if shape is not None and modality.pixels else None
-    source = open_source(data) if size is None else open_source(data, image_size=size)
-    if source.modality is not modality or source.shape != shape:
-        raise ValueError(
-            f"the student takes {modality.described(shape)}, and the data are {source.words()}."
-        )
-    return source
+    return brought(open_source(data, image_size=size_of(modality, shape)), modality, shape)
 
 
 def _is_data(given: Any, modality: Modality) -> bool:

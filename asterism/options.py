@@ -116,14 +116,25 @@ def names_with(*kinds: type, roles: frozenset[Role]) -> frozenset[str]:
 
 
 def refuse_out_of_bounds(instance: Any) -> None:
-    """Raise a ValueError if a number lies outside what the option's field allows."""
+    """Raise a ValueError for a value that an option's field does not allow: a number, or a word."""
     for each in options_of(type(instance)):
         value = getattr(instance, each.name)
+        words = _words(each.type)
+        if words and value is not None and value not in words:
+            raise ValueError(f"{each.name} must be one of {', '.join(words)}; got {value!r}.")
         if not within_bounds(value, each):
             must = " and ".join(
                 f"{word} {bound}" for word, bound in each.metadata["bounds"].items()
             )
             raise ValueError(f"{each.name} must be {must}; got {value}.")
+
+
+def _words(declared: Any) -> tuple[str, ...]:
+    """Return the words that a declared type allows; none for one that is no choice of words."""
+    if get_origin(declared) is Literal:
+        return get_args(declared)
+    several = get_origin(declared) in (Union, UnionType)
+    return tuple(word for each in get_args(declared) for word in _words(each)) if several else ()
 
 
 def fits(value: Plain, declared: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 MISSING = "–"
@@ -117,3 +118,10 @@ def count(value: float) -> str:
 def share(part: float) -> str:
     """Return a share in per cent."""
     return f"{100 * part:.1f} %"
+
+
+def without_row(names: Sequence[str]) -> str:
+    """Return in words that samples of these names could not be read, the first ten of them."""
+    more = ", …" if len(names) > 10 else ""
+    listed = ", ".join(names[:10])
+    return f"{len(names)} samples could not be read and have no row: {listed}{more}"

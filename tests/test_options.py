@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import asterism
+from asterism.index import build_index
 from asterism.options import help_of, options_of, said_of
 from asterism.request import CacheRequest, Request, typed_name
 from asterism.settings import Settings, SettingsByName
@@ -87,7 +88,7 @@ def test_the_public_functions_have_the_options_of_their_verbs(verb):
     assert not extra
 
 
-def test_embed_has_the_options_of_a_cache():
+def test_cache_has_the_options_of_its_request():
     parameters = inspect.signature(asterism.cache).parameters
     documented, said = help_of_arguments(asterism.cache), help_of(CacheRequest)
     assert set(parameters) == {each.name for each in options_of(CacheRequest)}
@@ -104,6 +105,30 @@ def test_the_settings_by_name_are_the_settings():
 def test_every_option_is_documented():
     for kind in (Request, Settings, CacheRequest):
         assert {each.name for each in options_of(kind)} <= help_of(kind).keys()
+
+
+def test_a_word_that_is_none_of_an_options_is_refused_from_python_too():
+    """A misspelt optimiser would train with another one."""
+    needed = {CacheRequest: {"teacher": "t", "data": "d", "out": "o"}}
+    for kind in (Request, Settings, CacheRequest):
+        chosen = [each.name for each in options_of(kind) if "Literal[" in str(each.type)]
+        assert chosen
+        for name in chosen:
+            with pytest.raises(ValueError, match=f"^{name} must be one of .*; got 16"):
+                kind(**{**needed.get(kind, {}), name: 16})
+
+
+@pytest.mark.parametrize(
+    ("call", "option"),
+    [
+        (asterism.evaluate, "metric"), (asterism.probe, "metric"), (asterism.probe, "solver"),
+        (asterism.embed, "dtype"), (build_index, "metric"), (build_index, "search"),
+    ],
+)  # fmt: skip
+def test_words_of_other_verbs_are_looked_at_first(call, option, tmp_path):
+    out = {"out": tmp_path / "x.npy"}
+    with pytest.raises(ValueError, match=f"unknown {option} 'fair': choose from "):
+        call(tmp_path / "nothing", data="digits", **out, **{option: "fair"})
 
 
 def help_of_arguments(function):

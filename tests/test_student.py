@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from students import finished_run
 from torch import nn
 
 import asterism
@@ -234,8 +235,22 @@ def test_data_are_embedded_in_their_order(run, tmp_path, monkeypatch):
     assert "Traceback" not in str(raised.value)
     with pytest.raises(ValueError, match=r"this one cannot be read: .*1\.png"):
         student.embed(tmp_path / "pictures")
-    with pytest.raises(ValueError, match="takes images of shape .* and the data are images of"):
-        student.embed(open_source(tmp_path / "pictures", image_size=8))
+
+
+def test_data_of_other_sizes_and_channels_are_brought_as_files_are(tmp_path):
+    """A folder's pictures are in colour; the student of digits is grey."""
+    file = tmp_path / "pictures" / "a" / "0.png"
+    file.parent.mkdir(parents=True)
+    Image.new("RGB", (30, 20), (200, 200, 200)).save(file)
+    spec = Spec(3, (1, 9, 9), modality=IMAGE)
+    student = asterism.load(finished_run(tmp_path / "run", "convnet?width=4", spec, ""))
+    wanted = student.embed(file).embedding
+    torch.testing.assert_close(student.embed(tmp_path / "pictures").embedding, wanted)
+    source = open_source(tmp_path / "pictures", image_size=12)
+    torch.testing.assert_close(student.embed(source).embedding, wanted)
+    with pytest.raises(ValueError, match="takes images of shape .*, and .* has texts"):
+        (tmp_path / "a.csv").write_text("text\na\n")
+        student.embed(tmp_path / "a.csv")
 
 
 def test_a_table_is_a_path_and_a_text_is_a_text(tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from asterism.alignment import align
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, ask_for_factory
 from asterism.cli.screen import Screen
 
 
@@ -18,11 +18,7 @@ def run(arguments: Sequence[str]) -> None:
         help="teacher; or an .npy file with embeddings of the run's training data; or the teacher, "
         "as distill takes it, if it has moved or is your own code.",
     )
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
+    ask_for_factory(parser)
     options = parser.parse_args(list(arguments))
     card = align(options.run, to=options.to, factory=options.factory)
     console = Screen()

@@ -24,7 +24,7 @@ from asterism.bench import (
     write_tables,
 )
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser, underscored
+from asterism.cli.parser import Parser
 from asterism.cli.requests import parse_request
 from asterism.cli.screen import Screen
 from asterism.data import open_source
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> None:
         type=int | None,
         help="A dry run: every cell for so many steps, in a temporary folder; nothing is kept.",
     )
-    options = parser.parse_args(underscored(arguments))
+    options = parser.parse_args(list(arguments))
     grid = read_grid(Path(located(options.file)))
     check(grid)
     if options.table_only:

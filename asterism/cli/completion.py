@@ -10,6 +10,7 @@ from asterism import methods
 from asterism.cli import VERBS
 from asterism.cli.parser import Parser, dashed
 from asterism.models import BUILT_IN
+from asterism.models.hub import load_library
 
 SHELLS = ("bash", "zsh", "tcsh")
 # Words that stand where a type says only that it is a name.
@@ -33,11 +34,7 @@ def script(shell: str) -> str:
     Raises:
         ValueError: If shtab, which writes it, is not installed.
     """
-    try:
-        shtab: Any = importlib.import_module("shtab")
-    except ImportError as error:
-        way_out = "pip install 'asterism[completion]'"
-        raise ValueError(f"completion needs the library shtab: {way_out}.") from error
+    shtab = load_library("shtab", "completion")
     whole = argparse.ArgumentParser("asterism", add_help=False)
     verbs = whole.add_subparsers()
     for verb, what in VERBS.items():

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser
-from asterism.words import number, printable
+from asterism.cli.parser import Parser, ask_for_factory
+from asterism.words import number, printable, without_row
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -32,11 +32,7 @@ def run(arguments: Sequence[str]) -> None:
         "--aligned", action="store_true", help="Embed into the teacher's space (asterism align)."
     )
     parser.add_argument("--part", type=str, default="1/1", help="i/n: the i-th of n parts.")
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
+    ask_for_factory(parser)
     options = vars(parser.parse_args(list(arguments)))
     from asterism.vectors import embed  # here: help needs nothing of what computes
 
@@ -48,8 +44,4 @@ def run(arguments: Sequence[str]) -> None:
     size = number(made.out.stat().st_size, "bytes")
     print(printable(f"{made.out}: {made.rows:,} rows of {made.width} columns, {size}."))
     if made.broken:
-        more = ", …" if len(made.broken) > 10 else ""
-        print(
-            f"{len(made.broken)} samples could not be read and have no row: "
-            f"{', '.join(map(printable, made.broken[:10]))}{more}"
-        )
+        print(printable(without_row(made.broken)))

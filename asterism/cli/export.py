@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, ask_for_factory
 from asterism.cli.screen import Screen
 from asterism.exporters import EXPORTERS, TOLERANCE, Exported
 from asterism.recipe import export
@@ -26,11 +26,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--data", type=str | None, help="Data to compare on; by default the run's own."
     )
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
+    ask_for_factory(parser)
     parser.add_argument(
         "--aligned", action="store_true", help="Embeddings in the teacher's space (asterism align)."
     )

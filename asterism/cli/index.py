@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from asterism.cli.parser import Parser
-from asterism.words import number, printable, share
+from asterism.settings import Distance
+from asterism.words import number, printable, share, without_row
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -20,9 +21,7 @@ def run(arguments: Sequence[str]) -> None:
         "--data", type=str | None, help="The data, all of their rows; not needed with vectors."
     )
     parser.add_argument("--out", type=str, required=True, help="Folder of the index.")
-    parser.add_argument(
-        "--metric", type=Literal["cosine", "euclidean"], default="cosine", help="What near means."
-    )
+    parser.add_argument("--metric", type=Distance, default="cosine", help="What near means.")
     parser.add_argument(
         "--search",
         type=Literal["auto", "exact", "cells"],
@@ -48,8 +47,4 @@ def run(arguments: Sequence[str]) -> None:
             f"{sight.exhaustive_milliseconds:.1f} ms."
         )
     if made.broken:
-        more = ", …" if len(made.broken) > 10 else ""
-        print(
-            f"{len(made.broken)} samples could not be read and have no row: "
-            f"{', '.join(map(printable, made.broken[:10]))}{more}"
-        )
+        print(printable(without_row(made.broken)))

@@ -40,7 +40,7 @@ class Parser(ArgumentParser):
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Any:
         """Parse; print the help instead where it is asked for, `--help all` all of it."""
-        typed = list(args or ())
+        typed = _underscored(args or ())
         asked = [i for i, each in enumerate(typed) if each in ("-h", "--help", "--help=all")]
         if asked and self._is_verb:
             full = typed[asked[0]] == "--help=all" or typed[asked[0] + 1 : asked[0] + 2] == ["all"]
@@ -188,7 +188,7 @@ def dashed(option: str) -> str:
     return "--" + option.replace("_", "-")
 
 
-def underscored(arguments: Sequence[str]) -> list[str]:
+def _underscored(arguments: Sequence[str]) -> list[str]:
     """Return what was typed with the names of options as the parser has them."""
 
     def own(argument: str) -> str:
@@ -198,16 +198,21 @@ def underscored(arguments: Sequence[str]) -> list[str]:
     return [own(each) if each.startswith("--") else each for each in arguments]
 
 
-def ask_for_models(parser: Parser) -> None:
-    """Add the options of a verb that measures a run's student, beside its teacher."""
-    parser.add_argument(
-        "--format", type=Literal["table", "json"], default="table", help="How to print it."
-    )
+def ask_for_factory(parser: Parser) -> None:
+    """Add the option of a verb that loads a student."""
     parser.add_argument(
         "--factory",
         type=str | None,
         help="For a student of your own: path/to/file.py:factory, which builds it.",
     )
+
+
+def ask_for_models(parser: Parser) -> None:
+    """Add the options of a verb that measures a run's student, beside its teacher."""
+    parser.add_argument(
+        "--format", type=Literal["table", "json"], default="table", help="How to print it."
+    )
+    ask_for_factory(parser)
     parser.add_argument(
         "--teacher",
         type=str | None,

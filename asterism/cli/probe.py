@@ -6,7 +6,7 @@ from typing import Literal
 
 from rich.table import Table
 
-from asterism.cli.parser import Parser, ask_for_models, underscored
+from asterism.cli.parser import Parser, ask_for_models
 from asterism.cli.screen import Screen
 from asterism.measures import Estimate
 from asterism.recipe import Probed, Transfer, probe
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace that file.")
     parser.add_argument("--student_only", action="store_true", help="Leave the teacher out.")
     ask_for_models(parser)
-    options = parser.parse_args(underscored(arguments))
+    options = parser.parse_args(list(arguments))
     made = probe(
         options.run,
         options.data,

@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> None:
         "--license", type=str | None, help="Written into the card: apache-2.0, mit, …"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="Show what would be sent, and send nothing."
+        "--dry_run", action="store_true", help="Show what would be sent, and send nothing."
     )
     options = parser.parse_args(list(arguments))
     pushed = push(

@@ -14,7 +14,7 @@ from jsonargparse._actions import ActionConfigFile
 
 from asterism import methods
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser, dashed, underscored
+from asterism.cli.parser import Parser, dashed
 from asterism.cli.resumption import begun_with
 from asterism.documents import read_yaml
 from asterism.methods.base import Method
@@ -226,9 +226,8 @@ def _parsed(
         if isinstance(arguments, Mapping):
             checked = parser.parse_object(dict(arguments))
         else:
-            typed = underscored(arguments)
             before = parser.parse_object(dict(base)) if base else None
-            checked = parser.parse_args(typed, namespace=before)
+            checked = parser.parse_args(list(arguments), namespace=before)
         try:
             parsed = parser.instantiate(checked)
         except ValueError as error:

@@ -7,7 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from asterism.cli.mistakes import UsageError
-from asterism.cli.parser import Parser
+from asterism.cli.parser import Parser, ask_for_factory
 from asterism.cli.screen import Screen
 from asterism.words import readable, share
 
@@ -70,9 +70,10 @@ def _show(console: Screen, answered: "Answers", unit: str) -> None:
 
 def _measure(console: Screen, index: "Index", student: "Student", data: str | None) -> None:
     """Print what a student finds in an index, beside what the index's own vectors find there."""
+    from asterism.data import size_of
     from asterism.index import data_of, reach
 
-    size = student.shape[-1] if student.shape is not None and student.modality.pixels else None
+    size = size_of(student.modality, student.shape)
     source, missing = data_of(index, data, image_size=size)
     if source is None:
         raise ValueError(f"nothing can be measured in {index.folder}: {missing}.")
@@ -120,9 +121,5 @@ def _parser() -> Parser:
         "--data", type=str | None, help="Where the data are now, to show texts and pictures."
     )
     parser.add_argument("--out", type=str | None, help="A page of the answers, NAME.html.")
-    parser.add_argument(
-        "--factory",
-        type=str | None,
-        help="For a student of your own: path/to/file.py:factory, which builds it.",
-    )
+    ask_for_factory(parser)
     return parser

@@ -9,6 +9,7 @@ from asterism.data.batches import default_workers as default_workers
 from asterism.data.batches import left_over as left_over
 from asterism.data.batches import training_order as training_order
 from asterism.data.bringing import brought as brought
+from asterism.data.bringing import size_of as size_of
 from asterism.data.dataset import DatasetSource as DatasetSource
 from asterism.data.folder import FolderSource as FolderSource
 from asterism.data.open import open_source as open_source
@@ -35,5 +36,6 @@ __all__ = [
     "left_over",
     "open_data",
     "open_source",
+    "size_of",
     "training_order",
 ]

@@ -34,6 +34,11 @@ class Brought(LeftOut):
         return replace(batch, views=views)
 
 
+def size_of(modality: Modality, shape: Shape) -> int | None:
+    """Return the size at which pictures are opened for a network; None for all else."""
+    return shape[-1] if shape is not None and modality.pixels else None
+
+
 def brought(source: Source, modality: Modality, shape: Shape) -> Source:
     """Return a source as a network takes it.
 

@@ -8,13 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asterism import losses
+from asterism.models.hub import load_library
 from asterism.relations import unit_rows
 from asterism.relations.inputs import connected_zero, full_precision
 from asterism.types import Outputs
-
-NEEDS_LIBRARY = (
-    "metric learning needs the pytorch-metric-learning library: pip install 'asterism[metric]'."
-)
 
 
 class Task(nn.Module):
@@ -156,11 +153,10 @@ def make_task(loss: losses.Loss, *, classes: int, width: int) -> Task:
 
 
 def _library_loss(loss: losses.Loss, classes: int, width: int) -> nn.Module:
-    try:
-        from pytorch_metric_learning import distances
-        from pytorch_metric_learning import losses as library
-    except ImportError as error:
-        raise ValueError(NEEDS_LIBRARY) from error
+    load_library("pytorch_metric_learning", "metric")
+    from pytorch_metric_learning import distances
+    from pytorch_metric_learning import losses as library
+
     # Rows come as they are to be compared: what the library would do to them is done.
     distance = distances.LpDistance(normalize_embeddings=False)
     made: nn.Module

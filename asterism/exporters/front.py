@@ -8,6 +8,7 @@ import huggingface_hub
 
 from asterism.documents import MOST_YAML, as_yaml, parse_yaml, read_file
 from asterism.exporters.subject import Subject, shipped_name
+from asterism.names import SEVERAL, each_name
 from asterism.words import named_unit, readable
 
 FRONT = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
@@ -85,9 +86,16 @@ def _metric(measure: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(name: Any) -> str:
-    """Return the name of data or teacher without the folders of this machine."""
-    if not name:
-        return ""
+    """Return the name of data, or of one teacher or several, without the folders of this machine.
+
+    Examples:
+        >>> told("/home/me/runs/a + hf/org/b?pooling=cls"), told(None)
+        ('a + hf/org/b', '')
+    """
+    return SEVERAL.join(map(_told, each_name(name))) if name else ""
+
+
+def _told(name: Any) -> str:
     shipped = shipped_name(str(name))
     base, question, rest = shipped.partition("?")
     known = base.startswith(("hf/", "st/", "timm/", "torchvision/", "python:"))

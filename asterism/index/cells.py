@@ -13,12 +13,12 @@ from asterism.index.searching import (
     Cells,
     Floats,
     Hits,
-    Metric,
     Numbers,
     exhaustive,
     within,
 )
 from asterism.models.hub import load_library
+from asterism.settings import Distance
 
 # Rows for each cell that the centres are fitted on, and rounds of the fitting.
 PER_CELL, ROUNDS = 64, 8
@@ -46,7 +46,7 @@ class Sight:
     exhaustive_milliseconds: float
 
 
-def into_cells(rows: Floats, metric: Metric) -> tuple[Cells, Numbers]:
+def into_cells(rows: Floats, metric: Distance) -> tuple[Cells, Numbers]:
     """Return the cells of some rows, and the order in which each cell's rows follow each other.
 
     Centres are those of k-means, on the sphere for cosines; twice as many cells as the root of the
@@ -82,7 +82,7 @@ def into_cells(rows: Floats, metric: Metric) -> tuple[Cells, Numbers]:
     return Cells(centres, begins.astype(np.int64), 1), np.argsort(cell, kind="stable")
 
 
-def looked_into(rows: Floats, cells: Cells, metric: Metric) -> tuple[Cells, Sight]:
+def looked_into(rows: Floats, cells: Cells, metric: Distance) -> tuple[Cells, Sight]:
     """Return the cells with the fewest probes that find 98 % of the nearest, and what they find."""
     chosen = np.random.default_rng(SEED).permutation(len(rows))[:QUERIES]
     queries = np.ascontiguousarray(rows[np.sort(chosen)])

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from asterism.arrays import read_array
 from asterism.documents import read_file, read_json
-from asterism.index.searching import Cells, Floats, Metric
+from asterism.index.searching import Cells, Floats
 from asterism.names import nothing_at
+from asterism.settings import Distance
 
 CARD = "index.json"
 FILES = (CARD, "vectors.npy", "rows.npy", "ids.txt", "centres.npy", "starts.npy")
@@ -40,7 +41,7 @@ class Card:
         recall: Share of the ten nearest rows that it finds there, measured when it was made.
     """
 
-    metric: Metric
+    metric: Distance
     rows: int
     width: int
     made_of: str
@@ -93,7 +94,7 @@ def read_card(folder: Path) -> Card:
         raise damaged(file, error) from error
     texts = (card.network, card.data, card.contents)
     sound = (
-        card.metric in ("cosine", "euclidean")
+        card.metric in get_args(Distance)
         and all(type(n) is int for n in (card.rows, card.width, card.cells, card.probes))
         and min(card.rows, card.width) > 0
         and 0 <= card.probes <= card.cells

@@ -13,8 +13,10 @@ from asterism.data import Data, Loader, Order, Source, default_workers, open_sou
 from asterism.exporters.folder import written
 from asterism.index.cells import Sight, into_cells, looked_into
 from asterism.index.folder import Card, refuse_used, write_card
-from asterism.index.searching import ROWS, Floats, Metric, Numbers, placed
+from asterism.index.searching import ROWS, Floats, Numbers, placed
 from asterism.names import as_text, located, resolved, split_name
+from asterism.relations import check_choice
+from asterism.settings import Distance
 from asterism.teachers import common_size, open_teacher
 from asterism.teachers.stored import StoredTeacher, is_stored, open_stored
 from asterism.types import as_input
@@ -68,7 +70,7 @@ def build_index(
     data: Any = None,
     *,
     out: str | Path,
-    metric: Metric = "cosine",
+    metric: Distance = "cosine",
     search: Search = "auto",
     overwrite: bool = False,
 ) -> Built:
@@ -91,6 +93,8 @@ def build_index(
         ValueError: If something does not fit; the message says what, and the way out.
     """
     folder = Path(located(out))
+    check_choice("metric", metric, Distance)
+    check_choice("search", search, Search)
     refuse_used(folder, overwrite=overwrite)
     model = located(model) if isinstance(model, str | Path) else model
     source = None
@@ -142,7 +146,9 @@ def _arrange(place: Path, card: Card, rows: Rows, *, cells: bool) -> tuple[Card,
     return card, sight
 
 
-def _write_vectors(place: Path, blocks: Iterator[Floats], metric: Metric | None) -> tuple[int, int]:
+def _write_vectors(
+    place: Path, blocks: Iterator[Floats], metric: Distance | None
+) -> tuple[int, int]:
     """Write blocks of rows one after the other, `placed` by the metric if there is one."""
     count = width = 0
     with open(place, "wb") as file:

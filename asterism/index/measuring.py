@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from asterism.data import Loader, Order, Source
+from asterism.data import Source, brought
 from asterism.index.index import Index
-from asterism.index.searching import Floats, Numbers, without
+from asterism.index.searching import without
 from asterism.student import Student
-from asterism.types import as_input, on_device
+from asterism.verdict import encoder_of, outputs_on
 
 QUERIES, K = 1_000, 10
 SEED = 0
@@ -48,19 +48,21 @@ def reach(index: Index, student: Student, source: Source) -> Reach:
         source: The data that the index was made of.
 
     Raises:
-        ValueError: If no row of the index is one of the data, or there is one row alone.
+        ValueError: If no row of the index is one of the data, there is one row alone, or the
+            student does not take the data.
     """
     assert index.rows is not None
     if len(index) < 2:
         raise ValueError(f"{index.folder} has one row, beside which there is nothing to find.")
+    source = brought(source, student.modality, student.shape)
     there = np.flatnonzero(index.rows >= 0)
     chosen = np.sort(np.random.default_rng(SEED).permutation(there)[:QUERIES])
     position = {int(index.rows[p]): int(p) for p in chosen}
-    asked, vectors = _embedded(student, source, list(position))
-    if not len(asked):
+    asked = outputs_on(encoder_of(student), source, torch.tensor([*position], dtype=torch.int64))
+    if not len(asked.index):
         raise ValueError(f"{index.folder} has no row that is one of the data.")
-    own = np.array([position[row] for row in asked.tolist()])
-    hits = index.search(vectors, K + 1)
+    own = np.array([position[row] for row in asked.index.tolist()])
+    hits = index.search(asked.outputs.embedding.numpy(), K + 1)
     found, others = hits.positions, without(own, hits).positions
     taught_others = index.near(own.tolist(), K).positions
     kept = [
@@ -72,7 +74,10 @@ def reach(index: Index, student: Student, source: Source) -> Reach:
         # Number −1, of what is no row of the data, is of no class.
         target = np.append(source.targets.numpy(), -1)
         rows = np.append(index.rows, -1)
-        first = (target[rows[near[:, 0]]] == target[asked] for near in (others, taught_others))
+        first = (
+            target[rows[near[:, 0]]] == target[asked.index.numpy()]
+            for near in (others, taught_others)
+        )
         student_share, index_share = (float(same.mean()) for same in first)
         classes = (student_share, index_share)
     return Reach(
@@ -82,15 +87,3 @@ def reach(index: Index, student: Student, source: Source) -> Reach:
         float(np.mean(kept)),
         classes,
     )
-
-
-@torch.no_grad()
-def _embedded(student: Student, source: Source, rows: list[int]) -> tuple[Numbers, Floats]:
-    device = next((p.device for p in student.parameters()), torch.device("cpu"))
-    numbers, vectors = [np.empty(0, np.int64)], []
-    for batch in Loader(source, Order(torch.tensor(rows), 256, seed=None)):
-        if len(batch.index):
-            samples = on_device(as_input(batch.views[0]), device)
-            vectors.append(student(samples).embedding.float().cpu().numpy())
-            numbers.append(batch.index.numpy())
-    return np.concatenate(numbers), np.concatenate(vectors) if vectors else np.empty((0, 0))

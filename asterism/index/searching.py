@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Metric = Literal["cosine", "euclidean"]
+from asterism.settings import Distance
+
 Floats = npt.NDArray[Any]
 Numbers = npt.NDArray[np.int64]
 # Rows, and queries, that are compared together: memory stays small however many there are.
@@ -41,7 +42,7 @@ class Cells:
     probes: int
 
 
-def placed(rows: Floats, metric: Metric) -> Floats:
+def placed(rows: Floats, metric: Distance) -> Floats:
     """Return rows as an index keeps them: float32, for cosines of length 1; a zero row stays zero.
 
     Raises:
@@ -56,7 +57,7 @@ def placed(rows: Floats, metric: Metric) -> Floats:
     return kept
 
 
-def exhaustive(rows: Floats, queries: Floats, k: int, metric: Metric) -> Hits:
+def exhaustive(rows: Floats, queries: Floats, k: int, metric: Distance) -> Hits:
     """Compare queries `(q, d)` with all rows `(n, d)`, both `placed`.
 
     Of equally near rows that are found the earlier ones come first.
@@ -65,7 +66,7 @@ def exhaustive(rows: Floats, queries: Floats, k: int, metric: Metric) -> Hits:
     return Hits(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def within(rows: Floats, cells: Cells, queries: Floats, k: int, metric: Metric) -> Hits:
+def within(rows: Floats, cells: Cells, queries: Floats, k: int, metric: Distance) -> Hits:
     """Compare queries with the rows of their nearest cells alone; see `exhaustive`."""
     near = exhaustive(cells.centres, queries, cells.probes, "euclidean").positions
     found = []
@@ -88,7 +89,7 @@ def without(own: Numbers, hits: Hits) -> Hits:
     return Hits(*(np.take_along_axis(part, order, 1) for part in hits))
 
 
-def _exhaustive(rows: Floats, queries: Floats, k: int, metric: Metric) -> Hits:
+def _exhaustive(rows: Floats, queries: Floats, k: int, metric: Distance) -> Hits:
     values = np.empty((len(queries), 0))
     numbers = np.empty((len(queries), 0), np.int64)
     for i, block in enumerate(_blocks(rows, ROWS)):
@@ -105,7 +106,7 @@ def _blocks(rows: Floats, size: int) -> Iterator[Floats]:
         yield rows[start : start + size]
 
 
-def _nearness(queries: Floats, rows: Floats, metric: Metric) -> Floats:
+def _nearness(queries: Floats, rows: Floats, metric: Distance) -> Floats:
     """Return what is largest for the nearest rows, shape `(q, n)`."""
     # In float64: the difference of two large squares keeps the digits of a small distance.
     kind = np.float32 if metric == "cosine" else np.float64
@@ -128,7 +129,7 @@ def _best(values: Floats, numbers: Numbers, k: int) -> tuple[Floats, Numbers]:
     )
 
 
-def _hits(values: Floats, numbers: Numbers, queries: Floats, metric: Metric) -> Hits:
+def _hits(values: Floats, numbers: Numbers, queries: Floats, metric: Distance) -> Hits:
     if metric == "cosine":
         return Hits(numbers, np.where(numbers < 0, np.nan, values))
     squares = np.square(queries.astype(np.float64)).sum(1, keepdims=True) - values

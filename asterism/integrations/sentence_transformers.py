@@ -16,7 +16,7 @@ from asterism.data.hub import open_object
 from asterism.data.text import TextSource
 from asterism.distributed import broadcast
 from asterism.engine import Distillation
-from asterism.integrations.transformers import FEW, SAMPLE, KeepsMethods, refuse_views
+from asterism.integrations.transformers import AT_ONCE, FEW, SAMPLE, KeepsMethods, refuse_views
 from asterism.methods.base import Method
 from asterism.models import evaluating
 from asterism.teachers import Taught, open_teacher
@@ -24,7 +24,6 @@ from asterism.types import Outputs
 
 # Columns that hold what is to be learnt, as the library's collator knows them.
 LABELS = ("label", "labels", "score", "scores")
-AT_ONCE = 64
 
 
 class MethodLoss(nn.Module):

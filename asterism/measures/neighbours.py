@@ -1,13 +1,14 @@
 """Nearest neighbours by exhaustive search, in blocks of bounded memory."""
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Metric = Literal["euclidean", "cosine"]
+from asterism.settings import Distance
+
 # Bytes of one block of distances.
 MEMORY = 2**28
 # Squared distances are compared to 32 of their 52 binary digits; the other 20 number the columns of
@@ -20,7 +21,7 @@ def nearest(
     gallery: Float[Tensor, "m d"] | None = None,
     *,
     k: int,
-    metric: Metric = "euclidean",
+    metric: Distance = "euclidean",
     rows: Int[Tensor, " q"] | None = None,
     memory: int = MEMORY,
 ) -> Int[Tensor, "q k"]:
@@ -67,7 +68,7 @@ def neighbour_blocks(
     gallery: Float[Tensor, "m d"] | None = None,
     *,
     k: int,
-    metric: Metric = "euclidean",
+    metric: Distance = "euclidean",
     rows: Int[Tensor, " q"] | None = None,
     memory: int = MEMORY,
 ) -> Iterator[tuple[Int[Tensor, " b"], Int[Tensor, "b k"]]]:
@@ -75,9 +76,9 @@ def neighbour_blocks(
 
     For consumers that reduce each block at once, since `(n, k)` itself may not fit.
     """
-    if k < 1 or metric not in get_args(Metric):
+    if k < 1 or metric not in get_args(Distance):
         raise ValueError(
-            f"nearest needs k of at least 1 and a metric among {', '.join(get_args(Metric))}; "
+            f"nearest needs k of at least 1 and a metric among {', '.join(get_args(Distance))}; "
             f"got k={k} and metric={metric!r}."
         )
     order = Order(query, gallery, metric=metric)
@@ -106,7 +107,7 @@ class Order:
         query: Float[Tensor, "n d"],
         gallery: Float[Tensor, "m d"] | None = None,
         *,
-        metric: Metric = "euclidean",
+        metric: Distance = "euclidean",
     ) -> None:
         """Prepare the gallery; see `nearest` for the arguments and what is refused."""
         points = query if gallery is None else gallery

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from asterism.measures.deletion import hits, precision_at_r, votes
 from asterism.measures.estimate import Estimate
-from asterism.measures.neighbours import MEMORY, Metric, neighbour_blocks
+from asterism.measures.neighbours import MEMORY, neighbour_blocks
 from asterism.measures.scores import Block, Scores
+from asterism.settings import Distance
 
 # Voters of the k-NN accuracy.
 VOTERS = 20
@@ -40,7 +41,7 @@ def retrieval(
     target: Int[Tensor, " n"],
     *,
     ks: Sequence[int] = (1, 5, 10),
-    metric: Metric = "euclidean",
+    metric: Distance = "euclidean",
     gallery: Float[Tensor, "m d"] | None = None,
     gallery_target: Int[Tensor, " m"] | None = None,
     rows: Int[Tensor, " q"] | None = None,
@@ -124,7 +125,7 @@ def knn_accuracy(
     test_target: Int[Tensor, " n"],
     *,
     k: int = VOTERS,
-    metric: Metric = "euclidean",
+    metric: Distance = "euclidean",
     memory: int = MEMORY,
 ) -> Estimate | None:
     """Return the share of test samples whose class wins the vote of their nearest train samples.

@@ -10,6 +10,7 @@ from asterism.doctor import Finding
 from asterism.doctor import check as check_training
 from asterism.measures import Episodes
 from asterism.names import as_text, portable
+from asterism.relations import check_choice
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
@@ -131,6 +132,8 @@ def evaluate(
         ValueError: If its models or data cannot be opened any more.
     """
     folder = Run(run)
+    if metric is not None:
+        check_choice("metric", metric, Distance)
     if out is not None:
         _refuse_used(Run(out), folder, overwrite=overwrite)
     opened = reopen(run, data=data, factory=factory, teacher=teacher)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asterism.data import Data, Source, brought, default_workers, open_data, open_source
+from asterism.data import Data, Source, default_workers, open_data
 from asterism.documents import replacing
+from asterism.given import source_for
 from asterism.measures import Estimate, Solver, knn_accuracy, linear_probe
 from asterism.measures.estimate import CONFIDENCE
 from asterism.names import as_text, is_own_code, located, portable
+from asterism.relations import check_choice
 from asterism.run import Run
 from asterism.settings import Distance
 from asterism.student import Student, load
@@ -146,8 +148,9 @@ def probe(
     file = None if out is None else Path(located(out))
     if file is not None and file.exists() and not overwrite:
         raise ValueError(f"{file} is there already: name another --out, or --overwrite.")
-    if solver not in ("logistic", "sgd"):
-        raise ValueError(f"the solver is logistic or sgd; got {solver!r}.")
+    check_choice("solver", solver, Solver)
+    if metric is not None:
+        check_choice("metric", metric, Distance)
     student = load(run, factory=factory)
     beside, missing = None, None
     if teacher is not False:
@@ -227,9 +230,9 @@ def _open(student: Student, data: Any, test: Any, share: float, seed: int) -> Da
     Raises:
         ValueError: If they are of another kind, or have no labels to learn or to be tested by.
     """
-    given = {"data": _source(student, data)}
+    given = {"data": source_for(data, student.modality, student.shape)}
     if test is not None:
-        given["test data"] = _source(student, test)
+        given["test data"] = source_for(test, student.modality, student.shape)
     for part, source in given.items():
         if source.targets is None:
             raise ValueError(
@@ -250,12 +253,6 @@ def _open(student: Student, data: Any, test: Any, share: float, seed: int) -> Da
             "has learnt (`asterism evaluate` measures retrieval on others)."
         )
     return opened
-
-
-def _source(student: Student, data: Any) -> Source:
-    size = student.shape[-1] if student.shape is not None and student.modality.pixels else None
-    source = open_source(data, image_size=size)
-    return brought(source, student.modality, student.shape)
 
 
 class Part(NamedTuple):

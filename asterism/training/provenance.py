@@ -13,6 +13,7 @@ import torch
 from asterism import methods
 from asterism.data import Data
 from asterism.distributed import from_first
+from asterism.measures import machine_of
 from asterism.names import resolved
 from asterism.options import DECISIVE, Plain, Role, Verb, differing, names_with
 from asterism.request import Request, typed_name, understood
@@ -49,7 +50,7 @@ def provenance(
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "processes": processes,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "device": machine_of(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "code": _code(),
         **fingerprints(data, teacher),
         # Beside the names as they were typed: the run can be measured from another folder.
@@ -136,10 +137,6 @@ def _with_defaults(described: Plain) -> Plain:
         known = getattr(methods, name)().config() if name in methods.__all__ else {}
         complete.append({**each, "init_args": {**known, **(each.get("init_args") or {})}})
     return complete
-
-
-def _processor() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 def _code() -> str:

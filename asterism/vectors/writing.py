@@ -22,6 +22,7 @@ from asterism.documents import replacing
 from asterism.given import source_for
 from asterism.models import weights_fingerprint
 from asterism.names import joined_name, located, split_name
+from asterism.relations import check_choice
 from asterism.student import Student, load
 from asterism.types import as_input, on_device
 from asterism.vectors.files import WRITERS, Dtype, Form, as_dtype, write_ids
@@ -138,6 +139,7 @@ def embed(
         ValueError: If the student does not take the data, or the file cannot hold what is asked.
     """
     file = Path(located(out))
+    check_choice("dtype", dtype, Dtype)
     if file.suffix not in WRITERS or (file.suffix == ".npy" and dtype == "int8"):
         raise ValueError(
             f"vectors are written to a .parquet, .npy or .safetensors file, int8 not to .npy; got "
