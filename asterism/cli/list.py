@@ -193,4 +193,6 @@ def _class(factory: Callable[..., Any]) -> Any:
 
 
 def _first(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+    """Return what a thing is; of a function that makes it, what that returns."""
+    line = (inspect.getdoc(thing) or "").partition("\n")[0]
+    return line.removeprefix("Return ")

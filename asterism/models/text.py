@@ -201,8 +201,8 @@ def attended(mask: Tensor) -> Tensor:
 def _given(tokenizer: str | None) -> str:
     if tokenizer is None:
         raise ValueError(
-            "a student for texts takes its tokeniser from the teacher, and this teacher has none: "
-            "name one, ?tokenizer=FILE_OR_FOLDER."
+            "a model for texts needs a tokeniser, and there is no teacher that has one: name one, "
+            "?tokenizer=FILE_OR_FOLDER."
         )
     return tokenizer
 

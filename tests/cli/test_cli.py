@@ -243,6 +243,8 @@ MEANT = {
     "distill --method RKD --angle-weight 3": "(did you mean --method.angle_weight?)",
     "distill --method.help RKDD": "(did you mean RKD?)",
     "evaluate": "asterism evaluate needs RUN",
+    "embed": "asterism embed needs RUN, --data and --out",
+    "distill": "asterism distill needs --teacher, --student and --data",
     "evaluate here/table.csv": "here/table.csv is a file: name a run folder",
     "--verbose train": "a verb comes first, asterism VERB --verbose",
     "evaluate here/runn": "there is nothing at here/runn (did you mean here/run?)",
