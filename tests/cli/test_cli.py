@@ -183,6 +183,8 @@ def test_list_shows_what_a_name_takes(capsys):
         assert main(["list", name]) == 0
         shown = capsys.readouterr().out
         assert all(f"  {key}=" in shown for key in [*arguments_of(name), "weights"])
+        # None is a name with its default alone.
+        assert not re.search(r"^  \w+=\S+ *(\(default .*\))?\n(?! {20})", shown, re.MULTILINE), name
     assert main(["list", "models"]) == 0
     assert "convnet" in (shown := capsys.readouterr().out)
     assert "digits" not in shown
