@@ -59,9 +59,13 @@ def listed_pictures(given: Any) -> list[Any]:
         return [given]
     if given.ndim == 4 and has_channels:
         return list(given)
+    if given.ndim == 4 and given.shape[1] in CHANNELS:
+        way_out = "bring channels to the end, array.transpose(0, 2, 3, 1)"
+    else:
+        way_out = "give several without channels as list(array)"
     raise ValueError(
         "an array of pixels is one picture (h, w) or (h, w, channels), or several "
-        f"(n, h, w, channels); got shape {given.shape}: several without channels are list(array)."
+        f"(n, h, w, channels); got shape {given.shape}: {way_out}."
     )
 
 
@@ -124,9 +128,13 @@ def _pixels_of(given: npt.NDArray[Any], shape: tuple[int, ...]) -> Pixels:
     if given.dtype != np.uint8 or not (
         given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (channels, *CHANNELS))
     ):
+        floats = np.issubdtype(given.dtype, np.floating)
+        way_out = (
+            "; of floats in [0, 1] it is (255 * array).round().astype('uint8')" if floats else ""
+        )
         raise ValueError(
             "an array of pixels is uint8, (h, w) or (h, w, channels); got "
-            f"{given.dtype} of shape {given.shape}."
+            f"{given.dtype} of shape {given.shape}{way_out}."
         )
     if given.shape == (height, width, channels):  # as it is, whatever the channels mean
         return np.ascontiguousarray(given.transpose(2, 0, 1))

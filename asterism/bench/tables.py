@@ -93,7 +93,9 @@ def as_markdown(grid: Grid) -> str:
     beside = differences(grid, _measured(grid))
     named = [f"beside {markdown(grid.methods[0])}"] if beside else []
     shares = ["accuracy", "recall@1", "agreement", *(f"{name} probe" for name in grid.probes)]
-    columns = ["pair", "method", "seeds", *(f"{markdown(x)} %" for x in shares), *named]
+    # Nobody is called @1: only names of the user's are escaped.
+    heads = [*shares[:3], *(f"{markdown(name)} probe" for name in grid.probes)]
+    columns = ["pair", "method", "seeds", *(f"{head} %" for head in heads), *named]
     lines = [f"| {' | '.join([*columns, 'cost', 'paper'])} |", "|---" * (len(columns) + 2) + "|"]
     for row in results(grid):
         cells = [

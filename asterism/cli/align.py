@@ -24,14 +24,15 @@ def run(arguments: Sequence[str]) -> None:
     console = Screen()
     console.print(
         f"{options.run}/aligner.safetensors: a {card['kind']} map from {card['student_dim']} to "
-        f"{card['teacher_dim']} columns, fitted on {card['rows']} training rows."
+        f"{card['teacher_dim']} columns, fitted on {card['rows']:,} training rows."
     )
     for name, quality in card["quality"].items():
         what, k = name.split("@")
         whose = "their own item" if what == "item_recall" else "an item of their class"
+        where = "first" if k == "1" else f"among the {k} nearest"
         console.print(
-            f"{100 * quality['value']:.1f} % of queries find {whose} among the {k} nearest of "
-            f"{card['searched']} ({card['split']}; {100 * quality['confidence']:.0f} % interval "
+            f"{100 * quality['value']:.1f} % of queries find {whose} {where} of "
+            f"{card['searched']:,} ({card['split']}; {100 * quality['confidence']:.0f} % interval "
             f"{100 * quality['low']:.1f} to {100 * quality['high']:.1f} %)."
         )
     console.print("asterism.load(run, aligned=True) returns embeddings in the teacher's space.")

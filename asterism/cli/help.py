@@ -34,7 +34,7 @@ def page(
     actions: Iterable[argparse.Action],
     *,
     rare: frozenset[str] = frozenset(),
-    required: Iterable[str] = (),
+    required: Iterable[argparse.Action] = (),
     more: str = "",
 ) -> str:
     """Return the help of a verb.
@@ -49,7 +49,8 @@ def page(
     """
     shown = [a for a in actions if a.help not in (None, argparse.SUPPRESS) and a.dest not in rare]
     places = [a for a in shown if not a.option_strings]
-    usage = [prog, *(f"--{name} NAME" for name in required), *map(_named, places)]
+    # Places come first: an option that takes several values would take them too.
+    usage = [prog, *map(_named, places), *map(_named, required)]
     usage += ["[options]"] if len(shown) > len(places) else []
     parts = [f"usage: {' '.join(usage)}", what]
     groups: dict[str, list[str]] = {}
@@ -95,7 +96,8 @@ def _named(action: argparse.Action) -> str:
     if _is_switch(action):  # one that is on is typed to turn it off
         return ("--no-" if action.default else "--") + action.dest.replace("_", "-")
     value = action.metavar or value_of(getattr(action, "_typehint", str))
-    return f"--{action.dest.replace('_', '-')} {value}"
+    more = " …" if action.nargs == "+" else ""
+    return f"--{action.dest.replace('_', '-')} {value}{more}"
 
 
 def _is_switch(action: argparse.Action) -> bool:

@@ -133,7 +133,10 @@ def _method(method: Any) -> str:
     doc = inspect.getdoc(method) or ""
     said = said_of(method.__init__.__doc__, "Args")
     options = [
-        entry(f"--method.{key} {value_of(type(value))}", f"{said.get(key, '')} (default {value})")
+        entry(
+            f"--method.{key} {value_of(type(value))}",
+            f"{said.get(key, '')} (default {_plain(value)})",
+        )
         for key, value in method().config().items()
     ]
     name = method.__name__
@@ -173,7 +176,7 @@ def _model(name: str) -> str:
 def _argument(key: str, parameter: inspect.Parameter, said: Mapping[str, str]) -> str:
     value = value_of(parameter.annotation)
     default = parameter.default
-    shown = "" if default in (None, inspect.Parameter.empty) else f"(default {default})"
+    shown = "" if default in (None, inspect.Parameter.empty) else f"(default {_plain(default)})"
     return entry(f"{key}={value}", f"{said.get(key, '')} {shown}".strip())
 
 
@@ -193,4 +196,6 @@ def _class(factory: Callable[..., Any]) -> Any:
 
 
 def _first(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+    """Return what a thing is; of a function that makes it, what that returns."""
+    line = (inspect.getdoc(thing) or "").partition("\n")[0]
+    return line.removeprefix("Return ")

@@ -11,6 +11,7 @@ from asterism.cli import VERBS
 from asterism.cli.help import page
 from asterism.cli.mistakes import UsageError
 from asterism.names import choices, meant, nearest
+from asterism.words import listing
 
 
 class Parser(ArgumentParser):
@@ -81,14 +82,19 @@ class Parser(ArgumentParser):
         verb = self.prog.removeprefix("asterism ")
         actions = [a for a in self._actions if a.dest not in ("help", "print_config")]
         actions = [a for a in actions if not a.dest.endswith(".help")]
-        return page(
-            self.prog, VERBS[verb], actions, rare=rare, required=self.required, more=self.more
-        )
+        options = [a for a in actions if a.option_strings]
+        required = [a for a in options if a.required or a.dest in self.required]
+        return page(self.prog, VERBS[verb], actions, rare=rare, required=required, more=self.more)
 
     def format_help(self, *arguments: Any, **options: Any) -> str:
         """Show a method's options with dashes."""
         shown = super().format_help(*arguments, **options)
         return re.sub(r"--[a-z_]+", lambda match: match[0].replace("_", "-"), shown)
+
+    def _as_typed(self, name: str) -> str:
+        """Return what must be given as it is typed: options with dashes, places in capitals."""
+        options = {a.dest for a in self._actions if a.option_strings}
+        return dashed(name) if name in options else name.upper()
 
     def _unknown(self, typed: str) -> str:
         """Return what is said of something typed that is no option here."""
@@ -116,7 +122,8 @@ class Parser(ArgumentParser):
         if match := re.search(r"argument (--[\w.-]+)\S*: expected one argument", text):
             return f"{match[1].replace('_', '-')} needs a value: `{self.prog} --help`."
         if match := re.search(r"arguments are required: (.*)", text):
-            return f"{self.prog} needs {match[1].upper()}: `{self.prog} --help`."
+            needed = [self._as_typed(name) for name in re.split(r"[, ]+", match[1])]
+            return f"{self.prog} needs {listing(needed)}: `{self.prog} --help`."
         if match := re.search(r"^--method.help: .* path string: (\S+)", text):
             return f"unknown method {match[1]!r}: {choices(match[1], methods.__all__)}"
         if match := re.search(r" - (--method[. ].*?\.) - Expected a ", text):

@@ -22,6 +22,7 @@ from asterism.names import all_as_text, located, nothing_at
 from asterism.options import Group, Role, Verb, help_of, options_of
 from asterism.request import CacheRequest, Request, help_for, typed_name
 from asterism.settings import Settings
+from asterism.words import listing
 
 # What must be named, by verb.
 REQUIRED: dict[Verb, tuple[str, ...]] = {
@@ -91,7 +92,7 @@ def parse_request(
             and not (Path(typed["out"]) / "config.yaml").exists()
         ):
             why = f" There is no run to go on with: {nothing_at(typed['out'])}."
-        raise UsageError(f"asterism {verb} needs {' and '.join(missing)}.{why}")
+        raise UsageError(f"asterism {verb} needs {listing(missing)}.{why}")
     names = {each.name: typed_name(each.name, verb) for each in options_of(Request, verb=verb)}
     own = {name: typed[option] for name, option in names.items()}
     settings = {each.name: typed[each.name] for each in options_of(Settings)}
@@ -181,7 +182,7 @@ def parse_cache(arguments: Sequence[str]) -> CacheRequest:
     typed = _parsed(parser, arguments)
     missing = [f"--{name}" for name in ("teacher", "data", "out") if not typed.get(name)]
     if missing:
-        raise UsageError(f"asterism cache needs {' and '.join(missing)}.")
+        raise UsageError(f"asterism cache needs {listing(missing)}.")
     return CacheRequest(**typed)
 
 

@@ -42,7 +42,11 @@ class Bottleneck(nn.Module):
 
 
 class DeepResNet(nn.Module):
-    """Four stages of blocks, halving the image between them, average pool, linear classifier."""
+    """Four stages of blocks, halving the image between them, average pool, linear classifier.
+
+    Args:
+        width: Factor of the channels of every stage.
+    """
 
     def __init__(
         self,

@@ -15,6 +15,10 @@ class MLP(nn.Module):
     """Two hidden layers; the second, before its activation, is the embedding.
 
     For images, and for arrays of any shape.
+
+    Args:
+        hidden: Units of the first layer.
+        dim: Units of the second, the columns of the embedding.
     """
 
     def __init__(
@@ -40,7 +44,11 @@ class MLP(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Three convolutions with batch norm, halving the image between them, average pool."""
+    """Three convolutions with batch norm, halving the image between them, average pool.
+
+    Args:
+        width: Channels of the first convolution; the embedding has four times as many columns.
+    """
 
     def __init__(
         self,
@@ -75,6 +83,9 @@ class FourConvs(nn.Module):
 
     The network of prototypical nets (Snell et al., NeurIPS 2017): 64 columns for images of 28×28,
     1,600 for 84×84.
+
+    Args:
+        width: Channels of each convolution.
     """
 
     def __init__(

@@ -19,6 +19,15 @@ Start = Literal["teacher", "alone", "random"]
 class StaticText(nn.Module):
     """The mean of a vector per token: no word knows of another, and nothing is faster.
 
+    Args:
+        tokenizer: A tokenizer.json, or the folder of one; by default the teacher's.
+        width: Columns of the embedding.
+        weighted: Whether each token's weight in the mean is learnt.
+        start: From which vectors tokens begin: the teacher's own table (teacher), what it makes of
+            each token as a text (alone), or chance; by default teacher where there is one.
+        sif: Each token's vector begins times sif / (sif + its frequency); 0 leaves that out.
+        max_length: Tokens of a text that are read.
+
     Attributes:
         tokeniser: Texts to tokens.
     """
@@ -119,6 +128,17 @@ class TransformerText(nn.Module):
     It begins as the mean of the tokens' vectors, what `StaticText` is, and there is no norm behind
     the blocks, so that the length of a vector goes on saying how much its token counts.
 
+    Args:
+        tokenizer: A tokenizer.json, or the folder of one; by default the teacher's.
+        layers: Number of blocks.
+        width: Columns of a token, and of the embedding; a multiple of heads.
+        heads: Heads of attention in a block.
+        dropout: Share of what a block adds that is dropped in training.
+        start: From which vectors tokens begin: the teacher's own table (teacher), what it makes of
+            each token as a text (alone), or chance; by default teacher where there is one.
+        sif: Each token's vector begins times sif / (sif + its frequency); 0 leaves that out.
+        max_length: Tokens of a text that are read.
+
     Attributes:
         tokeniser: Texts to tokens.
     """
@@ -201,8 +221,8 @@ def attended(mask: Tensor) -> Tensor:
 def _given(tokenizer: str | None) -> str:
     if tokenizer is None:
         raise ValueError(
-            "a student for texts takes its tokeniser from the teacher, and this teacher has none: "
-            "name one, ?tokenizer=FILE_OR_FOLDER."
+            "a model for texts needs a tokeniser, and there is no teacher that has one: name one, "
+            "?tokenizer=FILE_OR_FOLDER."
         )
     return tokenizer
 

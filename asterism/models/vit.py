@@ -37,7 +37,14 @@ class Attending(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches as tokens, blocks, norm; the class token (the embedding), linear classifier."""
+    """Patches as tokens, blocks, norm; the class token (the embedding), linear classifier.
+
+    Args:
+        patch: Side of a patch in pixels.
+        width: Columns of a token, and of the embedding; a multiple of heads.
+        layers: Number of blocks.
+        heads: Heads of attention in a block.
+    """
 
     def __init__(
         self,

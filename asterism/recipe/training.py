@@ -146,6 +146,8 @@ def carry_out_all(request: Request) -> list[Result]:
             settings=replace(request.settings, seed=seed),
         )
         told = told or _tells(one)
+        if is_first():
+            tell(f"seed {seed}, {seed - first + 1} of {request.seeds}")
         try:
             results.append(_with_baselines(one))
         except Interrupted:

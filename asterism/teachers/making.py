@@ -184,7 +184,7 @@ def _announce(filler: Filler, sources: Mapping[str, Source], missing: int, proce
     tell(
         f"cache {cache.folder}: {in_words(cache)}; {number(needed, 'bytes')} to write, "
         f"{number(free, 'bytes')} free; about {duration(missing / rate / processes)} at "
-        f"{rate:.0f} samples/s{each}"
+        f"{rate:,.0f} samples/s{each}"
     )
 
 

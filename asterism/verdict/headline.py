@@ -6,6 +6,8 @@ from typing import Any
 Records = Mapping[tuple[str, int | None], Mapping[str, Any]]
 # What stands for the task, the first that both have.
 TASKS = (("accuracy", None), ("recall", 1))
+# A teacher that was measured, and with whose figures nothing can be said.
+TOO_FEW = "too few rows to tell what the student keeps of its teacher"
 # What could be had at the same cost; reductions of the teacher's embedding need the teacher.
 RIVALS = {
     "untrained": "the untrained student",
@@ -49,7 +51,8 @@ def headline(
         whose = "its" if kept else "the teacher's"
         kept.append(f"{overlap:.0f} % of {whose} ten nearest neighbours")
     if not kept:
-        return _alone(of, missing)
+        has_teacher = any(record["teacher"] is not None for record in measures)
+        return _alone(of, missing, TOO_FEW if has_teacher else None)
     rest = _saving(of) + _lost(by_key, worst_class) + _no_better(by_key)
     return f"The student keeps {' and '.join(kept)}{rest}."
 
@@ -66,17 +69,19 @@ def _gap(ends: Sequence[float | None] | None) -> str:
     return f"; between {-low:.1f} points less and {high:.1f} more"
 
 
-def _alone(of: Any, missing: str | None) -> str:
-    """Return the sentence for a model without a teacher to compare it with."""
+def _alone(of: Any, missing: str | None, unfit: str | None) -> str:
+    """Return the sentence for a model without a teacher, or rows enough, to compare it with."""
     parameters = of("student", "parameters")
     for name, k in TASKS:
         value = of("student", name, k)
         if value is not None:
             what = name if k is None else f"{name}@{k}"
-            why = missing or "no teacher was given to compare it with"
+            why = missing or unfit or "no teacher was given to compare it with"
             return (
                 f"The model reaches {value:.1f} % {what} with {parameters:,.0f} parameters; {why}."
             )
+    if unfit:
+        return f"There are {unfit}."
     why = f": {missing}" if missing else ""
     return f"There are neither labels nor a teacher to measure the model by{why}."
 

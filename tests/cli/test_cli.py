@@ -183,6 +183,8 @@ def test_list_shows_what_a_name_takes(capsys):
         assert main(["list", name]) == 0
         shown = capsys.readouterr().out
         assert all(f"  {key}=" in shown for key in [*arguments_of(name), "weights"])
+        # None is a name with its default alone.
+        assert not re.search(r"^  \w+=\S+ *(\(default .*\))?\n(?! {20})", shown, re.MULTILINE), name
     assert main(["list", "models"]) == 0
     assert "convnet" in (shown := capsys.readouterr().out)
     assert "digits" not in shown
@@ -243,6 +245,8 @@ MEANT = {
     "distill --method RKD --angle-weight 3": "(did you mean --method.angle_weight?)",
     "distill --method.help RKDD": "(did you mean RKD?)",
     "evaluate": "asterism evaluate needs RUN",
+    "embed": "asterism embed needs RUN, --data and --out",
+    "distill": "asterism distill needs --teacher, --student and --data",
     "evaluate here/table.csv": "here/table.csv is a file: name a run folder",
     "--verbose train": "a verb comes first, asterism VERB --verbose",
     "evaluate here/runn": "there is nothing at here/runn (did you mean here/run?)",
