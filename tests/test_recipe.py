@@ -219,7 +219,7 @@ def test_without_a_method_it_is_what_the_teacher_can_teach(teacher, tmp_path):
     quick = {"limit_steps": 1, "batch_size": 64}
     for name, taught, labels, expected in (
         ("a", teacher, True, ["RKD", "KD"]),
-        ("b", teacher, False, ["RKD"]),
+        ("b", teacher, False, ["Neighbourhood"]),
         ("c", nn.Flatten(), True, ["RKD"]),
     ):
         result = recipe.distill(

@@ -189,7 +189,7 @@ def test_a_tokeniser_by_name(tokenizer, tmp_path):
         )
     with pytest.raises(FileNotFoundError, match=r"no tokenizer\.json at"):
         build(f"text-static?tokenizer={tmp_path / 'nix'}", Spec(None, None))
-    with pytest.raises(ValueError, match="this teacher has none: name one"):
+    with pytest.raises(ValueError, match="no teacher that has one: name one"):
         build("text-static", Spec(None, None))
     with pytest.raises(ValueError, match=r"this is no tokenizer\.json"):
         build("text-static", Spec(None, None, tokenizer="{}"))

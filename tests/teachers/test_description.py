@@ -126,7 +126,7 @@ def test_a_cache_of_an_earlier_version_opens(copy, teacher, tokenizer, data, tmp
     assert (found.card.width, found.card.cost) == (24, None)
     (tmp_path / "tokenizer.json").write_text(tokenizer)
     options = {"method": RKD(), "out": tmp_path / "run", **QUICK}
-    with pytest.raises(ValueError, match="this teacher has none: name one"):
+    with pytest.raises(ValueError, match="no teacher that has one: name one"):
         recipe.distill(copy, "text-static", TEXTS, **options)
     named = f"text-static?width=8&tokenizer={tmp_path}"
     for start in ("teacher", "alone"):
