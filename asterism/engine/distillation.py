@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asterism.distributed import shard_sizes
 from asterism.engine.objective import Objective, by_view
-from asterism.methods.base import Method
+from asterism.methods.base import Method, listed
 from asterism.models import Spec, build, evaluating
 from asterism.types import Batch, Outputs, Samples, join_views
 
@@ -85,7 +85,7 @@ class Distillation(nn.Module):
         self._teacher = [] if teacher is None else [build(teacher, spec)]
         for network in self._teacher:
             network.eval().requires_grad_(False)
-        chosen = [methods] if isinstance(methods, Method) else list(methods)
+        chosen = listed(methods)
         self._methods = tuple(chosen)
         self.objective = Objective(chosen, task_weight=task_weight, train_views=1, local=local)
         self._set_up(chosen, example, rows)

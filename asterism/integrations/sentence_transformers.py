@@ -17,7 +17,7 @@ from asterism.data.text import TextSource
 from asterism.distributed import broadcast
 from asterism.engine import Distillation
 from asterism.integrations.transformers import AT_ONCE, FEW, SAMPLE, KeepsMethods, refuse_views
-from asterism.methods.base import Method
+from asterism.methods.base import Method, listed
 from asterism.models import evaluating
 from asterism.teachers import Taught, open_teacher
 from asterism.types import Outputs
@@ -77,7 +77,7 @@ class MethodLoss(nn.Module):
             ValueError: If the data have no teacher, or a method needs what is not there.
         """
         super().__init__()
-        chosen = [methods] if isinstance(methods, Method) else list(methods)
+        chosen = listed(methods)
         refuse_views(chosen, "SentenceTransformerTrainer")
         for method in chosen:
             if missing := method.needs & {"logits", "index", "target"}:

@@ -10,7 +10,7 @@ from timm.utils import unwrap_model
 from torch import Tensor, nn
 
 from asterism.engine import Distillation
-from asterism.methods.base import Method
+from asterism.methods.base import Method, listed
 from asterism.models import evaluating
 from asterism.models.adapt import Adapted
 from asterism.types import Outputs
@@ -71,7 +71,7 @@ class DistillTask(TrainingTask):
             values = torch.tensor(student.pretrained_cfg[name], device=self.device)
             values = values.to(self.dtype).view(1, -1, 1, 1)
             self.register_buffer(f"student_{name}", values, persistent=False)
-        chosen = [methods] if isinstance(methods, Method) else list(methods)
+        chosen = listed(methods)
         if example is None:
             example = torch.zeros(2, *student.pretrained_cfg["input_size"])
         images = example.to(self.device, self.dtype)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from asterism.distributed import broadcast, mean_over_ranks
 from asterism.engine import Distillation
-from asterism.methods.base import Method
+from asterism.methods.base import Method, listed
 from asterism.models import evaluating
 from asterism.models.adapt import Adapted
 from asterism.models.hub.saved import pooled
@@ -165,7 +165,7 @@ class DistillTrainer(KeepsMethods, transformers.Trainer):
         if self._teacher is not None:
             self._teacher.eval().requires_grad_(False).to(self.args.device)
         self._terms: dict[str, list[Tensor]] = {}
-        chosen = [methods] if isinstance(methods, Method) else list(methods)
+        chosen = listed(methods)
         refuse_views(chosen, "transformers.Trainer")
         example = self._example(SAMPLE if any("sample" in m.needs for m in chosen) else FEW)
         rows = len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else None

@@ -1,6 +1,7 @@
 """The base class of the methods."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -115,3 +116,8 @@ class Method(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the weighted terms of the loss by name."""
         raise NotImplementedError
+
+
+def listed(methods: Method | Sequence[Method]) -> list[Method]:
+    """Return one method, or several, as a list."""
+    return [methods] if isinstance(methods, Method) else list(methods)

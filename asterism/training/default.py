@@ -1,14 +1,13 @@
 """The methods of a training that names none: chosen by what is known, and told in a line."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from asterism.data import Data
 from asterism.methods import KD, RKD, Anchored, Neighbourhood
-from asterism.methods.base import Method
+from asterism.methods.base import Method, listed
 from asterism.modality import TEXT
 from asterism.teachers import TeacherCard, differing
 
@@ -37,16 +36,14 @@ class Chosen:
         Args:
             embedding: What it makes of some samples, shape `(n, d)`.
         """
-        if self.why is None or bool((embedding < 0).any()):
+        anchored = any(isinstance(each, Anchored) for each in self.methods)
+        if self.why is None or not anchored or bool((embedding < 0).any()):
             return self
-        within = tuple(each for each in self.methods if not isinstance(each, Anchored))
-        if len(within) == len(self.methods):
-            return self
-        why = (
+        return Chosen(
+            (Neighbourhood(),),
             "Neighbourhood by default: no labels, and a student without negative coordinates (a "
-            "linear layer behind it, ?dim=…, lets it match the teacher's, too)."
+            "linear layer behind it, ?dim=…, lets it match the teacher's, too).",
         )
-        return replace(self, methods=(Neighbourhood(),), why=why)
 
 
 def choose(methods: "Methods", data: Data, card: TeacherCard, *, use_labels: bool) -> Chosen:
@@ -59,7 +56,7 @@ def choose(methods: "Methods", data: Data, card: TeacherCard, *, use_labels: boo
         use_labels: Whether labels are part of the objective.
     """
     if methods is not None:
-        return Chosen(tuple(methods) if isinstance(methods, Sequence) else (methods,))
+        return Chosen(tuple(listed(methods)))
     if not use_labels:
         if data.source.modality is TEXT:  # its student starts from the teacher's tokens
             return Chosen(
