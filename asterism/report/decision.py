@@ -81,7 +81,7 @@ def _losses(account: Account) -> Remark | None:
         worst = max(lost, key=_loss)
         others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         parts.append(
-            f"'{readable(worst.name)}' lost most, {_loss(worst):.0f} points of {worst.count} "
+            f"'{readable(worst.name)}' lost most, {_loss(worst):.0f} points on {worst.count} "
             f"rows{others}"
         )
     elif any(one.lost is False for one in account.classes):

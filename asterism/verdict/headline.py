@@ -109,7 +109,7 @@ def _lost(by_key: Records, name: str | None) -> str:
         return ""
     loss = record["teacher"]["value"] - record["student"]["value"]
     rows = record["student"].get("count")
-    return f"; it loses most on class '{name}' ({loss:.0f} points of {rows} rows)"
+    return f"; it loses most on class '{name}' ({loss:.0f} points, on {rows} rows)"
 
 
 def _no_better(by_key: Records) -> str:
