@@ -73,8 +73,8 @@ class Settings:
         keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
             papers report.
         metric: By what neighbours are found where students are measured and the best epoch is
-            selected, `euclidean` or `cosine`; by default cosine for a loss of metric learning on
-            rows of unit length, else euclidean.
+            selected, `euclidean` or `cosine`; by default cosine where the teacher's rows have unit
+            length, or a loss of metric learning gives it to the student's, else euclidean.
         seed: Seed of initial weights and order.
         view_seed: Seed of the views.
         train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
@@ -203,12 +203,15 @@ class Settings:
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
 
-    def filled_in(self, optimizer: Optimizer, classes: int | None = None) -> "Settings":
+    def filled_in(
+        self, optimizer: Optimizer, classes: int | None = None, *, unit: bool = False
+    ) -> "Settings":
         """Return these settings with what was left open.
 
         Args:
             optimizer: The optimiser, where none was chosen.
             classes: Number of classes to train on.
+            unit: Whether the teacher's rows have unit length.
         """
         per_class = self.samples_per_class
         if per_class is None and classes and not self.of_scores:
@@ -217,7 +220,7 @@ class Settings:
             self,
             optimizer=self.optimizer or optimizer,
             samples_per_class=per_class,
-            metric=self.metric or ("cosine" if self.task.of_directions else None),
+            metric=self.metric or ("cosine" if unit or self.task.of_directions else None),
         )
 
     def plain(self) -> dict[str, Plain]:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from words import WORDS
 
 from asterism import RKD
 from asterism.cli import main
+from asterism.models import Spec, build
 from asterism.request import Request
 from asterism.run import Run
 from asterism.training import open_training
@@ -49,3 +51,19 @@ def test_a_teacher_of_outputs_alone_is_matched_in_its_principal_coordinates(tmp_
     anchored = training.methods[0]
     assert anchored.map.shape == (20, 8)
     assert np.allclose(anchored.mean, rows[training.data.train].mean(0), atol=0.05)
+
+
+@pytest.mark.parametrize("student", ["text-static?width=8", "text-transformer?width=8&layers=1"])
+def test_rows_have_unit_length_where_the_teachers_have(student, tokenizer):
+    texts = [f"the {a} sat on a {b}" for a in WORDS[8:20] for b in WORDS[8:20]]
+    for unit, typed, expected in [
+        ("true", "", True),
+        ("true", "&unit=false", False),
+        ("false", "", False),
+    ]:
+        teacher = build(f"text-static?width=12&unit={unit}", Spec(None, None, tokenizer=tokenizer))
+        training = open_training(Request(teacher=teacher, student=student + typed, data=texts))
+        lengths = training.student(texts[:5]).embedding.norm(dim=1)
+        assert bool(((lengths - 1).abs() < 1e-4).all()) == expected
+        assert ("unit=true" in training.card["model"]) == expected  # so that it is loaded as such
+        assert training.request.settings.metric == ("cosine" if unit == "true" else None)
