@@ -65,6 +65,8 @@ class Settings:
         loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
             gradients of the first steps, so that each term's is as long as the task's
             (docs/methods.md).
+        prefixes: Numbers of first columns (16,64) that are trained to do by themselves, too: a
+            term is its mean over them and all columns (docs/methods.md).
         precision: `32`, `bf16` or `16` (mixed; losses always run in 32).
         channels_last: Memory format of images; faster for convolutions.
         compile: Compile the student with torch.compile.
@@ -134,6 +136,7 @@ class Settings:
     loss: str = option("cross-entropy", usual=True)
     task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
     loss_weights: LossWeights = option("given", verbs=OF_TEACHER, group=Group.RELATIONS)
+    prefixes: tuple[int, ...] = option((), verbs=OF_TEACHER, group=Group.RELATIONS)
     precision: Precision = option("32", group=Group.MACHINE)
     channels_last: bool = option(True, group=Group.MACHINE)
     compile: bool = option(False, group=Group.MACHINE)
@@ -293,6 +296,7 @@ class SettingsByName(TypedDict, total=False):
     loss: str
     task_weight: float
     loss_weights: LossWeights
+    prefixes: tuple[int, ...]
     precision: Precision
     channels_last: bool
     compile: bool

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from asterism.data import Data
+from asterism.memory import MemoryBank, SampleMemory
 from asterism.methods.base import NEEDS, Method
 from asterism.models import Spec, build, card_of, unweighted
 from asterism.models.adapt import Adapted
@@ -96,6 +97,22 @@ def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
             raise ValueError(
                 f"{type(method).__name__} lets its weights grow while it trains, and loss_weights "
                 "auto would take them for small ones: leave one of the two out."
+            )
+
+
+def refuse_prefixes(methods: Sequence[Method], settings: Settings, width: int) -> None:
+    """Raise a ValueError if first columns cannot be trained by themselves."""
+    prefixes = settings.prefixes
+    if prefixes and not 0 < min(prefixes) <= max(prefixes) < width:
+        raise ValueError(
+            f"prefixes are numbers of first columns, fewer than the student's {width}; got "
+            f"{', '.join(map(str, prefixes))}."
+        )
+    for method in methods if prefixes else ():
+        if any(isinstance(module, MemoryBank | SampleMemory) for module in method.modules()):
+            raise ValueError(
+                f"{type(method).__name__} remembers whole rows of earlier batches, with which "
+                "first columns cannot be compared: leave prefixes or its memory out."
             )
 
 

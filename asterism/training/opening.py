@@ -19,6 +19,7 @@ from asterism.teachers import Teacher, common_size, open_teacher, refuse_unrepea
 from asterism.training.default import Chosen, choose
 from asterism.training.models import (
     open_student,
+    refuse_prefixes,
     refuse_ramps,
     refuse_views,
     student_classes,
@@ -175,6 +176,7 @@ def _open_student(
         known: dict[str, Any] = {"sample": sample} if "sample" in method.needs else {}
         with in_own_code(method):
             method.setup(**sizes, rows=len(source), **known)
+    refuse_prefixes(chosen.methods, request.settings, width)
     return student, {**card, "embedding_dim": width}, chosen
 
 
