@@ -80,7 +80,7 @@ def refuse_views(
     if settings.trained_views > 1:
         asking.append(f"train_views {settings.train_views}")
     source = data.source
-    several = source.augmented or source.views(settings, virtual=0) is not None
+    several = source.augmented or has_views(data, settings)
     if asking and (teacher.one_view or not several):
         name = source.modality.name
         one = f"{'an' if name == 'array' else 'a'} {name}" if not several else teacher.a_name
@@ -88,6 +88,11 @@ def refuse_views(
             f"{asking[0]} needs augmented views of each sample, and {one} has one clean view: "
             "use a method of one view, as RKD, RRD and RRKD are."
         )
+
+
+def has_views(data: Data, settings: Settings) -> bool:
+    """Return whether views of the samples are made, and so virtual ones, too."""
+    return data.source.views(settings, virtual=0) is not None
 
 
 def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:

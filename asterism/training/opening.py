@@ -18,6 +18,7 @@ from asterism.request import Request
 from asterism.teachers import Teacher, common_size, open_teacher, refuse_unrepeatable, try_out
 from asterism.training.default import Chosen, choose
 from asterism.training.models import (
+    has_views,
     open_student,
     refuse_prefixes,
     refuse_ramps,
@@ -125,7 +126,8 @@ def _open_teacher(request: Request, data: Data, *, use_labels: bool) -> tuple[Te
     """Return the teacher and the methods, which fit to each other and to the data."""
     settings = request.settings
     teacher = open_teacher(request.teacher, data)
-    chosen = choose(request.method, data, teacher.card, use_labels=use_labels)
+    several = has_views(data, settings) and not teacher.one_view
+    chosen = choose(request, data, teacher.card, use_labels=use_labels, several=several)
     refuse_views(chosen.methods, settings, data, teacher)
     refuse_ramps(chosen.methods, settings)
     if not use_labels:
