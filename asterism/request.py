@@ -15,6 +15,7 @@ from asterism.options import (
     Plain,
     Role,
     Verb,
+    are_methods,
     fits,
     help_of,
     option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Methods = Method | Sequence[Method] | None
 
 OnBroken = Literal["skip", "stop"]
+Recipe = Literal["fast", "balanced", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class Request:
             set of Hugging Face, or a Dataset (docs/data.md).
         method: One method or several, whose terms add up. By default RKD + KD with labels,
             Anchored + 0.3 Neighbourhood without (docs/choosing.md).
+        recipe: What these methods may cost where none is named: fast, balanced (as usual) or best.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -91,6 +94,9 @@ class Request:
     student: "Model" = option("", is_name=True, grid=False, group=Group.WHAT, usual=True)
     data: Any = option(None, Role.CONTENT, is_name=True, group=Group.WHAT, usual=True)
     method: "Methods" = option(None, verbs=OF_TEACHER, filled_in=True, group=Group.WHAT, usual=True)
+    recipe: Recipe | None = option(
+        None, Role.CALL, verbs=OF_TEACHER, grid=False, group=Group.WHAT, usual=True
+    )
     out: str | Path | None = option(
         None, Role.HARMLESS, is_name=True, grid=False, group=Group.RUN, usual=True
     )
@@ -325,7 +331,7 @@ def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
         for each in options_of(kind, verb=verb):
             name, declared = typed_name(each.name, verb), types[each.name]
             if each.name == "method":
-                fitting = _are_methods(kept[name])
+                fitting = are_methods(kept[name])
             elif each.metadata["is_name"]:
                 fitting = fits(kept[name], str | None)
             else:
@@ -333,17 +339,3 @@ def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
             if not fitting or not within_bounds(kept[name], each):
                 raise ValueError(f"{name} is {kept[name]!r}, which it cannot be")
     return kept
-
-
-def _are_methods(described: Any) -> bool:
-    """Return whether a value is what `described` makes of methods: no class within another."""
-    if described is None:
-        return True
-    if not isinstance(described, list) or not all(isinstance(each, dict) for each in described):
-        return False
-    arguments = [each.get("init_args") or {} for each in described]
-    return (
-        all(isinstance(each.get("class_path"), str) for each in described)
-        and all(isinstance(each, dict) for each in arguments)
-        and not any(isinstance(value, dict) for each in arguments for value in each.values())
-    )

@@ -65,6 +65,8 @@ class Settings:
         loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
             gradients of the first steps, so that each term's is as long as the task's
             (docs/methods.md).
+        prefixes: Numbers of first columns (16,64) that are trained to do by themselves, too: a
+            term is its mean over them and all columns (docs/methods.md).
         precision: `32`, `bf16` or `16` (mixed; losses always run in 32).
         channels_last: Memory format of images; faster for convolutions.
         compile: Compile the student with torch.compile.
@@ -73,8 +75,8 @@ class Settings:
         keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
             papers report.
         metric: By what neighbours are found where students are measured and the best epoch is
-            selected, `euclidean` or `cosine`; by default cosine for a loss of metric learning on
-            rows of unit length, else euclidean.
+            selected, `euclidean` or `cosine`; by default cosine where the teacher's rows have unit
+            length, or a loss of metric learning gives it to the student's, else euclidean.
         seed: Seed of initial weights and order.
         view_seed: Seed of the views.
         train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
@@ -134,6 +136,7 @@ class Settings:
     loss: str = option("cross-entropy", usual=True)
     task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
     loss_weights: LossWeights = option("given", verbs=OF_TEACHER, group=Group.RELATIONS)
+    prefixes: tuple[int, ...] = option((), verbs=OF_TEACHER, group=Group.RELATIONS)
     precision: Precision = option("32", group=Group.MACHINE)
     channels_last: bool = option(True, group=Group.MACHINE)
     compile: bool = option(False, group=Group.MACHINE)
@@ -203,12 +206,15 @@ class Settings:
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
 
-    def filled_in(self, optimizer: Optimizer, classes: int | None = None) -> "Settings":
+    def filled_in(
+        self, optimizer: Optimizer, classes: int | None = None, *, unit: bool = False
+    ) -> "Settings":
         """Return these settings with what was left open.
 
         Args:
             optimizer: The optimiser, where none was chosen.
             classes: Number of classes to train on.
+            unit: Whether the teacher's rows have unit length.
         """
         per_class = self.samples_per_class
         if per_class is None and classes and not self.of_scores:
@@ -217,7 +223,7 @@ class Settings:
             self,
             optimizer=self.optimizer or optimizer,
             samples_per_class=per_class,
-            metric=self.metric or ("cosine" if self.task.of_directions else None),
+            metric=self.metric or ("cosine" if unit or self.task.of_directions else None),
         )
 
     def plain(self) -> dict[str, Plain]:
@@ -290,6 +296,7 @@ class SettingsByName(TypedDict, total=False):
     loss: str
     task_weight: float
     loss_weights: LossWeights
+    prefixes: tuple[int, ...]
     precision: Precision
     channels_last: bool
     compile: bool

@@ -16,7 +16,22 @@ from asterism.words import tell
 Start = Literal["teacher", "alone", "random"]
 
 
-class StaticText(nn.Module):
+class TextNetwork(nn.Module):
+    """What both networks do with the mean over a text's tokens."""
+
+    unit: bool
+    classifier: nn.Linear | None
+
+    def extra_repr(self) -> str:
+        """Return what makes other embeddings of the same weights: caches tell teachers by it."""
+        return "unit=True" if self.unit else ""
+
+    def _outputs(self, mean: Tensor) -> Outputs:
+        logits = self.classifier(mean) if self.classifier else None
+        return Outputs(F.normalize(mean) if self.unit else mean, logits)
+
+
+class StaticText(TextNetwork):
     """The mean of a vector per token: no word knows of another, and nothing is faster.
 
     Args:
@@ -26,6 +41,7 @@ class StaticText(nn.Module):
         start: From which vectors tokens begin: the teacher's own table (teacher), what it makes of
             each token as a text (alone), or chance; by default teacher where there is one.
         sif: Each token's vector begins times sif / (sif + its frequency); 0 leaves that out.
+        unit: Whether embeddings have unit length; by default where the teacher's have.
         max_length: Tokens of a text that are read.
 
     Attributes:
@@ -42,9 +58,11 @@ class StaticText(nn.Module):
         weighted: bool = False,
         start: Start | None = None,
         sif: float = 0.0,
+        unit: bool = False,
         max_length: int = 512,
     ) -> None:
         super().__init__()
+        self.unit = unit
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length, special=False)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
@@ -81,16 +99,10 @@ class StaticText(nn.Module):
         total = weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
         return self._outputs((self.tokens(numbers) * weight[:, :, None]).sum(1) / total)
 
-    def _outputs(self, embedding: Tensor) -> Outputs:
-        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
-
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
         numbers = numbers.to(self.tokens.weight.device)
-        vectors: Tensor = self.tokens(numbers)
-        if self.weights is None:
-            return vectors.mean(1)
-        return (self.weights[numbers].softmax(1)[:, :, None] * vectors).sum(1)
+        return self.encode(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
 
 
 class Block(nn.Module):
@@ -122,7 +134,7 @@ class Block(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
-class TransformerText(nn.Module):
+class TransformerText(TextNetwork):
     """A small transformer encoder; the embedding is the mean over a text's tokens.
 
     It begins as the mean of the tokens' vectors, what `StaticText` is, and there is no norm behind
@@ -137,6 +149,7 @@ class TransformerText(nn.Module):
         start: From which vectors tokens begin: the teacher's own table (teacher), what it makes of
             each token as a text (alone), or chance; by default teacher where there is one.
         sif: Each token's vector begins times sif / (sif + its frequency); 0 leaves that out.
+        unit: Whether embeddings have unit length; by default where the teacher's have.
         max_length: Tokens of a text that are read.
 
     Attributes:
@@ -155,11 +168,13 @@ class TransformerText(nn.Module):
         dropout: float = 0.0,
         start: Start | None = None,
         sif: float = 0.0,
+        unit: bool = False,
         max_length: int = 128,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width must be a multiple of heads; got {width} and {heads}.")
+        self.unit = unit
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         self.places = nn.Embedding(max_length, width)
@@ -188,8 +203,7 @@ class TransformerText(nn.Module):
         x = self.tokens(numbers) + self.places.weight[: numbers.shape[1]]
         for block in self.blocks:
             x = block(x, mask)
-        embedding = mean_over(x, mask)
-        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+        return self._outputs(mean_over(x, mask))
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {

@@ -22,7 +22,7 @@ from asterism.verdict import assess
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from asterism.request import Methods, Model, Models
+    from asterism.request import Methods, Model, Models, Recipe
 
 
 def examine(
@@ -31,6 +31,7 @@ def examine(
     data: Any,
     *,
     method: "Methods" = None,
+    recipe: "Recipe | None" = None,
     out: str | Path | None = None,
     validation_data: Any = None,
     test_data: Any = None,
@@ -52,6 +53,7 @@ def examine(
         student: The student.
         data: The data.
         method: One method or several.
+        recipe: What methods may cost where none is named: fast, balanced or best.
         out: The run folder that is meant: its disk is looked at.
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
@@ -79,6 +81,7 @@ def examine(
             student=student,
             data=data,
             method=method,
+            recipe=recipe,
             out=out,
             validation_data=validation_data,
             test_data=test_data,

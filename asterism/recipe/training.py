@@ -20,7 +20,7 @@ from asterism.words import tell
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from asterism.request import Methods, Model, Models
+    from asterism.request import Methods, Model, Models, Recipe
 
 
 def distill(
@@ -29,6 +29,7 @@ def distill(
     data: Any,
     *,
     method: "Methods" = None,
+    recipe: "Recipe | None" = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -63,6 +64,7 @@ def distill(
             set of Hugging Face, or a Dataset (docs/data.md).
         method: One method or several, whose terms add up. By default RKD + KD with labels,
             Anchored + 0.3 Neighbourhood without (docs/choosing.md).
+        recipe: What these methods may cost where none is named: fast, balanced (as usual) or best.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -105,6 +107,7 @@ def distill(
         student=student,
         data=data,
         method=method,
+        recipe=recipe,
         out=out,
         resume=resume,
         overwrite=overwrite,

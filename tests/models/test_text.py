@@ -207,3 +207,20 @@ def test_long_texts_are_cut_and_mistakes_named(tokenizer):
         build("text-static", Spec(None, (3, 8, 8)))
     with pytest.raises(ValueError, match="resnet20 takes images, and the data are texts"):
         build("resnet20", Spec(None, None))
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("behind", ["", "&dim=4"])
+@torch.no_grad()
+def test_rows_of_unit_length_are_the_last_thing(name, behind, tokenizer):
+    torch.manual_seed(0)
+    models = [student(f"{name}{behind}{unit}", tokenizer, classes=3) for unit in ("", "&unit=true")]
+    draw(models[0])
+    models[1].load_state_dict(models[0].state_dict())
+    plain, unit = (model(TEXTS) for model in models)
+    torch.testing.assert_close(unit.embedding, nn.functional.normalize(plain.embedding))
+    torch.testing.assert_close(unit.logits, plain.logits)
+    words = [word for word in WORDS if word.isalpha()]
+    if not behind:
+        alone = vocabulary_of(models[1]).alone()[[WORDS.index(word) for word in words]]
+        torch.testing.assert_close(alone, models[1](words).embedding)
