@@ -84,6 +84,7 @@ class CachedTeacher(Teacher):
         """Look things up in this cache."""
         super().__init__(str(cache.folder))
         self.cache = cache
+        self.virtual = cache.manifest.virtual > 0
         self._card, self._vocabulary = read_card(cache), read_vocabulary(cache)
 
     @property

@@ -38,6 +38,7 @@ class StoredTeacher(Teacher):
     """
 
     one_view = True
+    virtual = False
     a_name = "a teacher that is only its outputs"
     first_look = "check that each of its rows belongs to the sample of its number or id"
 

@@ -13,7 +13,7 @@ from asterism.modality import TEXT
 from asterism.teachers import TeacherCard, differing
 
 if TYPE_CHECKING:
-    from asterism.request import Recipe, Request
+    from asterism.request import Request
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,24 @@ class Chosen:
 
     Attributes:
         methods: All of them; their terms add up.
-        why: In words which they are, and why; None for those that the user named.
+        why: In words why these, behind their names; None for those that the user named.
+        instead: For a student that has no negative coordinates.
     """
 
     methods: tuple[Method, ...] = ()
     why: str | None = None
+    instead: tuple[Method, ...] = ()
+
+    @property
+    def told(self) -> str | None:
+        """Return which they are and why, in a line; None for those that the user named."""
+        return None if self.why is None else f"{_named(self.methods)} {self.why}."
 
     def within_reach(self, embedding: Tensor) -> "Chosen":
         """Return them without what a new student can never do.
 
         A student that ends in a ReLU has no negative coordinates, and so cannot be where the
-        teacher is: its neighbourhoods are all that it can match.
+        teacher is: its neighbourhoods, or its relations, are what it can match.
 
         Args:
             embedding: What it makes of some samples, shape `(n, d)`.
@@ -40,32 +47,44 @@ class Chosen:
         anchored = any(isinstance(each, Anchored) for each in self.methods)
         if self.why is None or not anchored or bool((embedding < 0).any()):
             return self
-        return Chosen(
-            (Neighbourhood(),),
-            "Neighbourhood by default: no labels, and a student without negative coordinates (a "
-            "linear layer behind it, ?dim=…, lets it match the teacher's, too).",
+        why = (
+            f"{self.why}, and a student without negative coordinates (a linear layer behind it, "
+            "?dim=…, lets it match the teacher's, too)"
         )
+        return Chosen(self.instead, why)
+
+
+@dataclass(frozen=True)
+class Default:
+    """Methods for what is known of a training.
+
+    Attributes:
+        methods: They, anew.
+        instead: For a student that has no negative coordinates.
+    """
+
+    methods: Callable[[], list[Method]]
+    instead: Callable[[], list[Method]]
+
+
+def _centred(weight: float) -> Anchored:
+    return Anchored(start="pca", centre=True, weight=weight)
 
 
 def _relations() -> list[Method]:
     return [RKD(distance_weight=25.0, angle_weight=50.0)]
 
 
-def _coordinates(first: Anchored) -> list[Method]:
-    return [first, Neighbourhood(weight=0.3)]
-
-
-# What each recipe is, by what is known (docs/choosing.md); where none costs more, they are alike.
-Recipes = dict["Recipe", Callable[[], list[Method]]]
-ALL: tuple["Recipe", ...] = ("fast", "balanced", "best")
-SCORED: Recipes = {
-    "fast": lambda: [KD()],
-    "balanced": lambda: [*_relations(), KD()],
-    "best": lambda: [VRM()],
-}
-LABELLED: Recipes = dict.fromkeys(ALL, _relations)
-OF_TEXTS: Recipes = dict.fromkeys(ALL, lambda: _coordinates(Anchored()))
-UNLABELLED: Recipes = dict.fromkeys(ALL, lambda: _coordinates(Anchored(start="pca", centre=True)))
+# What is chosen, by what is known; measured: docs/choosing.md. A student of texts starts where the
+# teacher is, and others anywhere, so that the teacher's principal coordinates do for them.
+OF_VIEWS = Default(lambda: [VRM(), _centred(2.0)], lambda: [VRM()])
+SCORED = Default(lambda: [KD(), _centred(5.0)], lambda: [*_relations(), KD()])
+SCORED_TEXTS = Default(lambda: [KD(), Anchored(weight=5.0)], SCORED.instead)
+LABELLED = Default(_relations, _relations)
+UNLABELLED = Default(lambda: [_centred(1.0), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()])
+UNLABELLED_TEXTS = Default(
+    lambda: [Anchored(), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()]
+)
 
 
 def choose(
@@ -78,7 +97,7 @@ def choose(
         data: The data.
         card: What is known of the teacher.
         use_labels: Whether labels are part of the objective.
-        several: Whether data and teacher have several views of a sample.
+        several: Whether data and teacher have virtual views of a sample.
 
     Raises:
         ValueError: If methods and a recipe are named.
@@ -87,20 +106,21 @@ def choose(
         if request.recipe and not request.resume:  # what goes on names what was chosen for it
             raise ValueError("recipe chooses methods, and some are named: leave one out.")
         return Chosen(tuple(listed(request.method)))
-    recipe = request.recipe or "balanced"
+    texts = data.source.modality is TEXT
     if not use_labels:
-        texts = data.source.modality is TEXT
-        known, why = (OF_TEXTS, "texts without labels") if texts else (UNLABELLED, "no labels")
+        default = UNLABELLED_TEXTS if texts else UNLABELLED
+        why = "texts without labels" if texts else "no labels"
     elif reason := differing(card, data):
-        known, why = LABELLED, f"KD, which compares class scores, is left out: {reason}"
+        default, why = LABELLED, f"KD, which compares class scores, is left out: {reason}"
     else:
-        known, why = SCORED, "labels, and a teacher that scores them"
-    methods = known[recipe]()
-    if not several and (asking := next((m for m in methods if m.views > 1), None)):
-        why = f"{why}; {type(asking).__name__} is left out: it compares views, and there is one"
-        recipe, methods = "balanced", known["balanced"]()
-    by = "by default" if request.recipe is None else f"by recipe {recipe}"
-    return Chosen(tuple(methods), f"{_named(methods)} {by}: {why}.")
+        default = SCORED_TEXTS if texts else SCORED
+        why = "labels, and a teacher that scores them"
+        if several and request.recipe != "fast":
+            default = OF_VIEWS
+        elif request.recipe == "best":
+            why = f"{why}; VRM is left out: it needs virtual views"
+    by = "by default" if request.recipe is None else f"by recipe {request.recipe}"
+    return Chosen(tuple(default.methods()), f"{by}: {why}", tuple(default.instead()))
 
 
 def _named(methods: Sequence[Method]) -> str:

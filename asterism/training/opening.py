@@ -91,7 +91,7 @@ def open_training(request: Request) -> Training:
         views=views,
         use_labels=use_labels,
         task=task,
-        account=account_of(data, size_by=size_by, method=chosen.why),
+        account=account_of(data, size_by=size_by, method=chosen.told),
     )
     rehearse(training)
     return training
@@ -126,7 +126,7 @@ def _open_teacher(request: Request, data: Data, *, use_labels: bool) -> tuple[Te
     """Return the teacher and the methods, which fit to each other and to the data."""
     settings = request.settings
     teacher = open_teacher(request.teacher, data)
-    several = has_views(data, settings) and not teacher.one_view
+    several = has_views(data, settings) and teacher.virtual
     chosen = choose(request, data, teacher.card, use_labels=use_labels, several=several)
     refuse_views(chosen.methods, settings, data, teacher)
     refuse_ramps(chosen.methods, settings)

@@ -28,7 +28,6 @@ import asterism.methods
 from asterism import Method
 from benchmarks.default.table import Rows, table
 
-
 Figures = Callable[[Rows], dict[str, float]]
 
 

@@ -20,8 +20,9 @@ from asterism.training import open_training
 @pytest.mark.parametrize(
     ("student", "labels", "expected"),
     [
-        ("convnet?width=4", True, ["RKD", "KD"]),
-        ("convnet?width=4", False, ["Neighbourhood"]),  # it ends in a ReLU
+        ("convnet?width=4", True, ["VRM"]),  # it ends in a ReLU
+        ("convnet?width=4&dim=12", True, ["VRM", "Anchored"]),
+        ("convnet?width=4", False, ["Neighbourhood"]),
         ("convnet?width=4&dim=12", False, ["Anchored", "Neighbourhood"]),
     ],
 )
@@ -42,11 +43,17 @@ def test_it_is_chosen_by_what_is_known_told_and_kept(
 @pytest.mark.parametrize(
     ("recipe", "data", "expected", "told"),
     [
-        ("fast", "pictures", ["KD"], "KD by recipe fast: labels"),
-        (None, "pictures", ["RKD", "KD"], "RKD . KD by default: labels"),
-        ("best", "pictures", ["VRM"], "VRM by recipe best: labels"),
-        ("best", "rows", ["RKD", "KD"], "RKD . KD by recipe balanced: .*VRM is left out: it"),
-        ("best", "unlabelled", ["Anchored", "Neighbourhood"], "Anchored . 0.3 Neighb.* recipe best"),
+        ("fast", "pictures", ["KD", "Anchored"], "KD . 5 Anchored by recipe fast: labels"),
+        (None, "pictures", ["VRM", "Anchored"], "VRM . 2 Anchored by default: labels"),
+        ("best", "pictures", ["VRM", "Anchored"], "VRM . 2 Anchored by recipe best: labels"),
+        (None, "rows", ["KD", "Anchored"], "KD . 5 Anchored by default: labels"),
+        ("best", "rows", ["KD", "Anchored"], "KD . 5 Anchored by recipe best: .*VRM is left out"),
+        (
+            "best",
+            "unlabelled",
+            ["Anchored", "Neighbourhood"],
+            "Anchored . 0.3 Neighb.* recipe best",
+        ),
     ],
 )
 def test_a_recipe_says_what_methods_may_cost(recipe, data, expected, told, tmp_path):
