@@ -77,7 +77,7 @@ def _relations() -> list[Method]:
 
 # What is chosen, by what is known; measured: docs/choosing.md. A student of texts starts where the
 # teacher is, and others anywhere, so that the teacher's principal coordinates do for them.
-OF_VIEWS = Default(lambda: [VRM(), _centred(2.0)], lambda: [VRM()])
+OF_VIEWS = Default(lambda: [VRM(), _centred(5.0)], lambda: [VRM()])
 SCORED = Default(lambda: [KD(), _centred(5.0)], lambda: [*_relations(), KD()])
 SCORED_TEXTS = Default(lambda: [KD(), Anchored(weight=5.0)], SCORED.instead)
 LABELLED = Default(_relations, _relations)

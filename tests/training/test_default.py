@@ -44,8 +44,8 @@ def test_it_is_chosen_by_what_is_known_told_and_kept(
     ("recipe", "data", "expected", "told"),
     [
         ("fast", "pictures", ["KD", "Anchored"], "KD . 5 Anchored by recipe fast: labels"),
-        (None, "pictures", ["VRM", "Anchored"], "VRM . 2 Anchored by default: labels"),
-        ("best", "pictures", ["VRM", "Anchored"], "VRM . 2 Anchored by recipe best: labels"),
+        (None, "pictures", ["VRM", "Anchored"], "VRM . 5 Anchored by default: labels"),
+        ("best", "pictures", ["VRM", "Anchored"], "VRM . 5 Anchored by recipe best: labels"),
         (None, "rows", ["KD", "Anchored"], "KD . 5 Anchored by default: labels"),
         ("best", "rows", ["KD", "Anchored"], "KD . 5 Anchored by recipe best: .*VRM is left out"),
         (
