@@ -46,7 +46,12 @@ def test_it_is_chosen_by_what_is_known_told_and_kept(
         (None, "pictures", ["RKD", "KD"], "RKD . KD by default: labels"),
         ("best", "pictures", ["VRM"], "VRM by recipe best: labels"),
         ("best", "rows", ["RKD", "KD"], "RKD . KD by recipe balanced: .*VRM is left out: it"),
-        ("best", "unlabelled", ["Anchored", "Neighbourhood"], "Anchored . 0.3 Neighb.* recipe best"),
+        (
+            "best",
+            "unlabelled",
+            ["Anchored", "Neighbourhood"],
+            "Anchored . 0.3 Neighb.* recipe best",
+        ),
     ],
 )
 def test_a_recipe_says_what_methods_may_cost(recipe, data, expected, told, tmp_path):
