@@ -1,6 +1,6 @@
 """Small students for texts, on the teacher's tokens or others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -14,6 +14,8 @@ from asterism.types import Outputs
 from asterism.words import tell
 
 Start = Literal["teacher", "alone", "random"]
+# Of more tokens a teacher is not asked one by one unless that is asked for: it takes minutes.
+MOST_ALONE = 2**16
 
 
 class TextNetwork(nn.Module):
@@ -38,8 +40,9 @@ class StaticText(TextNetwork):
         tokenizer: A tokenizer.json, or the folder of one; by default the teacher's.
         width: Columns of the embedding.
         weighted: Whether each token's weight in the mean is learnt.
-        start: From which vectors tokens begin: the teacher's own table (teacher), what it makes of
-            each token as a text (alone), or chance; by default teacher where there is one.
+        start: From which vectors tokens begin: what the teacher makes of each token as a text
+            (alone), its own table (teacher), or chance (random); by default the first of these that
+            there is, but for more than 65,536 tokens not alone, which takes long.
         sif: Each token's vector begins times sif / (sif + its frequency); 0 leaves that out.
         unit: Whether embeddings have unit length; by default where the teacher's have.
         max_length: Tokens of a text that are read.
@@ -66,7 +69,10 @@ class StaticText(TextNetwork):
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length, special=False)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
-        _start(self.tokens, self.tokeniser, vocabulary, start, sif=sif)
+        usual: tuple[Start, ...] = ("teacher",)
+        if self.tokeniser.size <= MOST_ALONE:
+            usual = ("alone", "teacher")
+        _start(self.tokens, self.tokeniser, vocabulary, start, usual=usual, sif=sif)
         # The logarithm of each token's weight in the mean.
         self.weights = nn.Parameter(torch.zeros(self.tokeniser.size)) if weighted else None
         self.classifier = nn.Linear(width, classes) if classes else None
@@ -181,7 +187,7 @@ class TransformerText(TextNetwork):
         # Ten times the usual 0.02, so that the optimiser's steps leave them near the teacher's.
         nn.init.normal_(self.tokens.weight, std=0.2)
         nn.init.zeros_(self.places.weight)
-        _start(self.tokens, self.tokeniser, vocabulary, start, sif=sif)
+        _start(self.tokens, self.tokeniser, vocabulary, start, usual=("teacher",), sif=sif)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.classifier = nn.Linear(width, classes) if classes else None
 
@@ -248,6 +254,7 @@ def _start(
     vocabulary: Vocabulary | None,
     start: Start | None,
     *,
+    usual: Sequence[Start],
     sif: float,
 ) -> None:
     r"""Begin with the teacher's vectors of the tokens, as far as the width goes (PCA).
@@ -261,7 +268,7 @@ def _start(
         raise ValueError(f"start is teacher, alone or random; got {start}.")
     if sif < 0:
         raise ValueError(f"sif must not be negative; got {sif}.")
-    rows = _vectors(tokeniser, vocabulary, start)
+    rows = _vectors(tokeniser, vocabulary, start, usual)
     if rows is not None:
         rows = rows.double() - rows.double().mean(0)
         _, directions = torch.linalg.eigh(rows.T @ rows)
@@ -277,20 +284,26 @@ def _start(
 
 
 def _vectors(
-    tokeniser: Tokeniser, vocabulary: Vocabulary | None, start: Start | None
+    tokeniser: Tokeniser,
+    vocabulary: Vocabulary | None,
+    start: Start | None,
+    usual: Sequence[Start],
 ) -> Tensor | None:
-    """Return what the tokens begin with, `(size, d)`; None for a random start."""
+    """Return what the tokens begin with, `(size, d)`, the usual if possible; None for chance."""
     if start == "random":
         return None
     if vocabulary is None:
         if start is None:
             return None
         raise ValueError(f"start={start} needs a teacher of texts whose tokens are known.")
-    try:
-        return vocabulary.vectors(start or "teacher", tokeniser)
-    except ValueError as error:
-        if start is not None:
-            raise ValueError(f"start={start} is not possible: {error}.") from error
-        if is_first():
-            tell(f"the student's token vectors begin at random: {error}")
-        return None
+    reason: ValueError | None = None
+    for way in usual if start is None else [start]:
+        try:
+            return vocabulary.vectors(way, tokeniser)
+        except ValueError as error:
+            reason = error
+    if start is not None:
+        raise ValueError(f"start={start} is not possible: {reason}.") from reason
+    if is_first():
+        tell(f"the student's token vectors begin at random: {reason}")
+    return None
