@@ -123,7 +123,7 @@ def tried(folder, tmp_path, monkeypatch, capfd, seed):
     line = changed(draw.choice(LINES), draw)
     capfd.readouterr()
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(120)
+    signal.alarm(900)  # a machine may be busy
     try:
         code = main(line)
     except SystemExit as ended:

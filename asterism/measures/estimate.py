@@ -62,7 +62,7 @@ class Estimate(float):
     bounds: Bounds
     step: float
     bend: float
-    unseen: float
+    unseen: float = 0.0
 
     def __new__(
         cls,
@@ -74,7 +74,6 @@ class Estimate(float):
         bounds: Bounds = ANYTHING,
         step: float = 0.0,
         bend: float = 0.0,
-        unseen: float = 0.0,
         scores: Tensor | None = None,
     ) -> "Estimate":
         """Make a number with its parts; see the attributes."""
@@ -85,7 +84,6 @@ class Estimate(float):
         made.bounds = bounds
         made.step = step
         made.bend = bend
-        made.unseen = unseen
         made.scores = torch.empty(0) if scores is None else scores
         return made
 
@@ -198,15 +196,16 @@ class Estimate(float):
         if shared is not None and step:
             shared = torch.nn.functional.pad(shared, (0, 2))
         both = self.scores.shape == other.scores.shape
-        return Estimate(
+        gap = Estimate(
             float(self) - float(other),
             own,
             shared,
             count=self.count,
             step=step,
-            unseen=max(self.unseen, other.unseen),
             scores=self.scores - other.scores if both else None,
         )
+        gap.unseen = max(self.unseen, other.unseen)
+        return gap
 
     def p_value(self) -> float:
         """Return how often chance alone would bring the number as far from 0."""
@@ -249,10 +248,9 @@ def mean_of(
     shared = None
     if gallery is not None:
         own, shared = gallery.placed(own, counted)
-    unseen = most if value * count < most else 0.0
-    return Estimate(
-        value, own, shared, count=count, bounds=bounds, step=step, unseen=unseen, scores=scores
-    )
+    mean = Estimate(value, own, shared, count=count, bounds=bounds, step=step, scores=scores)
+    mean.unseen = most if value * count < most else 0.0
+    return mean
 
 
 def share_of(
