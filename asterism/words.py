@@ -116,7 +116,7 @@ def count(value: float) -> str:
 
 
 # What a count of one is followed by, in place of these.
-_ONE = {"files": "file", "links": "link", "pipes": "pipe", "devices": "device"}
+_ONE = {"cells": "cell", "files": "file", "links": "link", "pipes": "pipe", "devices": "device"}
 
 
 def counted(number: int, what: str) -> str:
