@@ -78,16 +78,20 @@ _FILES = ("weights", "tokenizer")
 
 
 @overload
-def located(name: str) -> str: ...
+def located(name: str, *, several: bool = ...) -> str: ...
 @overload
-def located(name: Path) -> Path: ...
+def located(name: Path, *, several: bool = ...) -> Path: ...
 @overload
-def located(name: str | Path) -> str | Path: ...
-def located(name: str | Path) -> str | Path:
+def located(name: str | Path, *, several: bool = ...) -> str | Path: ...
+def located(name: str | Path, *, several: bool = False) -> str | Path:
     """Return a name of a user's with `~` written out: the one door for paths.
 
     Models, data and folders are named alike, and what they are is found out later; a name that can
     be none on this machine is refused here.
+
+    Args:
+        name: The name.
+        several: Whether it may be of several, as that of teachers (`each_name`).
 
     Raises:
         ValueError: If it names another machine, a variable of a shell or a home that there is not.
@@ -96,8 +100,8 @@ def located(name: str | Path) -> str | Path:
         >>> located("runs/first"), located("resnet20?width=8"), located("hf/org/name")
         ('runs/first', 'resnet20?width=8', 'hf/org/name')
     """
-    if len(several := each_name(name)) > 1:
-        return SEVERAL.join(located(each) for each in several)
+    if several and len(names := each_name(name)) > 1:
+        return SEVERAL.join(located(each) for each in names)
     base, question, query = str(name).partition("?")
     parts = query.split("&") if question else []
     for i, (key, sign, value) in enumerate(part.partition("=") for part in parts):
@@ -151,13 +155,17 @@ def _refuse_elsewhere(text: str, protocol: str) -> None:
     )
 
 
-def resolved(name: str) -> str:
+def resolved(name: str, *, several: bool = False) -> str:
     """Return a name that means the same from any folder: its paths, as far as they are there.
 
     `digits` means the built-in data, whatever else is called so.
+
+    Args:
+        name: The name.
+        several: Whether it may be of several, as that of teachers (`each_name`).
     """
-    if len(several := each_name(name)) > 1:
-        return SEVERAL.join(resolved(each) for each in several)
+    if several and len(names := each_name(name)) > 1:
+        return SEVERAL.join(resolved(each) for each in names)
     base, given = split_name(name)
     kind, place = split_archive(base)
     if base != "digits" and os.path.exists(place):

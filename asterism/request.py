@@ -250,10 +250,11 @@ def _locate(request: Request | CacheRequest) -> None:
     """Let all that names a place on the disk come in at the one door (`located`)."""
     for each in options_of(type(request)):
         name = getattr(request, each.name)
-        several = each.name == "teacher" and isinstance(name, list | tuple)
+        teacher = each.name == "teacher"
+        several = teacher and isinstance(name, list | tuple)
         if each.metadata["is_name"] and (several or isinstance(name, str | Path)):
             try:
-                found = [_located(one) for one in name] if several else _located(name)
+                found = [_located(x) for x in name] if several else located(name, several=teacher)
                 object.__setattr__(request, each.name, found)
             except ValueError as error:
                 raise ValueError(f"{each.name}: {error}") from error

@@ -11,6 +11,7 @@ from asterism.data import open_source
 from asterism.models import Spec, build
 from asterism.models.build import named
 from asterism.names import file_name, joined_name, located, resolved, split_name
+from asterism.request import Request
 
 
 @pytest.mark.parametrize("value", ["a+b c.safetensors", "x=y", "50%", "ü&?", "1"])
@@ -148,3 +149,17 @@ def test_several_names_are_one_text_of_a_teacher_alone():
     plain = request.plain()
     assert plain["data"] == "python:builtins.list"
     assert plain["teacher"] == f"a + {Path.home() / 'b'}"
+
+
+def test_only_teachers_are_several(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "a + ~/b"
+    assert located(name) == name
+    assert located(name, several=True) == f"a + {Path.home() / 'b'}"
+    (tmp_path / "b").mkdir()
+    assert resolved("a + b") == "a + b"
+    assert resolved("a + b", several=True) == f"a + {tmp_path / 'b'}"
+    request = Request(teacher=name, data=name, student="mlp", out=name)
+    assert (request.teacher, request.data, str(request.out)) == (
+        f"a + {Path.home() / 'b'}", name, name
+    )  # fmt: skip

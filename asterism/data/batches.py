@@ -265,7 +265,14 @@ def default_workers(source: Source, asked: int | None = None, sharing: int = 1) 
     """
     if asked is not None:
         return asked
-    return 0 if source.in_memory else max(1, min(8, (os.cpu_count() or 1) // sharing))
+    return 0 if source.in_memory else max(1, min(8, cores() // sharing))
+
+
+def cores() -> int:
+    """Return how many cores this process may use: of a container or a job often not all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _as_is(batch: Any) -> Any:

@@ -80,5 +80,7 @@ def read_lines(path: Path) -> TextSource:
         with open(path, encoding="utf-8-sig") as file:
             lines = [line.rstrip("\n") for line in file]
     except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {path}: it is not UTF-8 ({error.reason}).") from error
+        raise ValueError(
+            f"cannot read {path}: it is not UTF-8 ({error.reason}): save it as UTF-8."
+        ) from error
     return TextSource(lines, place=str(path))

@@ -32,6 +32,7 @@ class State:
         scores: What the last validation measured.
         best: The best score so far.
         last: The score of the last epoch.
+        guess: What a guess may reach of the score.
         broken: Unreadable samples by name, in order.
     """
 
@@ -64,6 +65,7 @@ class State:
         self.scores: dict[str, float] = {}
         self.best: float | None = None
         self.last = 0.0
+        self.guess = training.guess
         self.broken: dict[str, None] = {}
 
     @property

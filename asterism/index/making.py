@@ -96,7 +96,7 @@ def build_index(
     check_choice("metric", metric, Distance)
     check_choice("search", search, Search)
     refuse_used(folder, overwrite=overwrite)
-    model = located(model) if isinstance(model, str | Path) else model
+    model = located(model, several=True) if isinstance(model, str | Path) else model
     source = None
     if data is not None:
         source = open_source(data, image_size=common_size(None, model))
@@ -110,7 +110,7 @@ def build_index(
             metric=metric,
             rows=shape[0],
             width=shape[1],
-            made_of=resolved(as_text(model)),
+            made_of=resolved(as_text(model), several=True),
             network=rows.network,
             data=None if source is None else resolved(as_text(data)),
             contents=None if source is None else source.fingerprint(),

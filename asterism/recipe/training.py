@@ -145,6 +145,7 @@ def carry_out_all(request: Request) -> list[Result]:
             request,
             out=out / f"seed-{seed}",
             told=told,
+            check=request.check and not told,  # of the same data and teacher it would find the same
             student=copy.deepcopy(request.student),
             settings=replace(request.settings, seed=seed),
         )
