@@ -91,7 +91,7 @@ def reopen_data(folder: Run, data: Any = None) -> Data:
     opened = open_data(
         config["data"],
         validation=config["validation_data"],
-        test=located(test) if isinstance(test, str | Path) else test,
+        test=located(test, stores=True) if isinstance(test, str | Path) else test,
         validation_share=config["validation_share"],
         validation_classes=config.get("validation_classes"),  # older runs have none
         split_seed=config["split_seed"],
@@ -136,7 +136,9 @@ def _open_teacher(
     if named is None and (not name or is_own_code(str(name))):
         return None
     try:
-        teacher = open_teacher(located(name) if isinstance(name, str | Path) else name, opened)
+        teacher = open_teacher(
+            located(name, stores=True) if isinstance(name, str | Path) else name, opened
+        )
     except (FileNotFoundError, ValueError) as error:
         if named is not None:
             raise
