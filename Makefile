@@ -25,7 +25,7 @@ test: $(VENV)/ready
 
 test-hub: $(HUB)/ready
 	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py \
-		tests/data/test_values.py tests/test_runtime.py
+		tests/data/test_values.py tests/data/test_large.py tests/test_runtime.py
 
 # The mathematics, the contracts, the house, and the command line's mistakes.
 quick: $(VENV)/ready

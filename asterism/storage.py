@@ -176,6 +176,14 @@ def opened(file: Place) -> Iterator[Path]:
             raise ValueError(str(error).replace(str(copy), file.url)) from error
 
 
+def stream(file: Place) -> Any:
+    """Return what pyarrow reads parts of a file by: its path, or a stream on the store."""
+    if isinstance(file, Path):
+        return str(file)
+    with file.reached() as (store, path):
+        return store.open(path, "rb")
+
+
 def made(folder: Place) -> Place:
     """Make a folder if it is not there; on a store folders are parts of names."""
     if isinstance(folder, Path):

@@ -8,6 +8,7 @@ from asterism.data.archives import archive_named, open_standard
 from asterism.data.array import digits, open_archive, open_features
 from asterism.data.dataset import open_dataset
 from asterism.data.folder import FolderSource
+from asterism.data.large import open_by_groups
 from asterism.data.source import Source
 from asterism.data.table import READERS, open_table
 from asterism.data.text import read_lines
@@ -57,6 +58,9 @@ def open_source(data: Any, *, image_size: int | None = None) -> Source:
     if standard := archive_named(base):
         return open_standard(*standard, named, image_size=image_size)
     path = Path(base)
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        if (source := open_by_groups(path, named, image_size=image_size)) is not None:
+            return source
     if path.is_dir() and hub.is_saved(path):
         return hub.open_saved(path, named, image_size=image_size)
     if path.suffix.lower() in READERS and path.is_file():
@@ -88,6 +92,9 @@ def _from_store(file: Remote, named: dict[str, str], *, image_size: int | None) 
             f"there is no file at {file}: of a store single files are read, as tables and arrays; "
             "folders of pictures are read from this machine."
         )
+    if file.suffix.lower() == ".parquet":
+        if (grouped := open_by_groups(file, named, image_size=image_size)) is not None:
+            return grouped
     with opened(file) as here:
         source = open_source(joined_name(str(here), named), image_size=image_size)
     if isinstance(source, FolderSource):
