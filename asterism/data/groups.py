@@ -97,8 +97,15 @@ class Groups:
             raise ValueError(f"cannot read {self.place}: {error}.") from error
 
     def read(self, group: int, columns: Sequence[str]) -> Any:
-        """Return columns of a group; nothing of it is kept."""
-        return self._file().read_row_group(group, columns=list(columns), use_threads=False)
+        """Return columns of a group; nothing of it is kept.
+
+        Raises:
+            OSError: If it is damaged, or the store does not answer.
+        """
+        try:
+            return self._file().read_row_group(group, columns=list(columns), use_threads=False)
+        except Exception as error:  # pyarrow's own kinds, and those of stores
+            raise OSError(f"cannot read row group {group} of {self.place}: {error}.") from error
 
     def _group(self, number: int) -> Any:
         if number not in self._kept:

@@ -15,7 +15,7 @@ from asterism.data.folder import MEASURED
 from asterism.data.groups import KEPT_BYTES, Groups, Names
 from asterism.data.hub import Encoded
 from asterism.data.source import Blocks, Source
-from asterism.data.table import PictureTable
+from asterism.data.table import LARGE_BYTES, PictureTable
 from asterism.data.text import contents
 from asterism.data.values import Labels, id_of, read_labels, read_texts
 from asterism.modality import IMAGE, TEXT
@@ -23,8 +23,8 @@ from asterism.storage import Place
 from asterism.types import Batch
 from asterism.words import tell
 
-# A table of texts above either is read by row groups; smaller ones are held in memory.
-LARGE_ROWS, LARGE_BYTES = 2_000_000, 2**30
+# A table of texts above this or LARGE_BYTES is read by row groups; smaller ones are held in memory.
+LARGE_ROWS = 2_000_000
 # So many blocks are read where some rows are looked at.
 LOOKED_AT = 8
 

@@ -76,7 +76,7 @@ def test_the_same_is_refused_in_the_same_words(wrong, tmp_path, monkeypatch):
     said = []
     for rows in (1000, 10):
         monkeypatch.setattr(large, "LARGE_ROWS", rows)
-        with pytest.raises(ValueError, match="") as refused:
+        with pytest.raises(ValueError, match="a.parquet") as refused:
             open_source(file)
         said.append(str(refused.value))
     assert said[0] == said[1]
