@@ -23,6 +23,8 @@ from asterism.words import readable
 
 # Stores that give single files, and take none.
 READ_ONLY = ("http", "https")
+# Folders within a folder of ours: links in a stranger's may lead round and round.
+DEEPEST = 3
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,13 @@ def is_there(file: Place) -> bool:
 
 
 def listed(folder: Place) -> dict[str, int]:
-    """Return the sizes of all files below a folder, by their path in it; by one listing.
+    """Return the sizes of the files below a folder, by their path in it; by one listing.
 
     Raises:
         OSError: If the store does not answer, or lists nothing by its nature.
     """
     if isinstance(folder, Path):
-        return dict(_below(folder, ""))
+        return dict(_below(folder, DEEPEST))
     if folder.protocol in READ_ONLY:
         raise ValueError(f"{folder} is on a store that gives single files, and lists none.")
     try:
@@ -128,12 +130,13 @@ def listed(folder: Place) -> dict[str, int]:
     return {name.strip("/")[len(base) + 1 :]: int(about["size"]) for name, about in found}
 
 
-def _below(folder: Path, name: str) -> Iterator[tuple[str, int]]:
+def _below(folder: Path, levels: int, name: str = "") -> Iterator[tuple[str, int]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    yield from _below(Path(entry.path), f"{name}{entry.name}/")
+                    if levels:
+                        yield from _below(Path(entry.path), levels - 1, f"{name}{entry.name}/")
                 else:
                     with suppress(FileNotFoundError):  # another process has just renamed it
                         yield name + entry.name, entry.stat().st_size
