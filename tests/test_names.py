@@ -85,12 +85,12 @@ def test_the_home_folder_is_written_out_and_other_names_stay(tmp_path, monkeypat
 
 
 ELSEWHERE = {
-    "s3://bucket/data.csv": "is a place on s3:, .* copy it to this machine",
+    "s3://bucket/data.csv": "is a place on s3:, ",
+    "az://bucket/data.csv": "is a place on az:, (which needs adlfs: pip install|.* copy it to)",
+    "ftp://host/data.csv": "is a place on ftp:, .* copy it to this machine",
     "s3:/bucket/run": "is a place on s3:",
     "gs:bucket": "is a place on gs:",
-    "https://host/data.csv": "is a place on https:",
     "me@host.org:/data": "is a place on host.org:",
-    "hf://datasets/org/name": "write hf/NAME",
     "file:///data.csv": "write the path itself",
     "$HOME/data.csv": "holds a variable, which only a shell writes out",
     "${DATA}/data.csv": "holds a variable",

@@ -38,6 +38,7 @@ class FolderSource(Source):
     """
 
     shape: tuple[int, int, int]
+    files: Sequence[Path]
 
     def __init__(self, folder: Path, *, image_size: int | None = None) -> None:
         """List the folder.
@@ -87,11 +88,17 @@ class FolderSource(Source):
         size = own if asked is None else asked
         self.shape = (3, size, size)
 
+    def _measured(self) -> list[int]:
+        """Return the rows that are asked for their size."""
+        rows: list[int] = (
+            np.linspace(0, len(self) - 1, min(MEASURED, len(self))).astype(int).tolist()
+        )
+        return rows
+
     def _median_size(self) -> tuple[int, int] | None:
         """Return the median width and height of some pictures; None if none can be read."""
         sizes = []
-        rows = np.linspace(0, len(self) - 1, min(MEASURED, len(self))).astype(int).tolist()
-        for row in rows:
+        for row in self._measured():
             if row in self.unusable:
                 continue
             try:

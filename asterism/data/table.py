@@ -18,10 +18,12 @@ from asterism.data.source import Source
 from asterism.data.text import TextSource
 from asterism.data.values import read_texts
 from asterism.modality import ARRAY, TEXT
-from asterism.words import counted, readable
+from asterism.words import counted, number, readable
 
 # A cell may hold a long document; Python's own limit is 128 KiB.
 LONGEST_CELL = 2**30
+# A file above it is worth a word; a table of texts in Parquet is then read by row groups.
+LARGE_BYTES = 2**30
 # A quoted cell of so many lines is worth a word.
 MANY_LINES = 50
 
@@ -95,7 +97,13 @@ def open_table(path: Path, named: dict[str, str], *, image_size: int | None = No
     Raises:
         ValueError: If the table cannot be read, or lacks a column.
     """
-    return from_table(READERS[path.suffix.lower()](path), named, path, image_size=image_size)
+    table = READERS[path.suffix.lower()](path)
+    if (size := path.stat().st_size) > LARGE_BYTES:
+        note = (
+            f"{number(size, 'bytes')} are held in memory; a .parquet file is read as it is needed"
+        )
+        table.notes = (*table.notes, note)
+    return from_table(table, named, path, image_size=image_size)
 
 
 def from_table(

@@ -64,10 +64,15 @@ class TextSource(Source):
         """Return a short hash of texts and labels."""
         digest = hashlib.sha256()
         for text in self.texts:
-            digest.update(len(text).to_bytes(8, "little") + text.encode(errors="surrogatepass"))
+            digest.update(contents(text))
         if self.targets is not None:
             digest.update(self.targets.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def contents(text: str) -> bytes:
+    """Return what a fingerprint is made of: the length of a text, and the text."""
+    return len(text).to_bytes(8, "little") + text.encode(errors="surrogatepass")
 
 
 def read_lines(path: Path) -> TextSource:

@@ -71,7 +71,7 @@ def check_cache(training: Training) -> list[Finding]:
     )
     state = cache.state()
     need = bytes_to_write(cache)
-    free = shutil.disk_usage(_existing(cache.folder)).free
+    free = shutil.disk_usage(_existing(Path(request.teacher_cache))).free
     found = f"{count(state.written)} of {count(state.shards)} files are there; "
     found += f"{number(need, 'bytes')} to come, {number(free, 'bytes')} free"
     figures = {"written": state.written, "files": state.shards, "need": need, "free": free}

@@ -163,6 +163,7 @@ class Batches:
             per_class=settings.samples_per_class,
             steps=settings.steps_per_epoch,
             shard=True,
+            blocks=source.blocks,
         )
         self.train = Loader(source, self.order, **how)
         rest = Order(data.validation, settings.batch_size, seed=None, shard=True)

@@ -91,7 +91,7 @@ def reopen_data(folder: Run, data: Any = None) -> Data:
     opened = open_data(
         config["data"],
         validation=config["validation_data"],
-        test=located(test) if isinstance(test, str | Path) else test,
+        test=located(test, stores=True) if isinstance(test, str | Path) else test,
         validation_share=config["validation_share"],
         validation_classes=config.get("validation_classes"),  # older runs have none
         split_seed=config["split_seed"],
@@ -138,7 +138,8 @@ def _open_teacher(
         return None
     try:
         teacher = open_teacher(
-            located(name, several=True) if isinstance(name, str | Path) else name, opened
+            located(name, several=True, stores=True) if isinstance(name, str | Path) else name,
+            opened,
         )
     except (FileNotFoundError, ValueError) as error:
         if named is not None:

@@ -309,6 +309,7 @@ def _read_left_over(data: Data, settings: Settings) -> None:
         targets=data.source.targets,
         per_class=settings.samples_per_class,
         steps=settings.steps_per_epoch,
+        blocks=data.source.blocks,
     )
     rows = left_over(order, settings.epochs)
     if len(rows):

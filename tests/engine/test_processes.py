@@ -32,13 +32,13 @@ def wait_for_lines(process, out, count):
         time.sleep(0.002)
 
 
-def children_of(process):
+def children_of(process, of="spawn_main"):
     listed = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
         capture_output=True,
         text=True,
     ).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
+    return [int(line.split()[0]) for line in listed.splitlines() if of in line]
 
 
 @pytest.mark.slow
@@ -64,6 +64,32 @@ def test_asked_to_end_all_save_and_killed_all_end(tmp_path):
     process = start(parts, "--resume")
     _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
+    one, two = (load_file(out / "student.safetensors") for out in (whole, parts))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert without_speed(whole) == without_speed(parts)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_torchrun_starts_killed_workers_again_to_the_same_bits(tmp_path):
+    """A worker is killed twice, before there is a checkpoint and after; nobody types anything."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    uninterrupted = start(whole, "--epochs=2", "--no-check")
+    _, said = uninterrupted.communicate(timeout=600)
+    assert uninterrupted.returncode == 0, said
+    torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 2".split()
+    command = [sys.executable, *torchrun, *COMMAND[1:], "--out", str(parts), *OPTIONS]
+    command += ["--epochs=2", "--no-check", "--resume"]
+    with open(tmp_path / "said.txt", "w") as said:
+        process = subprocess.Popen(command, stderr=said, stdout=said)
+    for lines in (1, 10):
+        wait_for_lines(process, parts, lines)
+        worker = children_of(process, "asterism")[-1]
+        os.kill(worker, signal.SIGKILL)
+        while worker in children_of(process, "asterism"):
+            time.sleep(0.1)
+    assert process.wait(timeout=600) == 0, (tmp_path / "said.txt").read_text()
+    assert (tmp_path / "said.txt").read_text().count("Signal 9") >= 2
     one, two = (load_file(out / "student.safetensors") for out in (whole, parts))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
     assert without_speed(whole) == without_speed(parts)
