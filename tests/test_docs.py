@@ -1,6 +1,7 @@
 """Every Python block and every `$ asterism …` line of README and docs runs."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_the_site_has_every_page_and_every_public_name():
     assert listed == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
     named = found(r"^::: asterism\.(\w+)$", ROOT / "docs" / "api.md")
     assert sorted(named) == sorted(asterism.__all__)
+
+
+def test_the_tour_is_drawn_from_what_its_commands_print():
+    """The picture of the README is what scripts/tour draws, of commands that are still there."""
+    tour = runpy.run_path(str(ROOT / "scripts" / "tour"))
+    told = tour["KEPT"].read_text()
+    assert tour["PICTURE"].read_text() == tour["drawn"](told)
+    typed = [line.removeprefix("$ ") for line in told.splitlines() if line.startswith("$ ")]
+    assert typed == list(tour["COMMANDS"])
+    assert all(shlex.split(command)[1] in VERBS for command in typed)
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
