@@ -3,6 +3,7 @@
 import re
 import runpy
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,30 @@ def workshop(tmp_path_factory):
 
 def test_the_site_has_every_page_and_every_public_name():
     listed = set(re.findall(r"^[ -].*?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
-    assert listed == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    notebooks = {f"notebooks/{p.stem}.md" for p in (ROOT / "examples/notebooks").glob("*.py")}
+    assert listed == pages | notebooks
     named = found(r"^::: asterism\.(\w+)$", ROOT / "docs" / "api.md")
     assert sorted(named) == sorted(asterism.__all__)
+    packages = found(r"^::: asterism\.(\w+)\.(\w+)$", ROOT / "docs" / "packages.md")
+    for package in ("index", "measures", "relations"):
+        names = sorted(name for of, name in packages if of == package)
+        assert names == sorted(import_module(f"asterism.{package}").__all__)
+    for package in ("plots", "runtime"):
+        module = import_module(f"asterism.{package}")
+        own = [
+            name
+            for name, value in vars(module).items()
+            if name[0] != "_" and getattr(value, "__module__", "") == module.__name__
+        ]
+        assert sorted(name for of, name in packages if of == package) == sorted(own)
+
+
+def test_links_that_leave_the_docs_lead_somewhere():
+    """Links that leave docs/ lead to files of the repository; scripts/site takes them along."""
+    for page in PAGES[1:]:
+        for link in found(r"\]\((\.\./[^)#]+)", page):
+            assert (page.parent / link).resolve().is_file(), f"{page}: {link}"
 
 
 def test_the_tour_is_drawn_from_what_its_commands_print():
