@@ -45,7 +45,7 @@ class Network(nn.Module):
 
 def trained(step, parameters, epochs=8):
     optimizer = torch.optim.AdamW(parameters, lr=3e-3)
-    for epoch in range(epochs):
+    for _ in range(epochs):
         for rows in train[torch.randperm(len(train))].split(64):
             terms = step(rows)
             optimizer.zero_grad()
