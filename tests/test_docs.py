@@ -19,6 +19,7 @@ def found(pattern, page):
     return re.findall(pattern, page.read_text(), re.DOTALL | re.MULTILINE)
 
 
+PAGES_OF_METHODS = sorted((ROOT / "docs" / "methods").glob("*.md"))
 WITH_CODE = [page for page in PAGES if found(r"^```python\n", page)]
 COMMANDS = [
     pytest.param(line, id=f"{page.relative_to(ROOT)}-{i}")
@@ -61,6 +62,14 @@ def test_the_site_has_every_page_and_every_public_name():
             if name[0] != "_" and getattr(value, "__module__", "") == module.__name__
         ]
         assert sorted(name for of, name in packages if of == package) == sorted(own)
+
+
+@pytest.mark.parametrize("page", PAGES_OF_METHODS, ids=lambda page: page.stem)
+def test_the_page_of_a_method_says_when_to_take_which_and_whom_to_cite(page):
+    [beside] = found(r"^(?:## |\*\*)Beside the others\.?(.*?)\n\n(?:\*\*|## )", page)
+    others = set(re.findall(r"\]\((\w+)\.md", beside)) - {page.stem}
+    assert len(others) > 1
+    assert found(r"https?://", page)
 
 
 def test_links_that_leave_the_docs_lead_somewhere():
