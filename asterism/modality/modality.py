@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from asterism import reading
-from asterism.settings import Optimizer, Settings
+from asterism.settings import Settings
 from asterism.types import Kind, Samples, Shape
 from asterism.views import Views
 
@@ -43,7 +43,7 @@ class Modality(ABC):
     name: ClassVar[Kind]
     plural: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
-    optimizer: ClassVar[Optimizer]
+    optimizer: ClassVar[str]
     pixels: ClassVar[bool] = False
     has_files: ClassVar[bool] = True
     reading: ClassVar[str] = ""
