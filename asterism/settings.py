@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from asterism.losses import Loss, Metric, read_loss
+from asterism.optimizers import refuse_optimizer
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
@@ -21,7 +22,6 @@ from asterism.options import (
 if TYPE_CHECKING:
     import torch
 
-Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "multi-step", "constant"]
 LossWeights = Literal["given", "auto"]
 Precision = Literal["32", "bf16", "16"]
@@ -45,12 +45,12 @@ class Settings:
             as often as any other (the last of a step may have fewer); by default samples come as
             they are, and for a loss of metric learning five of each class (prototypical: the
             shots and five), or more where there are few classes.
-        lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adam and adamw.
-        optimizer: `sgd` (momentum 0.9; by default for images and arrays), `adamw` (for texts) or
-            `adam`.
+        lr: Peak learning rate; by default 0.1 for sgd, else 1e-3.
+        optimizer: `sgd` (momentum 0.9; by default for images and arrays), `adamw` (for texts),
+            `adam`, another of torch's (`nadam`, `rmsprop`, …), or `timm/NAME`, one of timm's.
         nesterov: Whether the momentum of sgd is Nesterov's; of most papers it is not.
         weight_decay: L2 penalty, of adamw beside its steps; by default 5e-4 for sgd, 0.05 for
-            adamw, none for adam.
+            adamw, else none.
         decay_all: Weight decay on biases and norms, too, as in most papers.
         schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
             down), `cosine`, `multi-step` (less at each milestone) or `constant`.
@@ -74,6 +74,7 @@ class Settings:
             evaluated and kept; 0 for none.
         keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
             papers report.
+        patience: End after this many epochs without a better validation; by default never.
         metric: By what neighbours are found where students are measured and the best epoch is
             selected, `euclidean` or `cosine`; by default cosine where the teacher's rows have unit
             length, or a loss of metric learning gives it to the student's, else euclidean.
@@ -124,7 +125,7 @@ class Settings:
         None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.DATA
     )
     lr: float | None = option(None, bounds=POSITIVE, usual=True)
-    optimizer: Optimizer | None = option(None, filled_in=True)
+    optimizer: str | None = option(None, filled_in=True)
     nesterov: bool = option(True)
     weight_decay: float | None = option(None)
     decay_all: bool = option(False)
@@ -142,6 +143,7 @@ class Settings:
     compile: bool = option(False, group=Group.MACHINE)
     ema: float = option(0.0, bounds={"at least": 0, "below": 1})
     keep: Keep = option("best")
+    patience: int | None = option(None, bounds=AT_LEAST_ONE)
     metric: Distance | None = option(None, filled_in=True)
     seed: int = option(
         0, Role.REPEAT, bounds={"at least": 0, "below": 2**32}, grid=False, usual=True
@@ -185,6 +187,7 @@ class Settings:
         """Refuse what cannot be trained, before anything is built."""
         refuse_out_of_bounds(self)
         read_loss(self.loss)
+        refuse_optimizer(self.optimizer)
         refuse_crop(self.crop_area, self.padding)
         kinds = (self.train_views or "real").split(",")
         if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
@@ -207,7 +210,7 @@ class Settings:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
 
     def filled_in(
-        self, optimizer: Optimizer, classes: int | None = None, *, unit: bool = False
+        self, optimizer: str, classes: int | None = None, *, unit: bool = False
     ) -> "Settings":
         """Return these settings with what was left open.
 
@@ -284,7 +287,7 @@ class SettingsByName(TypedDict, total=False):
     steps_per_epoch: int | None
     samples_per_class: int | None
     lr: float | None
-    optimizer: Optimizer | None
+    optimizer: str | None
     nesterov: bool
     weight_decay: float | None
     decay_all: bool
@@ -302,6 +305,7 @@ class SettingsByName(TypedDict, total=False):
     compile: bool
     ema: float
     keep: Keep
+    patience: int | None
     metric: Distance | None
     seed: int
     view_seed: int

@@ -60,14 +60,14 @@ def run(arguments: Sequence[str]) -> None:
         out=options.out,
         overwrite=options.overwrite,
     )
-    if options.format == "json":
+    show_transfer(made, options.format)
+
+
+def show_transfer(made: Transfer, how: str) -> None:
+    """Print the figures, as `json` or as a table, the student beside its teacher."""
+    if how == "json":
         print(json.dumps(made.plain(), indent=1))
-    else:
-        _show(made)
-
-
-def _show(made: Transfer) -> None:
-    """Print the figures as a table, the student beside its teacher."""
+        return
     console = Screen()
     console.print(
         f"{made.run}, frozen: {count(made.classes)} classes learnt from {count(made.learnt)} "

@@ -37,7 +37,7 @@ def check_disk(training: Training) -> list[Finding]:
         return [Finding("run folder", "wrong", found, "name another with --out.")]
     weights = sum(x.nbytes for x in weights_of(training.student).values())
     heads = sum(x.nbytes for method in training.methods for x in method.state_dict().values())
-    moments = 2 if training.settings.optimizer in ("adam", "adamw") else 1
+    moments = 1 if training.settings.optimizer == "sgd" else 2
     state = (1 + moments + bool(training.settings.ema)) * weights + (1 + moments) * heads
     need = (
         training.settings.checkpoints_kept + 2

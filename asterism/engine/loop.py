@@ -241,8 +241,10 @@ def _train_epoch(
 
 
 def _enough(state: State) -> bool:
-    limit = state.settings.limit_steps
-    return limit is not None and state.step >= limit
+    limit, patience = state.settings.limit_steps, state.settings.patience
+    return (limit is not None and state.step >= limit) or (
+        patience is not None and state.waited >= patience
+    )
 
 
 def _close_epoch(state: State, recording: Recording, checkpoints: Checkpoints) -> None:
@@ -254,6 +256,7 @@ def _close_epoch(state: State, recording: Recording, checkpoints: Checkpoints) -
     state.last = next(iter(state.scores.values()), 0.0)
     worth = max(state.guess, state.last)  # of epochs that a guess may reach the last is kept
     best = state.best is None or worth >= state.best
+    state.waited = 0 if state.best is None or worth > state.best else state.waited + 1
     if best:
         state.best = worth
     state.epoch += 1
