@@ -181,7 +181,12 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
         refuse_out_of_bounds(self)
-        read_loss(self.loss)
+        fewest = read_loss(self.loss).fewest
+        if self.samples_per_class is not None and self.samples_per_class < fewest:
+            raise ValueError(
+                f"the loss {self.loss} learns of classes with at least {fewest} samples in a step; "
+                f"got samples_per_class {self.samples_per_class}."
+            )
         refuse_crop(self.crop_area, self.padding)
         kinds = (self.train_views or "real").split(",")
         if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
