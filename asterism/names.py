@@ -15,8 +15,8 @@ _ABSOLUTE = re.compile(r"(?<![\w.~%])(?:~|[A-Za-z]:)?[/\\](?:[^/\\?&=:]+[/\\])*(
 
 # Standard archives (`asterism.data.archives`), named as `cub:PATH`.
 ARCHIVES = frozenset(
-    "cifar10 cifar100 mnist svhn stl10 cub cars sop in-shop omniglot tiny-imagenet imagenet pets "
-    "flowers".split()
+    "cifar10 cifar100 mnist svhn stl10 cub cars sop in-shop omniglot tiny-imagenet mini-imagenet "
+    "imagenet pets flowers".split()
 )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal
 
 from asterism.losses import Loss, Metric, read_loss
 from asterism.optimizers import refuse_optimizer
@@ -186,7 +186,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
         refuse_out_of_bounds(self)
-        read_loss(self.loss)
+        read_loss(self.loss).refuse_few(self.samples_per_class)
         refuse_optimizer(self.optimizer)
         refuse_crop(self.crop_area, self.padding)
         kinds = (self.train_views or "real").split(",")
@@ -277,61 +277,6 @@ class Settings:
         if self.precision == "16":
             raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
         return torch.device("cpu")
-
-
-class SettingsByName(TypedDict, total=False):
-    """The settings as keyword arguments, each as in `Settings`."""
-
-    epochs: int
-    batch_size: int
-    steps_per_epoch: int | None
-    samples_per_class: int | None
-    lr: float | None
-    optimizer: str | None
-    nesterov: bool
-    weight_decay: float | None
-    decay_all: bool
-    schedule: Schedule
-    milestones: tuple[int, ...]
-    milestone_factor: float
-    warmup_epochs: float
-    clip: float
-    loss: str
-    task_weight: float
-    loss_weights: LossWeights
-    prefixes: tuple[int, ...]
-    precision: Precision
-    channels_last: bool
-    compile: bool
-    ema: float
-    keep: Keep
-    patience: int | None
-    metric: Distance | None
-    seed: int
-    view_seed: int
-    train_views: str | None
-    randaugment_operations: int
-    randaugment_magnitude: int
-    view_count: int | None
-    padding: int | None
-    crop_area: tuple[float, ...]
-    crop_ratio: float
-    color_jitter: float
-    workers: int | None
-    relation_batch: int | None
-    relation_scope: Scope
-    devices: int
-    nodes: int
-    accelerator: Accelerator
-    relation_memory: float | None
-    limit_steps: int | None
-    log_every: int
-    log: Log | None
-    checkpoint_minutes: float
-    checkpoint_steps: int | None
-    checkpoints_kept: int
-    timed_batches: tuple[int, ...]
-    skip_nonfinite: int
 
 
 def refuse_crop(area: tuple[float, ...], padding: int | None) -> None:

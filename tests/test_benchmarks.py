@@ -30,16 +30,16 @@ def test_mnist_rrkd(tmp_path):
         x[np.arange(300), 2 * y + 3] = 255
         np.savez(tmp_path / f"{name}.npz", x=x, y=y)
     files = [str(tmp_path / f"{name}.npz") for name in ("train", "test")]
-    found = [
-        mnist_rrkd.run(*files, tmp_path, seed=seed, epochs=1, student_dropout=0.0)
-        for seed in (0, 1)
-    ]
+    found = [mnist_rrkd.run(*files, tmp_path, seed=seed, epochs=1) for seed in (0, 1)]
     assert found[0] != found[1]
     assert found[0]["distilled by RRKD"] != found[0]["untrained"]
     table = mnist_rrkd.as_markdown(found)
     assert table.count("52,320") == 3
     assert "| teacher | 108,736 | " in table
     assert "The student has 48.1 % of the teacher's parameters." in table
+    study = mnist_rrkd.run(*files, tmp_path, seed=0, epochs=1, study=True)
+    assert set(study) == {"teacher", "untrained", *mnist_rrkd.ANCHORS}
+    assert study["teacher"] == found[0]["teacher"]
 
 
 def test_throughput(tmp_path, capsys):

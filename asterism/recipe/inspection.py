@@ -10,12 +10,13 @@ from asterism.doctor import Finding
 from asterism.doctor import check as check_training
 from asterism.measures import Episodes
 from asterism.names import as_text, portable
+from asterism.recipe.keywords import SettingsByName
 from asterism.relations import check_choice
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Run, RunError
-from asterism.settings import Distance, Settings, SettingsByName
+from asterism.settings import Distance, Settings
 from asterism.training import open_training, reopen, with_anchors
 from asterism.verdict import assess
 

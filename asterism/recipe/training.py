@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from asterism.distributed import is_first
 from asterism.engine import Callback
+from asterism.recipe.keywords import SettingsByName
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Interrupted, Run, RunError
-from asterism.settings import Settings, SettingsByName
+from asterism.settings import Settings
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
 from asterism.words import tell

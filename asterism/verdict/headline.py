@@ -72,7 +72,7 @@ def _gap(ends: Sequence[float | None] | None) -> str:
 def _alone(of: Any, missing: str | None, unfit: str | None) -> str:
     """Return the sentence for a model without a teacher, or rows enough, to compare it with."""
     parameters = of("student", "parameters")
-    for name, k in TASKS:
+    for name, k in (*TASKS, ("k-NN accuracy", None)):  # recall has no queries in single samples
         value = of("student", name, k)
         if value is not None:
             what = name if k is None else f"{name}@{k}"
