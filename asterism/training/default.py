@@ -80,7 +80,8 @@ def _relations() -> list[Method]:
 OF_VIEWS = Default(lambda: [VRM(), _centred(5.0)], lambda: [VRM()])
 SCORED = Default(lambda: [KD(), _centred(5.0)], lambda: [*_relations(), KD()])
 SCORED_TEXTS = Default(lambda: [KD(), Anchored(weight=5.0)], SCORED.instead)
-LABELLED = Default(_relations, _relations)
+LABELLED = Default(lambda: [_centred(5.0)], _relations)
+LABELLED_TEXTS = Default(lambda: [Anchored(weight=5.0)], _relations)
 UNLABELLED = Default(lambda: [_centred(1.0), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()])
 UNLABELLED_TEXTS = Default(
     lambda: [Anchored(), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()]
@@ -111,7 +112,8 @@ def choose(
         default = UNLABELLED_TEXTS if texts else UNLABELLED
         why = "texts without labels" if texts else "no labels"
     elif reason := differing(card, data):
-        default, why = LABELLED, f"KD, which compares class scores, is left out: {reason}"
+        default = LABELLED_TEXTS if texts else LABELLED
+        why = f"KD, which compares class scores, is left out: {reason}"
     else:
         default = SCORED_TEXTS if texts else SCORED
         why = "labels, and a teacher that scores them"
