@@ -63,8 +63,8 @@ def distill(
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
             set of Hugging Face, or a Dataset (docs/data.md).
-        method: One method or several, whose terms add up. By default RKD + KD with labels,
-            Anchored + 0.3 Neighbourhood without (docs/choosing.md).
+        method: One method or several, whose terms add up. By default chosen by what is
+            known of teacher, student and data, and told (docs/choosing.md).
         recipe: What these methods may cost where none is named: fast, balanced (as usual) or best.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.

@@ -75,6 +75,9 @@ def _relations() -> list[Method]:
     return [RKD(distance_weight=25.0, angle_weight=50.0)]
 
 
+# Directions between classes take time as the square of their number: docs/methods/vrm.md.
+MOST_CLASSES = 1_000
+
 # What is chosen, by what is known; measured: docs/choosing.md. A student of texts starts where the
 # teacher is, and others anywhere, so that the teacher's principal coordinates do for them.
 OF_VIEWS = Default(lambda: [VRM(), _centred(5.0)], lambda: [VRM()])
@@ -117,10 +120,10 @@ def choose(
     else:
         default = SCORED_TEXTS if texts else SCORED
         why = "labels, and a teacher that scores them"
-        if several and request.recipe != "fast":
+        if several and card.classes <= MOST_CLASSES and request.recipe != "fast":
             default = OF_VIEWS
         elif request.recipe == "best":
-            why = f"{why}; VRM is left out: it needs virtual views"
+            why = f"{why}; VRM is left out: it needs virtual views, and {MOST_CLASSES:,} classes at most"
     by = "by default" if request.recipe is None else f"by recipe {request.recipe}"
     return Chosen(tuple(default.methods()), f"{by}: {why}", tuple(default.instead()))
 
