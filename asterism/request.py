@@ -94,9 +94,7 @@ class Request:
     student: "Model" = option("", is_name=True, grid=False, group=Group.WHAT, usual=True)
     data: Any = option(None, Role.CONTENT, is_name=True, group=Group.WHAT, usual=True)
     method: "Methods" = option(None, verbs=OF_TEACHER, filled_in=True, group=Group.WHAT, usual=True)
-    recipe: Recipe | None = option(
-        None, Role.CALL, verbs=OF_TEACHER, grid=False, group=Group.WHAT, usual=True
-    )
+    recipe: Recipe | None = option(None, Role.CALL, verbs=OF_TEACHER, grid=False, group=Group.WHAT)
     out: str | Path | None = option(
         None, Role.HARMLESS, is_name=True, grid=False, group=Group.RUN, usual=True
     )

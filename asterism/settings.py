@@ -137,7 +137,7 @@ class Settings:
     loss: str = option("cross-entropy", usual=True)
     task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
     loss_weights: LossWeights = option("given", verbs=OF_TEACHER, group=Group.RELATIONS)
-    prefixes: tuple[int, ...] = option((), verbs=OF_TEACHER, group=Group.RELATIONS)
+    prefixes: tuple[int, ...] = option((), group=Group.RELATIONS)
     precision: Precision = option("32", group=Group.MACHINE)
     channels_last: bool = option(True, group=Group.MACHINE)
     compile: bool = option(False, group=Group.MACHINE)

@@ -108,6 +108,11 @@ def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
 def refuse_prefixes(methods: Sequence[Method], settings: Settings, width: int) -> None:
     """Raise a ValueError if first columns cannot be trained by themselves."""
     prefixes = settings.prefixes
+    if prefixes and settings.of_scores and all("logits" in method.needs for method in methods):
+        raise ValueError(
+            "prefixes train first columns of the embedding, and nothing here compares embeddings: "
+            "name a method that does, or a loss of metric learning."
+        )
     if prefixes and not 0 < min(prefixes) <= max(prefixes) < width:
         raise ValueError(
             f"prefixes are numbers of first columns, fewer than the student's {width}; got "

@@ -86,19 +86,21 @@ def test_a_loss_of_embeddings_with_the_labels_sees_them_too():
     [
         ((4, 8), RKD(), "fewer than the student's 8; got 4, 8"),
         ((0,), RKD(), "fewer than the student's 8; got 0"),
+        ((4,), KD(), "nothing here compares embeddings"),
         ((4,), [RKD(), RRD()], "RRD remembers whole rows"),
         ((4,), Neighbourhood(queue_size=9), "Neighbourhood remembers whole rows"),
     ],
 )
 def test_what_cannot_be_is_refused(prefixes, method, message, tmp_path):
-    np.save(tmp_path / "rows.npy", np.ones((40, 5), dtype="f4"))
+    rows = {name: np.ones((40, 5), dtype="f4") for name in ("embedding", "logits")}
+    np.savez(tmp_path / "rows.npz", **rows)
     student = "mlp?dim=8"
     data = {"x": np.zeros((40, 6), dtype="f4")}
     np.savez(tmp_path / "data.npz", **data)
     with pytest.raises(ValueError, match=message):
         open_training(
             Request(
-                teacher=str(tmp_path / "rows.npy"),
+                teacher=str(tmp_path / "rows.npz"),
                 student=student,
                 data=str(tmp_path / "data.npz"),
                 method=method,
