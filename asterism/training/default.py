@@ -123,7 +123,8 @@ def choose(
         if several and card.classes <= MOST_CLASSES and request.recipe != "fast":
             default = OF_VIEWS
         elif request.recipe == "best":
-            why = f"{why}; VRM is left out: it needs virtual views, and {MOST_CLASSES:,} classes at most"
+            most = f"{MOST_CLASSES:,} classes at most"
+            why = f"{why}; VRM is left out: it needs virtual views, and {most}"
     by = "by default" if request.recipe is None else f"by recipe {request.recipe}"
     return Chosen(tuple(default.methods()), f"{by}: {why}", tuple(default.instead()))
 
