@@ -406,8 +406,14 @@ def test_probes_are_made_again_of_other_data_or_options(file, tmp_path, pictures
     [
         ({"probe": {"new": {"test_data": "digits"}}}, "must name its `data`"),
         ({"probe": {"new": "nowhere.npz"}}, "nowhere.npz"),
-        ({"probe": {"new": {"data": "digits", "metric": "far"}}}, "the probe 'new': metric"),
-        ({"probe": {"new": {"data": "digits", "test_share": "half"}}}, "the probe 'new': test"),
+        (
+            {"probe": {"new": {"data": "digits", "metric": "far"}}},
+            "the probe 'new': --metric takes",
+        ),
+        (
+            {"probe": {"new": {"data": "digits", "test_share": "half"}}},
+            "the probe 'new': --test-share takes",
+        ),
         ({"pairs": {"a": {"teacher": {"pair": "b"}, "student": "mlp"}}}, "of an earlier pair"),
         ({"pairs": {"a": {"teacher": {"run": "b"}, "student": "mlp"}}}, "of an earlier pair"),
     ],

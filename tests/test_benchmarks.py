@@ -1,10 +1,12 @@
 """Scripts of benchmarks/ run: a small piece of each that needs no data of its own."""
 
 import importlib.util
+import io
 import re
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from safetensors.torch import save_file
 
 from asterism import train
@@ -75,3 +77,22 @@ def test_omniglot(tmp_path):
     run = train("conv4?width=4", train_file, test_data=test_file, out=tmp_path / "run", **options)
     line = omniglot.measure(str(run.run))
     assert re.search(r"recall@1/2/4/8 [\d. ]+, MAP@R [\d.]+; 1-shot .* %; 5-shot", line)
+
+
+def test_transfer(tmp_path):
+    """A probe tells classes that the network does not know."""
+    transfer = script("transfer")
+    files = []
+    for i in range(20):
+        stream = io.BytesIO()
+        Image.new("RGB", (9, 7), (200, 0, 0) if i % 2 else (0, 0, 200)).save(stream, "PNG")
+        files.append(stream.getvalue())
+    ends = np.cumsum([0, *map(len, files)])
+    content = np.frombuffer(b"".join(files), np.uint8)
+    names = np.array(["blue", "red"])
+    np.savez(tmp_path / "a.npz", jpeg=content, offsets=ends, y=np.arange(20) % 2, names=names)
+    transfer.convert(str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), 8)
+    part = transfer.samples(str(tmp_path / "b.npz"), 16)
+    assert part[0].shape == (16, 3, 8, 8)
+    line = transfer.measure("convnet?width=2", [part, part], 10)
+    assert re.fullmatch(r"\| convnet\?width=2 \| 8 \| 100\.0 \| [\d.]+ \|", line)
