@@ -76,7 +76,7 @@ def _refuse_stale_addresses() -> None:
     again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     if again and launched() > 1 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         raise ValueError(
-            "torchrun starts its workers again with a store that has the addresses of those before: "
+            "torchrun's store still has the addresses of the workers before these: "
             "set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 where torchrun is started."
         )
 
