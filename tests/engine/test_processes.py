@@ -97,7 +97,7 @@ def test_torchrun_starts_killed_workers_again_to_the_same_bits(tmp_path):
 
 
 def test_a_restart_that_would_wait_for_ever_is_refused(monkeypatch):
-    for name, value in {"WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "1"}.items():
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
     with pytest.raises(ValueError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
