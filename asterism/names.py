@@ -182,7 +182,8 @@ def _refuse_elsewhere(text: str, protocol: str, stores: bool) -> None:
         return
     here = "only folders and files of this machine are read and written here"
     if stores:
-        here = f"read and written are this machine and {', '.join(f'{each}:' for each in STORES)}"
+        places = ", ".join(f"{each}:" for each in STORES)
+        here = f"only this machine and {places} are read and written"
     way_out = {
         "hf": "write hf/NAME for what Hugging Face has",
         "file": "write the path itself",

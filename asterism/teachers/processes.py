@@ -77,7 +77,7 @@ def _finish(request: CacheRequest) -> CacheState:
     known.refuse_changes(wanted, folder)
     cache = Cache(folder, known)
     state = cache.state()
-    if not state.complete or wanted != known.joined(wanted):
+    if not state.complete or known.joined(wanted) != known:
         raise ValueError(
             f"{folder} is not complete, {state.written} of {state.shards} files are there: the "
             "same command without --finish, or with the --part that is missing, goes on."
