@@ -30,7 +30,7 @@ from asterism.report.seeds import over_trainings
 # Student, teacher and epochs of both, by what the samples are. A student of texts that began with
 # the teacher's tokens would have something of it, whatever the method's weight.
 DIGITS = ("mlp?hidden=64", "convnet", 15, 10)
-TEXTS = ("text-static?width=16&start=chance", "text-static?width=64", 3, 3)
+TEXTS = ("text-static?width=16&start=random", "text-static?width=64", 3, 3)
 CLASSES = 20
 OTHER = "without teacher"
 OPTIONS = {"batch_size": 64, "lr": 0.05, "workers": 0, "check": False, "resume": True}
