@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from asterism.data import Data
@@ -60,7 +61,8 @@ def guessed(data: Data, *, of_labels: bool) -> float:
         if source.targets is None or not rows:
             return -math.inf
         # Always the largest class; that whose neighbours are drawn finds no more.
-        chance = float(source.targets[data.validation].bincount().max()) / rows
+        counts = torch.unique(source.targets[data.validation], return_counts=True)[1]
+        chance = float(counts.max()) / rows
     return chance + 2 * math.sqrt(chance * (1 - chance) / max(1, rows))
 
 

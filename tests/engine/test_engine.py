@@ -91,7 +91,7 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
             return Outputs(super().forward(x).embedding, torch.full((len(x), 10), float("nan")))
 
     teacher = Broken()
-    with pytest.raises(ValueError, match=r"step 0: not finite: kd.*--lr.*samples \d+"):
+    with pytest.raises(ValueError, match=r"step 0: not finite: kd.*asterism doctor.*samples \d+"):
         training(tmp_path / "a", teacher=teacher, methods=[KD()])
 
 
