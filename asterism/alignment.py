@@ -62,7 +62,7 @@ def align(
         ValueError: If the run has no teacher that can be opened, or the file does not fit.
     """
     begun = time.perf_counter()
-    to = located(to)
+    to = located(to, several=True)
     from_file = Path(to).suffix == ".npy"
     named = None if from_file or str(to) == "teacher" else str(to)
     folder = Run(run)

@@ -26,6 +26,19 @@ class Loss:
         return PER_CLASS
 
     @property
+    def fewest(self) -> int:
+        """Return with how many samples of a class, at least, a step teaches anything."""
+        return 1
+
+    def refuse_few(self, per_class: int | None) -> None:
+        """Raise a ValueError if a step has too few samples of a class to teach anything."""
+        if per_class is not None and per_class < self.fewest:
+            raise ValueError(
+                f"this loss learns of classes with at least {self.fewest} samples in a step; got "
+                f"samples_per_class {per_class}."
+            )
+
+    @property
     def of_directions(self) -> bool:
         """Return whether only the directions of embeddings matter to it, and not their lengths."""
         return isinstance(self, Metric) and getattr(self, "unit_rows", True)
@@ -45,6 +58,11 @@ class CrossEntropy(Loss):
 @dataclass(frozen=True)
 class Metric(Loss):
     """A loss of metric learning: of the embeddings of a batch, by their classes."""
+
+    @property
+    def fewest(self) -> int:
+        """Return a sample and one like it."""
+        return 2
 
 
 @dataclass(frozen=True)
@@ -113,6 +131,11 @@ class ProxyAnchor(Metric):
     alpha: float = option(32.0, bounds=POSITIVE)
     rate: float = option(1.0, bounds=NOT_NEGATIVE)
 
+    @property
+    def fewest(self) -> int:
+        """Return one sample: what it is compared with is the proxy."""
+        return 1
+
 
 @dataclass(frozen=True)
 class MultiSimilarity(Metric):
@@ -150,6 +173,11 @@ class Prototypical(Metric):
     def per_class(self) -> int:
         """Return the shots and five queries."""
         return self.shot + PER_CLASS
+
+    @property
+    def fewest(self) -> int:
+        """Return the shots and a query."""
+        return self.shot + 1
 
 
 LOSSES: dict[str, type[Loss]] = {

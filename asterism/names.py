@@ -1,6 +1,7 @@
 """Names: with arguments, `NAME?key=value&key=value`, of places, of objects, and those meant."""
 
 import difflib
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
@@ -14,10 +15,17 @@ _ABSOLUTE = re.compile(r"(?<![\w.~%])(?:~|[A-Za-z]:)?[/\\](?:[^/\\?&=:]+[/\\])*(
 
 # Standard archives (`asterism.data.archives`), named as `cub:PATH`.
 ARCHIVES = frozenset(
-    "cifar10 cifar100 mnist svhn stl10 cub cars sop in-shop omniglot tiny-imagenet imagenet pets "
-    "flowers".split()
+    "cifar10 cifar100 mnist svhn stl10 cub cars sop in-shop omniglot tiny-imagenet mini-imagenet "
+    "imagenet pets flowers".split()
 )
 
+
+# Stores by the protocol of their names, with what opens them and the extra that brings it.
+STORES = {
+    "s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "gcs": ("gcsfs", "gs"), "az": ("adlfs", "az"),
+    "abfs": ("adlfs", "az"), "abfss": ("adlfs", "az"), "hf": ("huggingface_hub", "hf"),
+    "http": ("aiohttp", "http"), "https": ("aiohttp", "http"), "memory": ("fsspec", "http"),
+}  # fmt: skip
 
 # What stands between the names of several teachers in one text.
 SEVERAL = " + "
@@ -78,16 +86,21 @@ _FILES = ("weights", "tokenizer")
 
 
 @overload
-def located(name: str) -> str: ...
+def located(name: str, *, several: bool = ..., stores: bool = ...) -> str: ...
 @overload
-def located(name: Path) -> Path: ...
+def located(name: Path, *, several: bool = ..., stores: bool = ...) -> Path: ...
 @overload
-def located(name: str | Path) -> str | Path: ...
-def located(name: str | Path) -> str | Path:
+def located(name: str | Path, *, several: bool = ..., stores: bool = ...) -> str | Path: ...
+def located(name: str | Path, *, several: bool = False, stores: bool = False) -> str | Path:
     """Return a name of a user's with `~` written out: the one door for paths.
 
     Models, data and folders are named alike, and what they are is found out later; a name that can
-    be none on this machine is refused here.
+    be none where it stands is refused here.
+
+    Args:
+        name: The name.
+        several: Whether it may be of several, as that of teachers (`each_name`).
+        stores: Whether a place on a store (`STORES`) may stand here.
 
     Raises:
         ValueError: If it names another machine, a variable of a shell or a home that there is not.
@@ -96,16 +109,27 @@ def located(name: str | Path) -> str | Path:
         >>> located("runs/first"), located("resnet20?width=8"), located("hf/org/name")
         ('runs/first', 'resnet20?width=8', 'hf/org/name')
     """
-    if len(several := each_name(name)) > 1:
-        return SEVERAL.join(located(each) for each in several)
+    if several and len(names := each_name(name)) > 1:
+        return SEVERAL.join(located(each, stores=stores) for each in names)
     base, question, query = str(name).partition("?")
     parts = query.split("&") if question else []
     for i, (key, sign, value) in enumerate(part.partition("=") for part in parts):
         if key in _FILES or value.startswith("~/"):
             parts[i] = key + sign + _at_home(value)
     kind, place = split_archive(base)
-    whole = kind + _at_home(place) + question + "&".join(parts)
+    whole = kind + _at_home(place, stores=stores and not kind) + question + "&".join(parts)
     return Path(whole) if isinstance(name, Path) else whole
+
+
+def is_store(name: str) -> bool:
+    """Return whether a name is that of a place on a store.
+
+    Examples:
+        >>> is_store("s3://bucket/x.csv"), is_store("s3:/bucket"), is_store("ftp://host/x")
+        (True, False, False)
+    """
+    protocol, sign, _ = name.partition("://")
+    return bool(sign) and protocol in STORES
 
 
 def split_archive(base: str) -> tuple[str, str]:
@@ -119,12 +143,12 @@ def split_archive(base: str) -> tuple[str, str]:
     return (f"{kind}:", place) if colon and kind in ARCHIVES else ("", base)
 
 
-def _at_home(text: str) -> str:
-    """Return a path with the home folder written out, if it is one on this machine."""
+def _at_home(text: str, *, stores: bool = False) -> str:
+    """Return a path with the home folder written out, if it is one where it may be."""
     if "\0" in text:
         raise ValueError(f"{text!r} holds a character that no path has.")
     if (match := _PROTOCOL.match(text)) and (match[1] or not os.path.lexists(text)):
-        _refuse_elsewhere(text, match[1] or match[2])
+        _refuse_elsewhere(text, match[1] or match[2], stores)
     if re.search(r"\$\{?[A-Za-z_]", text) and not os.path.lexists(text):
         raise ValueError(
             f"{text} holds a variable, which only a shell writes out: write the path itself."
@@ -140,24 +164,44 @@ def _at_home(text: str) -> str:
     return placed
 
 
-def _refuse_elsewhere(text: str, protocol: str) -> None:
+def _refuse_elsewhere(text: str, protocol: str, stores: bool) -> None:
+    """Raise a ValueError for a place elsewhere, unless it is on a store that can be opened."""
+    known = protocol.lower() in STORES
+    if stores and known and not is_store(text):
+        raise ValueError(
+            f"{text} is a place on {protocol}:, and no whole one: write "
+            f"{protocol.lower()}://PLACE, as a text."
+        )
+    if stores and known:
+        library, extra = STORES[protocol.lower()]
+        if importlib.util.find_spec(library) is None:
+            raise ValueError(
+                f"{text} is a place on {protocol}:, which needs {library}: "
+                f"pip install 'asterism[{extra}]'."
+            )
+        return
+    here = "only folders and files of this machine are read and written here"
+    if stores:
+        places = ", ".join(f"{each}:" for each in STORES)
+        here = f"only this machine and {places} are read and written"
     way_out = {
         "hf": "write hf/NAME for what Hugging Face has",
         "file": "write the path itself",
     }.get(protocol.lower(), "copy it to this machine, or mount it, and name the path here")
-    raise ValueError(
-        f"{text} is a place on {protocol}:, and only folders and files of this machine are read "
-        f"and written: {way_out}."
-    )
+    raise ValueError(f"{text} is a place on {protocol}:, and {here}: {way_out}.")
 
 
-def resolved(name: str) -> str:
+def resolved(name: str, *, several: bool = False) -> str:
     """Return a name that means the same from any folder: its paths, as far as they are there.
 
     `digits` means the built-in data, whatever else is called so.
+
+    Args:
+        name: The name.
+        several: Whether it may be of several, as that of teachers (`each_name`).
     """
-    if len(several := each_name(name)) > 1:
-        return SEVERAL.join(resolved(each) for each in several)
+    if several and len(names := each_name(name)) > 1:
+        return SEVERAL.join(resolved(each) for each in names)
     base, given = split_name(name)
     kind, place = split_archive(base)
     if base != "digits" and os.path.exists(place):
@@ -166,6 +210,22 @@ def resolved(name: str) -> str:
         if os.path.exists(given.get(key, "")):
             given[key] = os.path.abspath(given[key])
     return joined_name(base, given)
+
+
+def part_of(part: str, count: int) -> range:
+    """Return which of so many things in a row the part `i/n` is: n parts are all of them.
+
+    Raises:
+        ValueError: If the text names no part.
+
+    Examples:
+        >>> part_of("1/1", 7), part_of("2/3", 7)
+        (range(0, 7), range(2, 4))
+    """
+    number, slash, of = part.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 0 < int(number) <= int(of)):
+        raise ValueError(f"--part is i/n with i from 1 to n, as 2/4; got {part}.")
+    return range((int(number) - 1) * count // int(of), int(number) * count // int(of))
 
 
 def file_name(text: str) -> str:

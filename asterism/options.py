@@ -153,6 +153,20 @@ def fits(value: Plain, declared: Any) -> bool:
     return declared is Any or isinstance(value, declared)
 
 
+def are_methods(described: Any) -> bool:
+    """Return whether a value is what a run keeps of methods: no class within another."""
+    if described is None:
+        return True
+    if not isinstance(described, list) or not all(isinstance(each, dict) for each in described):
+        return False
+    arguments = [each.get("init_args") or {} for each in described]
+    return (
+        all(isinstance(each.get("class_path"), str) for each in described)
+        and all(isinstance(each, dict) for each in arguments)
+        and not any(isinstance(value, dict) for each in arguments for value in each.values())
+    )
+
+
 def within_bounds(value: Plain, option: "Field[Any]") -> bool:
     """Return whether a number lies within what the option's field allows."""
     if not isinstance(value, int | float):

@@ -23,6 +23,8 @@ from asterism.words import readable
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # How many channels the pixels of an array may have, the last of its axes.
 CHANNELS = (1, 3, 4)
+# By how much pixels may lie outside [0, 1], for rounding.
+TOLERANCE = 1e-3
 
 
 def listed(given: Any) -> list[Any]:
@@ -83,6 +85,73 @@ def images(given: Sequence[Any], shape: tuple[int, ...]) -> Pixels:
     """
     made = [_image(each, shape) for each in given]
     return np.stack(made) if made else np.empty((0, *shape), np.uint8)
+
+
+def float_images(given: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float32] | None:
+    """Return float pixels as a model takes them, `(n, channels, height, width)` in [0, 1].
+
+    Args:
+        given: One float array or several (one of four axes, or a list), of the model's own size:
+            floats are not resized. Channels come first, as in a model, or last, as in a picture;
+            an array that could be either has them first.
+        shape: Channels, height and width.
+
+    Returns:
+        None for what is no float array, which `images` reads.
+
+    Raises:
+        ValueError: If they are of another size or range.
+    """
+    listed = isinstance(given, list | tuple)
+    several = list(given) if listed else [given]
+    if not several or not all(isinstance(x, np.ndarray) and x.dtype.kind == "f" for x in several):
+        return None
+    placed = [_channels_first(array, shape) for array in several]
+    if any(array.ndim == 4 for array in placed):
+        if listed:
+            raise ValueError(
+                "in a list each array is one picture: np.concatenate(list) joins them."
+            )
+        [made] = placed
+    else:
+        made = np.stack(placed)
+    if made.size:
+        refuse_range(float(made.min()), float(made.max()), "images")
+    return made.astype(np.float32)
+
+
+def _channels_first(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    channels, height, width = shape
+    if array.shape[-3:] == shape and array.ndim <= 4:
+        return array
+    if array.shape[-3:] == (height, width, channels) and array.ndim <= 4:
+        return np.moveaxis(array, -1, -3)
+    if channels == 1 and array.shape == (height, width):
+        return array[None]
+    raise ValueError(
+        f"float pixels have the student's own size, {shape} or {(height, width, channels)}, or "
+        f"several of them before it; got shape {array.shape}: what must be brought to that size is "
+        "a file, a picture of Pillow or uint8 pixels (h, w, channels), which of floats in [0, 1] "
+        "are (255 * array).round().astype('uint8')."
+    )
+
+
+def refuse_range(low: float, high: float, plural: str) -> None:
+    """Refuse values of images that are not in [0, 1].
+
+    Args:
+        low: The smallest.
+        high: The largest.
+        plural: What they are.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if not -TOLERANCE <= low <= high <= 1 + TOLERANCE:
+        raise ValueError(
+            f"the student takes {plural} in [0, 1], and normalises them itself; got values from "
+            f"{low:.3g} to {high:.3g}."
+        )
 
 
 def picture_file(given: str | Path) -> Path:

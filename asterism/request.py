@@ -15,6 +15,7 @@ from asterism.options import (
     Plain,
     Role,
     Verb,
+    are_methods,
     fits,
     help_of,
     option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Methods = Method | Sequence[Method] | None
 
 OnBroken = Literal["skip", "stop"]
+Recipe = Literal["fast", "balanced", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,9 @@ class Request:
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
             set of Hugging Face, or a Dataset (docs/data.md).
-        method: One method or several, whose terms add up. By default RKD + KD with labels,
-            Anchored + 0.3 Neighbourhood without (docs/choosing.md).
+        method: One method or several, whose terms add up. By default chosen by what is
+            known of teacher, student and data, and told (docs/choosing.md).
+        recipe: What these methods may cost where none is named: fast, balanced (as usual) or best.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -91,6 +94,7 @@ class Request:
     student: "Model" = option("", is_name=True, grid=False, group=Group.WHAT, usual=True)
     data: Any = option(None, Role.CONTENT, is_name=True, group=Group.WHAT, usual=True)
     method: "Methods" = option(None, verbs=OF_TEACHER, filled_in=True, group=Group.WHAT, usual=True)
+    recipe: Recipe | None = option(None, Role.CALL, verbs=OF_TEACHER, grid=False, group=Group.WHAT)
     out: str | Path | None = option(
         None, Role.HARMLESS, is_name=True, grid=False, group=Group.RUN, usual=True
     )
@@ -187,12 +191,13 @@ class CacheRequest:
         dtype: How outputs are kept: float16 or float32.
         precision: What the teacher computes in: 32, bf16 or 16 (mixed).
         batch_size: Samples that go through the teacher together.
-        shard_rows: Rows of a file; an interruption costs the work on one.
+        shard_rows: Rows of a file, what an interruption costs: 2,048, 16,384 above 10 million.
         processes: Processes that share the work, on a GPU each where there are several.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
         accelerator: Where the teacher runs.
-        verify_cache: When all is there, read all of it, and compute so many rows of each view
-            again to compare (64 if no number is given).
+        verify_cache: At the end read all, and compute so many rows (64) of each view again.
+        part: `i/n`: the i-th of n parts of the files alone, for n machines that share no locks.
+        finish: When all parts are there: read and check everything, and seal it.
     """
 
     teacher: "Model" = option("", Role.CONTENT, is_name=True, group=Group.WHAT, usual=True)
@@ -213,11 +218,13 @@ class CacheRequest:
     dtype: Literal["float16", "float32"] = option("float16", group=Group.MACHINE, usual=True)
     precision: Precision = option("32", group=Group.MACHINE)
     batch_size: int = option(256, bounds=AT_LEAST_ONE, group=Group.MACHINE, usual=True)
-    shard_rows: int = option(2048, bounds=AT_LEAST_ONE, group=Group.MACHINE)
+    shard_rows: int | None = option(None, bounds=AT_LEAST_ONE, group=Group.MACHINE)
     processes: int = option(1, bounds=AT_LEAST_ONE, group=Group.MACHINE, usual=True)
     workers: int | None = option(None, group=Group.MACHINE)
     accelerator: Accelerator = option("auto", group=Group.MACHINE)
     verify_cache: int = option(0, bounds=NOT_NEGATIVE, bare=64, group=Group.RECORDS)
+    part: str = option("1/1", Role.CALL, group=Group.MACHINE)
+    finish: bool = option(False, Role.CALL, group=Group.MACHINE)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
@@ -241,20 +248,22 @@ class CacheRequest:
 
 
 def _locate(request: Request | CacheRequest) -> None:
-    """Let all that names a place on the disk come in at the one door (`located`)."""
-    for each in options_of(type(request)):
+    """Let all that names a place come in at the one door (`located`)."""
+    for each in (each for each in options_of(type(request)) if each.metadata["is_name"]):
         name = getattr(request, each.name)
-        several = each.name == "teacher" and isinstance(name, list | tuple)
-        if each.metadata["is_name"] and (several or isinstance(name, str | Path)):
-            try:
-                found = [_located(one) for one in name] if several else _located(name)
-                object.__setattr__(request, each.name, found)
-            except ValueError as error:
-                raise ValueError(f"{each.name}: {error}") from error
-
-
-def _located(name: Any) -> Any:
-    return located(name) if isinstance(name, str | Path) else name
+        of_teacher = each.name == "teacher"
+        names = name if of_teacher and isinstance(name, list | tuple) else (name,)
+        # Data, teachers and caches may be on a store; a run is on this machine.
+        stores = each.metadata["role"] is Role.CONTENT or isinstance(request, CacheRequest)
+        several = of_teacher and names is not name
+        try:
+            found = [
+                located(x, several=several, stores=stores) if isinstance(x, str | Path) else x
+                for x in names
+            ]
+        except ValueError as error:
+            raise ValueError(f"{each.name}: {error}") from error
+        object.__setattr__(request, each.name, found if names is name else found[0])
 
 
 def _listed(value: Any) -> Any:
@@ -325,7 +334,7 @@ def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
         for each in options_of(kind, verb=verb):
             name, declared = typed_name(each.name, verb), types[each.name]
             if each.name == "method":
-                fitting = _are_methods(kept[name])
+                fitting = are_methods(kept[name])
             elif each.metadata["is_name"]:
                 fitting = fits(kept[name], str | None)
             else:
@@ -333,17 +342,3 @@ def understood(config: Mapping[str, Any], verb: Verb) -> dict[str, Plain]:
             if not fitting or not within_bounds(kept[name], each):
                 raise ValueError(f"{name} is {kept[name]!r}, which it cannot be")
     return kept
-
-
-def _are_methods(described: Any) -> bool:
-    """Return whether a value is what `described` makes of methods: no class within another."""
-    if described is None:
-        return True
-    if not isinstance(described, list) or not all(isinstance(each, dict) for each in described):
-        return False
-    arguments = [each.get("init_args") or {} for each in described]
-    return (
-        all(isinstance(each.get("class_path"), str) for each in described)
-        and all(isinstance(each, dict) for each in arguments)
-        and not any(isinstance(value, dict) for each in arguments for value in each.values())
-    )

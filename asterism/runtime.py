@@ -82,8 +82,10 @@ class Model:
         """Return the embeddings of samples, float32 `(n, d)`, in their order.
 
         Args:
-            given: One sample or several: texts; paths of pictures, Pillow's pictures or uint8
-                arrays `(h, w, channels)`; or arrays of the model's shape.
+            given: One sample or several, as `asterism.load(run).embed` takes them: texts; paths of
+                pictures, contents of such files, Pillow's pictures or uint8 arrays `(h, w,
+                channels)`; float pixels in [0, 1] of the model's own size, channels first or last
+                (rounded to 255ths by a model that takes bytes); or arrays of the model's shape.
 
         Raises:
             ValueError: If something among it is no sample; the message names it.
@@ -106,8 +108,7 @@ class Model:
         return Predictions.of(self._outputs("logits", given), self.classes)
 
     def _outputs(self, name: str, given: Any) -> Floats:
-        pictures = self.contents.kind == "image"
-        samples = reading.listed_pictures(given) if pictures else reading.listed(given)
+        samples = self._listed(given)
         order = list(range(len(samples)))
         if self.contents.kind == "text":
             # Those of like length together: padding costs as much as text does.
@@ -120,6 +121,12 @@ class Model:
         outputs: Floats = np.concatenate(parts)
         return outputs[np.argsort(order)]
 
+    def _listed(self, given: Any) -> list[Any]:
+        if self.contents.kind != "image":
+            return reading.listed(given)
+        floats = reading.float_images(given, self.contents.shape or ())
+        return reading.listed_pictures(given) if floats is None else list(floats)
+
     def _inputs(self, samples: Sequence[Any]) -> Inputs:
         """Return what the graph is given for samples, by name."""
         if self.contents.kind == "text":
@@ -127,8 +134,12 @@ class Model:
         shape = self.contents.shape or ()
         if self.contents.kind == "array":
             return {"arrays": _finite(reading.arrays(samples, shape))}
-        images = reading.images(samples, shape)
-        return {"images": images if self.contents.uint8 else images.astype(np.float32) / 255}
+        floats = reading.float_images(samples, shape)
+        if floats is None:
+            pixels = reading.images(samples, shape)
+            return {"images": pixels if self.contents.uint8 else pixels.astype(np.float32) / 255}
+        takes_bytes = self.contents.uint8
+        return {"images": (255 * floats).round().astype(np.uint8) if takes_bytes else floats}
 
     def _tokens(self, texts: list[str]) -> Inputs:
         made = self._tokenizer.encode_batch(texts)

@@ -2,9 +2,10 @@
 
 import os
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal
 
 from asterism.losses import Loss, Metric, read_loss
+from asterism.optimizers import refuse_optimizer
 from asterism.options import (
     AT_LEAST_ONE,
     NOT_NEGATIVE,
@@ -21,7 +22,6 @@ from asterism.options import (
 if TYPE_CHECKING:
     import torch
 
-Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "multi-step", "constant"]
 LossWeights = Literal["given", "auto"]
 Precision = Literal["32", "bf16", "16"]
@@ -45,12 +45,12 @@ class Settings:
             as often as any other (the last of a step may have fewer); by default samples come as
             they are, and for a loss of metric learning five of each class (prototypical: the
             shots and five), or more where there are few classes.
-        lr: Peak learning rate; by default 0.1 for sgd, 1e-3 for adam and adamw.
-        optimizer: `sgd` (momentum 0.9; by default for images and arrays), `adamw` (for texts) or
-            `adam`.
+        lr: Peak learning rate; by default 0.1 for sgd, else 1e-3.
+        optimizer: `sgd` (momentum 0.9; by default for images and arrays), `adamw` (for texts),
+            `adam`, another of torch's (`nadam`, `rmsprop`, …), or `timm/NAME`, one of timm's.
         nesterov: Whether the momentum of sgd is Nesterov's; of most papers it is not.
         weight_decay: L2 penalty, of adamw beside its steps; by default 5e-4 for sgd, 0.05 for
-            adamw, none for adam.
+            adamw, else none.
         decay_all: Weight decay on biases and norms, too, as in most papers.
         schedule: Of the learning rate: `one-cycle` (linear up over 30 % of the steps, cosine
             down), `cosine`, `multi-step` (less at each milestone) or `constant`.
@@ -65,6 +65,8 @@ class Settings:
         loss_weights: Weights of the methods' terms: as they are `given`, or `auto` from the
             gradients of the first steps, so that each term's is as long as the task's
             (docs/methods.md).
+        prefixes: Numbers of first columns (16,64) that are trained to do by themselves, too: a
+            term is its mean over them and all columns (docs/methods.md).
         precision: `32`, `bf16` or `16` (mixed; losses always run in 32).
         channels_last: Memory format of images; faster for convolutions.
         compile: Compile the student with torch.compile.
@@ -72,9 +74,10 @@ class Settings:
             evaluated and kept; 0 for none.
         keep: The state that becomes the student: `best` on the validation rows, or `last`, as most
             papers report.
+        patience: End after this many epochs without a better validation; by default never.
         metric: By what neighbours are found where students are measured and the best epoch is
-            selected, `euclidean` or `cosine`; by default cosine for a loss of metric learning on
-            rows of unit length, else euclidean.
+            selected, `euclidean` or `cosine`; by default cosine where the teacher's rows have unit
+            length, or a loss of metric learning gives it to the student's, else euclidean.
         seed: Seed of initial weights and order.
         view_seed: Seed of the views.
         train_views: `real`, or `real,virtual` to train every method and the task on a RandAugment
@@ -122,7 +125,7 @@ class Settings:
         None, bounds=AT_LEAST_ONE, filled_in=True, group=Group.DATA
     )
     lr: float | None = option(None, bounds=POSITIVE, usual=True)
-    optimizer: Optimizer | None = option(None, filled_in=True)
+    optimizer: str | None = option(None, filled_in=True)
     nesterov: bool = option(True)
     weight_decay: float | None = option(None)
     decay_all: bool = option(False)
@@ -134,11 +137,13 @@ class Settings:
     loss: str = option("cross-entropy", usual=True)
     task_weight: float = option(1.0, bounds=NOT_NEGATIVE)
     loss_weights: LossWeights = option("given", verbs=OF_TEACHER, group=Group.RELATIONS)
+    prefixes: tuple[int, ...] = option((), group=Group.RELATIONS)
     precision: Precision = option("32", group=Group.MACHINE)
     channels_last: bool = option(True, group=Group.MACHINE)
     compile: bool = option(False, group=Group.MACHINE)
     ema: float = option(0.0, bounds={"at least": 0, "below": 1})
     keep: Keep = option("best")
+    patience: int | None = option(None, bounds=AT_LEAST_ONE)
     metric: Distance | None = option(None, filled_in=True)
     seed: int = option(
         0, Role.REPEAT, bounds={"at least": 0, "below": 2**32}, grid=False, usual=True
@@ -181,7 +186,8 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before anything is built."""
         refuse_out_of_bounds(self)
-        read_loss(self.loss)
+        read_loss(self.loss).refuse_few(self.samples_per_class)
+        refuse_optimizer(self.optimizer)
         refuse_crop(self.crop_area, self.padding)
         kinds = (self.train_views or "real").split(",")
         if kinds[0] != "real" or set(kinds[1:]) - {"virtual"}:
@@ -203,12 +209,15 @@ class Settings:
         if self.schedule == "one-cycle" and self.warmup_epochs:
             raise ValueError("the one-cycle schedule has its own warm-up: leave warmup_epochs out.")
 
-    def filled_in(self, optimizer: Optimizer, classes: int | None = None) -> "Settings":
+    def filled_in(
+        self, optimizer: str, classes: int | None = None, *, unit: bool = False
+    ) -> "Settings":
         """Return these settings with what was left open.
 
         Args:
             optimizer: The optimiser, where none was chosen.
             classes: Number of classes to train on.
+            unit: Whether the teacher's rows have unit length.
         """
         per_class = self.samples_per_class
         if per_class is None and classes and not self.of_scores:
@@ -217,7 +226,7 @@ class Settings:
             self,
             optimizer=self.optimizer or optimizer,
             samples_per_class=per_class,
-            metric=self.metric or ("cosine" if self.task.of_directions else None),
+            metric=self.metric or ("cosine" if unit or self.task.of_directions else None),
         )
 
     def plain(self) -> dict[str, Plain]:
@@ -268,59 +277,6 @@ class Settings:
         if self.precision == "16":
             raise ValueError("precision 16 needs a GPU: use bf16 or 32 on a CPU.")
         return torch.device("cpu")
-
-
-class SettingsByName(TypedDict, total=False):
-    """The settings as keyword arguments, each as in `Settings`."""
-
-    epochs: int
-    batch_size: int
-    steps_per_epoch: int | None
-    samples_per_class: int | None
-    lr: float | None
-    optimizer: Optimizer | None
-    nesterov: bool
-    weight_decay: float | None
-    decay_all: bool
-    schedule: Schedule
-    milestones: tuple[int, ...]
-    milestone_factor: float
-    warmup_epochs: float
-    clip: float
-    loss: str
-    task_weight: float
-    loss_weights: LossWeights
-    precision: Precision
-    channels_last: bool
-    compile: bool
-    ema: float
-    keep: Keep
-    metric: Distance | None
-    seed: int
-    view_seed: int
-    train_views: str | None
-    randaugment_operations: int
-    randaugment_magnitude: int
-    view_count: int | None
-    padding: int | None
-    crop_area: tuple[float, ...]
-    crop_ratio: float
-    color_jitter: float
-    workers: int | None
-    relation_batch: int | None
-    relation_scope: Scope
-    devices: int
-    nodes: int
-    accelerator: Accelerator
-    relation_memory: float | None
-    limit_steps: int | None
-    log_every: int
-    log: Log | None
-    checkpoint_minutes: float
-    checkpoint_steps: int | None
-    checkpoints_kept: int
-    timed_batches: tuple[int, ...]
-    skip_nonfinite: int
 
 
 def refuse_crop(area: tuple[float, ...], padding: int | None) -> None:

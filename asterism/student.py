@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.jit import is_tracing  # type: ignore[attr-defined]
@@ -110,8 +109,9 @@ class Student(nn.Module):
         Args:
             given: One sample or several: paths of pictures, contents of such files, Pillow's
                 pictures or uint8 arrays `(h, w, channels)` for a student of images, texts for one
-                of texts, arrays or `.npy` files for one of arrays. Or a tensor or a float array,
-                as `forward` takes it. Or data: a folder of pictures, a table, a Dataset, what
+                of texts, arrays or `.npy` files for one of arrays. Or a tensor, as `forward` takes
+                it; or float pixels in [0, 1] of the student's own size, one picture or several,
+                channels first or last. Or data: a folder of pictures, a table, a Dataset, what
                 `asterism.data`'s `open_source` gives; of texts a table is a `Path`, as a string
                 is a text.
 
@@ -146,9 +146,9 @@ class Student(nn.Module):
 
     def _batches(self, given: Any) -> Iterator[Samples]:
         """Yield samples as the student takes them; at least one batch, which may be empty."""
-        floats = isinstance(given, np.ndarray) and given.dtype.kind == "f"
-        if self.modality.has_files and (isinstance(given, Tensor) or floats):
-            samples = to_float(torch.as_tensor(given))
+        tensor = self.modality.as_tensor(given, self.shape)
+        if tensor is not None:
+            samples = to_float(tensor)
             yield from torch.split(samples, AT_ONCE) if samples.ndim else [samples]
             return
         source = source_of(given, self.modality, self.shape)

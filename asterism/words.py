@@ -115,6 +115,22 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+# What a count of one is followed by, in place of these.
+_ONE = {"cells": "cell", "files": "file", "links": "link", "pipes": "pipe", "devices": "device"}
+
+
+def counted(number: int, what: str) -> str:
+    """Return a count and what is counted, of which the words are those of many.
+
+    Examples:
+        >>> counted(2, "hidden or system files"), counted(1, "links to nothing, pipes or devices")
+        ('2 hidden or system files', '1 link to nothing, pipe or device')
+    """
+    if number == 1:
+        what = re.sub(r"(?<!\.)\b[a-z]+\b", lambda word: _ONE.get(word[0], word[0]), what)
+    return f"{count(number)} {what}"
+
+
 def share(part: float) -> str:
     """Return a share in per cent."""
     return f"{100 * part:.1f} %"

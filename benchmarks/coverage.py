@@ -34,7 +34,7 @@ from asterism.measures import (
 from asterism.types import Outputs
 from asterism.verdict.looks import Look, verdicts
 
-CLASSES, LATENT, WIDTH, TEACHER_WIDTH = 10, 8, 6, 16
+LATENT, WIDTH, TEACHER_WIDTH = 8, 6, 16
 ROWS = (40, 100, 300, 1_000, 3_000)
 ANY = "any verdict of a report"
 # Noise of the equal students, and of the one that is worse.
@@ -43,32 +43,59 @@ NOISE, WORSE = 2.0, 2.6
 
 @dataclass(frozen=True)
 class Population:
-    """Classes around centres; `apart` is how far, `tail` how fast their sizes fall."""
+    """Classes around centres.
+
+    Attributes:
+        apart: How far the centres are from each other.
+        tail: How fast the sizes of the classes fall.
+        classes: How many there are.
+        copies: Share of the rows that are one of 50 samples, exactly.
+        freedom: Degrees of freedom of the noise, Student's; 0 for normal noise.
+    """
 
     apart: float
     tail: float
+    classes: int = 10
+    copies: float = 0.0
+    freedom: int = 0
 
     def draw(self, rows: int, generator: torch.Generator) -> Iterator[tuple[Outputs, Tensor]]:
         """Yield the teacher, two equal students and a worse one, on the same rows."""
         fixed = torch.Generator().manual_seed(99)
-        centres = self.apart * torch.randn(CLASSES, LATENT, generator=fixed)
+        centres = self.apart * torch.randn(self.classes, LATENT, generator=fixed)
         to_teacher = torch.randn(LATENT, TEACHER_WIDTH, generator=fixed)
         to_student = torch.randn(LATENT, WIDTH, generator=fixed)
-        sizes = torch.arange(1, CLASSES + 1.0) ** -self.tail
+        sizes = torch.arange(1, self.classes + 1.0) ** -self.tail
         target = torch.multinomial(sizes, rows, replacement=True, generator=generator)
-        latent = centres[target] + torch.randn(rows, LATENT, generator=generator)
+        around = torch.randn(rows, LATENT, generator=generator)
+        new = torch.ones(rows, 1)
+        if self.copies:
+            new = (torch.rand(rows, 1, generator=generator) >= self.copies).float()
+            one = torch.randint(50, (rows,), generator=generator)
+            target = torch.where(new[:, 0] > 0, target, one % self.classes)
+            around = torch.where(new > 0, around, torch.randn(50, LATENT, generator=fixed)[one])
+        latent = centres[target] + around
         logits = -torch.cdist(latent, centres).square() / 2
         yield Outputs(latent @ to_teacher, logits), target
         for noise in (NOISE, NOISE, WORSE):
-            blur = noise / 4 * torch.randn(rows, WIDTH, generator=generator)
-            unsure = noise * torch.randn(rows, CLASSES, generator=generator)
+            # A copy has no noise, or it were none.
+            blur = noise / 4 * new * self._noise(rows, WIDTH, generator)
+            unsure = noise * new * self._noise(rows, self.classes, generator)
             yield Outputs(latent @ to_student + blur, logits + unsure), target
+
+    def _noise(self, rows: int, columns: int, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(rows, columns, generator=generator)
+        if not self.freedom:
+            return noise
+        square = torch.randn(rows, self.freedom, generator=generator).square().mean(1)
+        return noise / square.sqrt()[:, None]
 
 
 POPULATIONS = {
     "balanced": Population(1.2, 0.0),
     "long tail": Population(1.2, 1.5),
     "near ceiling": Population(2.2, 0.0),
+    "three classes, heavy tails, copies": Population(1.2, 0.0, classes=3, copies=0.2, freedom=3),
 }
 
 

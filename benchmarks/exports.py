@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from asterism.exporters.export import TOLERANCE
 
 import asterism
 from asterism.data import Data, open_data
-from asterism.exporters import EXPORTERS
+from asterism.exporters import EXPORTERS, TOLERANCE
 from asterism.exporters.subject import Subject
 from asterism.exporters.trials import real_rows
 from asterism.modality import IMAGE, TEXT

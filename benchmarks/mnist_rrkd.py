@@ -1,6 +1,7 @@
 """RRKD's MNIST experiment: half an encoder, distilled without labels.
 
     python benchmarks/mnist_rrkd.py MNIST_TRAIN.npz MNIST_TEST.npz
+    python benchmarks/mnist_rrkd.py MNIST_TRAIN.npz MNIST_TEST.npz --anchor-study
 
 The bottleneck of an autoencoder (784-128-64-128-784) teaches the 32-d encoder of one of half its
 size (784-64-32-64-784) by in-batch anchors, without labels. The figure is the accuracy of one
@@ -8,6 +9,8 @@ linear probe on frozen embeddings, for the teacher, the distilled student, a stu
 trained to reconstruct by itself, and an untrained one. Protocol: tanh output, images in [-1, 1],
 SGD with lr 0.1 and momentum 0.9, batches of 128, 20 epochs, no decay, no augmentation; dropout 0.5
 in the teacher and, unlike the authors' notebook (`--student-dropout 0.5`), none in the students.
+The anchor study has a student for each of the notebook's four ways to choose anchors, beside the
+teacher and the untrained encoder alone.
 """
 
 import argparse
@@ -17,9 +20,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from asterism import RRKD
+from asterism import RRKD, Outputs
 from asterism.data import ArraySource, open_source
 from asterism.measures import linear_probe
 from asterism.models.adapt import Adapted
@@ -27,7 +31,14 @@ from asterism.recipe import distill
 from asterism.types import to_float
 
 TEACHER, STUDENT = (128, 64), (64, 32)
-ROWS = ("teacher", "distilled by RRKD", "trained to reconstruct", "untrained")
+DISTILLED, ALONE = "distilled by RRKD", "trained to reconstruct"
+# The notebook's study: 128 samples at random, 13 of each class.
+ANCHORS = {
+    "anchors of the batch": RRKD(),
+    "128 anchors at random": RRKD(anchors="random", anchor_count=128),
+    "13 anchors of each class": RRKD(anchors="per-class", anchor_count=130),
+    "13 of each class, the surest": RRKD(anchors="most-confident", anchor_count=130),
+}
 
 
 class Encoder(nn.Sequential):
@@ -45,6 +56,25 @@ class Encoder(nn.Sequential):
     def forward(self, images: Tensor) -> Tensor:
         embedding: Tensor = super().forward(2 * images - 1)
         return embedding
+
+
+class Sure(nn.Module):
+    """The teacher with the classes that a linear probe tells of its rows: how sure it is."""
+
+    def __init__(self, encoder: Encoder, images: Tensor, target: Tensor) -> None:
+        super().__init__()
+        rows = embedded(encoder, images)
+        probe = LogisticRegression(max_iter=1000).fit(rows.numpy(), target.numpy())
+        self.encoder = encoder
+        self.classifier = nn.Linear(rows.shape[1], len(probe.classes_))
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.from_numpy(probe.coef_))
+            self.classifier.bias.copy_(torch.from_numpy(probe.intercept_))
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Return the encoder's rows and the probe's logits."""
+        embedding = self.encoder(images)
+        return Outputs(embedding, self.classifier(embedding))
 
 
 def trained_to_reconstruct(encoder: Encoder, images: Tensor, *, epochs: int, seed: int) -> Encoder:
@@ -73,19 +103,28 @@ def trained_to_reconstruct(encoder: Encoder, images: Tensor, *, epochs: int, see
 
 
 @torch.no_grad()
+def embedded(encoder: nn.Module, images: Tensor) -> Tensor:
+    """Return the rows of all images."""
+    encode = Adapted(encoder).eval()
+    return torch.cat([encode(to_float(part)).embedding for part in images.split(1000)])
+
+
 def probed(encoder: nn.Module, train: ArraySource, test: ArraySource) -> float:
     """Return the accuracy of the one probe, in per cent."""
-    encode = Adapted(encoder).eval()
-    rows, queries = (
-        torch.cat([encode(to_float(images)).embedding for images in source.samples.split(1000)])
-        for source in (train, test)
-    )
+    rows, queries = (embedded(encoder, source.samples) for source in (train, test))
     accuracy = linear_probe(rows, train.targets, queries, test.targets)
     return 100 * (accuracy or 0.0)
 
 
 def run(
-    train_file: str, test_file: str, out: Path, *, seed: int, epochs: int, student_dropout: float
+    train_file: str,
+    test_file: str,
+    out: Path,
+    *,
+    seed: int,
+    epochs: int,
+    student_dropout: float = 0.0,
+    study: bool = False,
 ) -> dict[str, float]:
     """Return the probe's accuracy of each encoder for one seed."""
     train, test = open_source(train_file), open_source(test_file)
@@ -98,27 +137,31 @@ def run(
 
     options = {"epochs": epochs, "seed": seed}
     teacher = trained_to_reconstruct(encoder(TEACHER), train.samples, **options)
-    distilled = distill(
-        teacher,
-        encoder(STUDENT),
-        train_file,
-        method=RRKD(),
-        labels=False,
-        test_data=test_file,
-        batch_size=128,
-        lr=0.1,
-        schedule="constant",
-        weight_decay=0.0,
-        padding=0,
-        keep="last",
-        report=False,
-        out=out / f"seed-{seed}",
-        overwrite=True,
-        **options,
-    )
-    alone = trained_to_reconstruct(encoder(STUDENT), train.samples, **options)
-    encoders = (teacher, distilled.student, alone, encoder(STUDENT))
-    return {row: probed(x, train, test) for row, x in zip(ROWS, encoders, strict=True)}
+    encoders: dict[str, nn.Module] = {"teacher": teacher, "untrained": encoder(STUDENT)}
+    for row, method in (ANCHORS if study else {DISTILLED: RRKD()}).items():
+        sure = method.anchors == "most-confident"
+        encoders[row] = distill(
+            Sure(teacher, train.samples, train.targets) if sure else teacher,
+            encoder(STUDENT),
+            train_file,
+            method=method,
+            labels=study,  # to choose anchors by, and for nothing else
+            task_weight=0.0,
+            test_data=test_file,
+            batch_size=128,
+            lr=0.1,
+            schedule="constant",
+            weight_decay=0.0,
+            padding=0,
+            keep="last",
+            report=False,
+            out=out / f"seed-{seed}",
+            overwrite=True,
+            **options,
+        ).student
+    if not study:
+        encoders[ALONE] = trained_to_reconstruct(encoder(STUDENT), train.samples, **options)
+    return {row: probed(each, train, test) for row, each in encoders.items()}
 
 
 def as_markdown(found: list[dict[str, float]]) -> str:
@@ -128,11 +171,11 @@ def as_markdown(found: list[dict[str, float]]) -> str:
         "| encoder | parameters | probe accuracy % | of the teacher's % |",
         "|---|---|---|---|",
     ]
-    for row in ROWS:
+    for row in found[0]:
         accuracy = [one[row] for one in found]
-        kept = [100 * one[row] / one[ROWS[0]] for one in found]
-        count = size[row != ROWS[0]]
-        cells = [_spread(accuracy), "100" if row == ROWS[0] else _spread(kept)]
+        kept = [100 * one[row] / one["teacher"] for one in found]
+        count = size[row != "teacher"]
+        cells = [_spread(accuracy), "100" if row == "teacher" else _spread(kept)]
         lines.append(f"| {row} | {count:,} | {' | '.join(cells)} |")
     lines.append(f"\nThe student has {100 * size[1] / size[0]:.1f} % of the teacher's parameters.")
     return "\n".join(lines)
@@ -151,9 +194,11 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--student-dropout", type=float, default=0.0)
+    parser.add_argument("--anchor-study", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     options = {"epochs": given.epochs, "student_dropout": given.student_dropout}
+    options["study"] = given.anchor_study
     found = []
     for seed in given.seeds:
         found.append(run(given.train, given.test, given.out, seed=seed, **options))

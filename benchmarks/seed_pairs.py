@@ -1,8 +1,10 @@
 """Do pages tell seeds apart, and do they see a difference that is there?
 
     python benchmarks/seed_pairs.py [--pairs 20] [--out runs/seed-pairs]
+    python benchmarks/seed_pairs.py --texts clinc150_train.tsv --tokenizer FOLDER
 
-Each pair is a student and the same student "without the teacher", on the digits. In the first
+Each pair is a student and the same student "without the teacher", on the digits, or on the texts of
+twenty classes of a table whose first columns are text and class. In the first
 twenty the method's weight is 0, so that both trainings differ in the seed alone; in the other
 twenty half of the training labels are destroyed, and a teacher that has seen them all is distilled.
 Counted are the pages that say *For* or *Against*, and those that call the student better or worse
@@ -11,6 +13,7 @@ one setting, says of the teacher's worth. What is there is not trained again.
 """
 
 import argparse
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -24,35 +27,67 @@ from asterism.report.decision import decision, primary_of
 from asterism.report.remarks import Remark
 from asterism.report.seeds import over_trainings
 
-STUDENT, TEACHER = "mlp?hidden=64", "convnet"
+# Student, teacher and epochs of both, by what the samples are. A student of texts that began with
+# the teacher's tokens would have something of it, whatever the method's weight.
+DIGITS = ("mlp?hidden=64", "convnet", 15, 10)
+TEXTS = ("text-static?width=16&start=random", "text-static?width=64", 3, 3)
+CLASSES = 20
 OTHER = "without teacher"
 OPTIONS = {"batch_size": 64, "lr": 0.05, "workers": 0, "check": False, "resume": True}
 
 
-def write_data(folder: Path) -> None:
-    """Write the digits: test rows, training rows, and these with half of the labels drawn."""
+def samples(texts: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the digits, or the texts of the first classes of a table, with their labels."""
+    if texts is None:
+        digits = load_digits()
+        return (digits.images * 15.9).astype(np.uint8)[..., None], digits.target
+    with texts.open(encoding="utf-8") as file:
+        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
+    names = sorted({row[1] for row in rows})[:CLASSES]
+    pairs = [(row[0], names.index(row[1])) for row in rows if row[1] in names]
+    return np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
+
+
+def write_data(folder: Path, texts: Path | None) -> str:
+    """Write test and training rows, and these with half of the labels drawn; return the ending."""
     folder.mkdir(parents=True, exist_ok=True)
-    digits = load_digits()
-    pictures = (digits.images * 15.9).astype(np.uint8)[..., None]
+    x, y = samples(texts)
     draw = np.random.default_rng(0)
-    order = draw.permutation(len(pictures))
+    order = draw.permutation(len(x))
     test, rest = order[:600], order[600:]
-    y = digits.target
-    half = np.where(draw.random(len(y)) < 0.5, draw.integers(0, 10, len(y)), y)
+    half = np.where(draw.random(len(y)) < 0.5, draw.integers(0, y.max() + 1, len(y)), y)
     parts = {"test": (test, y), "clean": (rest, y), "destroyed": (rest, half)}
     for name, (rows, labels) in parts.items():
-        np.savez(folder / f"{name}.npz", x=pictures[rows], y=labels[rows])
+        if texts is None:
+            np.savez(folder / f"{name}.npz", x=x[rows], y=labels[rows])
+            continue
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(
+                [("text", "label"), *zip(x[rows], labels[rows], strict=True)]
+            )
+    return ".npz" if texts is None else ".csv"
 
 
-def pair(folder: Path, kind: str, number: int, weight: float) -> Path:
+def of_kind(words: str | None) -> tuple[str, str, int, int]:
+    """Return student, teacher and epochs of both for the digits, or for texts cut in such words."""
+    if words is None:
+        return DIGITS
+    student, teacher, *epochs = TEXTS
+    return f"{student}&tokenizer={words}", f"{teacher}&tokenizer={words}", *epochs
+
+
+def pair(folder: Path, kind: str, number: int, weight: float, words: str | None) -> Path:
     """Train a student beside one without the teacher, whose seed is another; return its run."""
-    data = {"data": str(folder / f"{kind}.npz"), "test_data": str(folder / "test.npz")}
+    end = ".csv" if words else ".npz"
+    student, _, epochs, _ = of_kind(words)
+    data = {"data": str(folder / f"{kind}{end}"), "test_data": str(folder / f"test{end}")}
+    options = {**data, **OPTIONS, "epochs": epochs}
     alone = folder / f"{kind}-alone-{number}"
-    train(STUDENT, out=alone, seed=1_000 + number, epochs=15, **data, **OPTIONS)
+    train(student, out=alone, seed=1_000 + number, **options)
     run = folder / f"{kind}-{number}"
     distill(
-        str(folder / "teacher"), STUDENT, out=run, method=KD(weight=weight), seed=number, epochs=15,
-        baseline=alone, report=False, **data, **OPTIONS,
+        str(folder / "teacher"), student, out=run, method=KD(weight=weight), seed=number,
+        baseline=alone, report=False, **options,
     )  # fmt: skip
     return run
 
@@ -66,14 +101,15 @@ def told(page: Account) -> tuple[bool, bool, bool]:
     return heads, primary is not None and primary.label in different, bool(different)
 
 
-def main(pairs: int, out: Path) -> None:
-    write_data(out)
-    clean = {"data": str(out / "clean.npz"), "test_data": str(out / "test.npz")}
-    train(TEACHER, out=out / "teacher", epochs=10, **clean, **OPTIONS)
+def main(pairs: int, out: Path, texts: Path | None, tokenizer: str | None) -> None:
+    end = write_data(out, texts)
+    clean = {"data": str(out / f"clean{end}"), "test_data": str(out / f"test{end}")}
+    _, teacher, _, epochs = of_kind(tokenizer)
+    train(teacher, out=out / "teacher", epochs=epochs, **clean, **OPTIONS)
     lines: list[str] = []
     together: list[Remark] = []
     for kind, weight in (("clean", 0.0), ("destroyed", 1.0)):
-        runs = [pair(out, kind, number, weight) for number in range(pairs)]
+        runs = [pair(out, kind, number, weight, tokenizer) for number in range(pairs)]
         pages = read_accounts(runs)
         counts = [sum(each) for each in zip(*map(told, pages), strict=True)]
         label = "seed alone" if weight == 0 else "half of the labels destroyed, KD"
@@ -89,4 +125,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("runs/seed-pairs"))
+    parser.add_argument("--texts", type=Path, help="A .tsv table: text, class, other columns.")
+    parser.add_argument("--tokenizer", help="For texts: a folder that has a tokeniser.")
     main(**vars(parser.parse_args()))

@@ -94,11 +94,14 @@ def embed(student: str, data: str, out: str, *, parts: int = 0) -> tuple[float, 
     return run(["embed", student, "--data", data, "--out", out], kill_at=(out, parts))
 
 
-def run(words: list[str], *, kill_at: tuple[str, int] = ("", 0)) -> tuple[float, int, str]:
+def run(
+    words: list[str], *, kill_at: tuple[str, int] = ("", 0), how: str = ""
+) -> tuple[float, int, str]:
     """Return seconds, largest memory in bytes and what was printed, of a process of its own."""
     begun = time.perf_counter()
     with open("said.txt", "w+") as said:
-        command = [sys.executable, "-m", "asterism", *words]
+        code = f"import sys; {how or 'pass'}; from asterism.cli import main; sys.exit(main())"
+        command = [sys.executable, "-c", code, *words]
         process = subprocess.Popen(command, stdout=said)
         out, parts = kill_at
         while parts and len(list(Path(f".{out}.parts").glob("0*.npz"))) < parts:

@@ -387,13 +387,14 @@ def test_probes_are_made_again_of_other_data_or_options(file, tmp_path, pictures
     path = file(**both, probe={"new": {"data": str(pictures())}})
     assert main(["bench", str(path)]) == 0
     capsys.readouterr()
-    options = {"data": str(tmp_path / "pictures.npz"), "test_share": 0.5}
+    options = {"data": str(tmp_path / "pictures.npz"), "test_share": 0.5, "metric": "cosine"}
     path = file(**both, probe={"new": options})
     assert main(["bench", str(path), "--table-only"]) == 0
     assert "| – | 1.00× |" in capsys.readouterr().out
     assert main(["bench", str(path)]) == 0
     cells = bench.read_grid(path).cells
-    assert json.loads(cells[0].probed("new").read_text())["tested"] == 20
+    found = json.loads(cells[0].probed("new").read_text())
+    assert (found["tested"], found["metric"]) == (20, "cosine")
     pictures(seed=1)
     cells[0].probed("new").unlink()
     assert main(["bench", str(path)]) == 2
@@ -405,6 +406,14 @@ def test_probes_are_made_again_of_other_data_or_options(file, tmp_path, pictures
     [
         ({"probe": {"new": {"test_data": "digits"}}}, "must name its `data`"),
         ({"probe": {"new": "nowhere.npz"}}, "nowhere.npz"),
+        (
+            {"probe": {"new": {"data": "digits", "metric": "far"}}},
+            "the probe 'new': --metric takes",
+        ),
+        (
+            {"probe": {"new": {"data": "digits", "test_share": "half"}}},
+            "the probe 'new': --test-share takes",
+        ),
         ({"pairs": {"a": {"teacher": {"pair": "b"}, "student": "mlp"}}}, "of an earlier pair"),
         ({"pairs": {"a": {"teacher": {"run": "b"}, "student": "mlp"}}}, "of an earlier pair"),
     ],

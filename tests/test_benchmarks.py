@@ -1,10 +1,12 @@
 """Scripts of benchmarks/ run: a small piece of each that needs no data of its own."""
 
 import importlib.util
+import io
 import re
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from safetensors.torch import save_file
 
 from asterism import train
@@ -30,16 +32,16 @@ def test_mnist_rrkd(tmp_path):
         x[np.arange(300), 2 * y + 3] = 255
         np.savez(tmp_path / f"{name}.npz", x=x, y=y)
     files = [str(tmp_path / f"{name}.npz") for name in ("train", "test")]
-    found = [
-        mnist_rrkd.run(*files, tmp_path, seed=seed, epochs=1, student_dropout=0.0)
-        for seed in (0, 1)
-    ]
+    found = [mnist_rrkd.run(*files, tmp_path, seed=seed, epochs=1) for seed in (0, 1)]
     assert found[0] != found[1]
     assert found[0]["distilled by RRKD"] != found[0]["untrained"]
     table = mnist_rrkd.as_markdown(found)
     assert table.count("52,320") == 3
     assert "| teacher | 108,736 | " in table
     assert "The student has 48.1 % of the teacher's parameters." in table
+    study = mnist_rrkd.run(*files, tmp_path, seed=0, epochs=1, study=True)
+    assert set(study) == {"teacher", "untrained", *mnist_rrkd.ANCHORS}
+    assert study["teacher"] == found[0]["teacher"]
 
 
 def test_throughput(tmp_path, capsys):
@@ -75,3 +77,22 @@ def test_omniglot(tmp_path):
     run = train("conv4?width=4", train_file, test_data=test_file, out=tmp_path / "run", **options)
     line = omniglot.measure(str(run.run))
     assert re.search(r"recall@1/2/4/8 [\d. ]+, MAP@R [\d.]+; 1-shot .* %; 5-shot", line)
+
+
+def test_transfer(tmp_path):
+    """A probe tells classes that the network does not know."""
+    transfer = script("transfer")
+    files = []
+    for i in range(20):
+        stream = io.BytesIO()
+        Image.new("RGB", (9, 7), (200, 0, 0) if i % 2 else (0, 0, 200)).save(stream, "PNG")
+        files.append(stream.getvalue())
+    ends = np.cumsum([0, *map(len, files)])
+    content = np.frombuffer(b"".join(files), np.uint8)
+    names = np.array(["blue", "red"])
+    np.savez(tmp_path / "a.npz", jpeg=content, offsets=ends, y=np.arange(20) % 2, names=names)
+    transfer.convert(str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), 8)
+    part = transfer.samples(str(tmp_path / "b.npz"), 16)
+    assert part[0].shape == (16, 3, 8, 8)
+    line = transfer.measure("convnet?width=2", [part, part], 10)
+    assert re.fullmatch(r"\| convnet\?width=2 \| 8 \| 100\.0 \| [\d.]+ \|", line)

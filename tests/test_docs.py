@@ -1,7 +1,9 @@
 """Every Python block and every `$ asterism …` line of README and docs runs."""
 
 import re
+import runpy
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ def found(pattern, page):
     return re.findall(pattern, page.read_text(), re.DOTALL | re.MULTILINE)
 
 
+PAGES_OF_METHODS = sorted((ROOT / "docs" / "methods").glob("*.md"))
 WITH_CODE = [page for page in PAGES if found(r"^```python\n", page)]
 COMMANDS = [
     pytest.param(line, id=f"{page.relative_to(ROOT)}-{i}")
@@ -42,9 +45,48 @@ def workshop(tmp_path_factory):
 
 def test_the_site_has_every_page_and_every_public_name():
     listed = set(re.findall(r"^[ -].*?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
-    assert listed == {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    notebooks = {f"notebooks/{p.stem}.md" for p in (ROOT / "examples/notebooks").glob("*.py")}
+    assert listed == pages | notebooks
     named = found(r"^::: asterism\.(\w+)$", ROOT / "docs" / "api.md")
     assert sorted(named) == sorted(asterism.__all__)
+    packages = found(r"^::: asterism\.(\w+)\.(\w+)$", ROOT / "docs" / "packages.md")
+    for package in ("index", "measures", "relations"):
+        names = sorted(name for of, name in packages if of == package)
+        assert names == sorted(import_module(f"asterism.{package}").__all__)
+    for package in ("plots", "runtime"):
+        module = import_module(f"asterism.{package}")
+        own = [
+            name
+            for name, value in vars(module).items()
+            if name[0] != "_" and getattr(value, "__module__", "") == module.__name__
+        ]
+        assert sorted(name for of, name in packages if of == package) == sorted(own)
+
+
+@pytest.mark.parametrize("page", PAGES_OF_METHODS, ids=lambda page: page.stem)
+def test_the_page_of_a_method_says_when_to_take_which_and_whom_to_cite(page):
+    [beside] = found(r"^(?:## |\*\*)Beside the others\.?(.*?)\n\n(?:\*\*|## )", page)
+    others = set(re.findall(r"\]\((\w+)\.md", beside)) - {page.stem}
+    assert len(others) > 1
+    assert found(r"https?://", page)
+
+
+def test_links_that_leave_the_docs_lead_somewhere():
+    """Links that leave docs/ lead to files of the repository; scripts/site takes them along."""
+    for page in PAGES[1:]:
+        for link in found(r"\]\((\.\./[^)#]+)", page):
+            assert (page.parent / link).resolve().is_file(), f"{page}: {link}"
+
+
+def test_the_tour_is_drawn_from_what_its_commands_print():
+    """The picture of the README is what scripts/tour draws, of commands that are still there."""
+    tour = runpy.run_path(str(ROOT / "scripts" / "tour"))
+    told = tour["KEPT"].read_text()
+    assert tour["PICTURE"].read_text() == tour["drawn"](told)
+    typed = [line.removeprefix("$ ") for line in told.splitlines() if line.startswith("$ ")]
+    assert typed == list(tour["COMMANDS"])
+    assert all(shlex.split(command)[1] in VERBS for command in typed)
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))

@@ -191,9 +191,10 @@ def test_used_folders_moved_data_and_other_mistakes(runs, tmp_path, capsys):
     asterism.export(runs["array"], "state", out=out, overwrite=True)
     assert (out / "state" / "export.json").read_bytes() == before
     (tmp_path / "mine" / "state").mkdir(parents=True)
-    (tmp_path / "mine" / "state" / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is there and is no export"):
-        asterism.export(runs["array"], "state", out=tmp_path / "mine", overwrite=True)
+    for place in (tmp_path / "mine", out):  # beside an export, too: the folder is replaced whole
+        (place / "state" / "thesis.txt").write_text("mine")
+        with pytest.raises(ValueError, match=r"holds thesis\.txt, which is no part of an export"):
+            asterism.export(runs["array"], "state", out=place, overwrite=True)
     with pytest.raises(ValueError, match="--tolerance must be above 0; got -1"):
         asterism.export(runs["array"], "state", tolerance=-1)
     with pytest.raises(ValueError, match="unknown format 'onx': choose from onnx, "):

@@ -28,7 +28,7 @@ TEXTS = "--data d.csv --epochs 2 --batch-size 32 --no-check --checkpoint-steps 2
 
 # What is done, what is killed, what makes it whole again (one of these), and what is compared.
 SCENES = {
-    "cache": ((), "embed --teacher t --data d.npz --out c --views 2", ("",), "c/**/*.safetensors"),
+    "cache": ((), "cache --teacher t --data d.npz --out c --views 2", ("",), "c/**/*.safetensors"),
     "vectors": ((), "embed t --data d.npz --out v.npy", ("",), "v.npy"),
     "export": ((), "export t --to state --out x", ("", "--overwrite"), "x/state/model.safetensors"),
     "align": (

@@ -11,6 +11,7 @@ from asterism.data import open_source
 from asterism.models import Spec, build
 from asterism.models.build import named
 from asterism.names import file_name, joined_name, located, resolved, split_name
+from asterism.request import Request
 
 
 @pytest.mark.parametrize("value", ["a+b c.safetensors", "x=y", "50%", "ü&?", "1"])
@@ -84,12 +85,12 @@ def test_the_home_folder_is_written_out_and_other_names_stay(tmp_path, monkeypat
 
 
 ELSEWHERE = {
-    "s3://bucket/data.csv": "is a place on s3:, .* copy it to this machine",
+    "s3://bucket/data.csv": "is a place on s3:, ",
+    "az://bucket/data.csv": "is a place on az:, (which needs adlfs: pip install|.* copy it to)",
+    "ftp://host/data.csv": "is a place on ftp:, .* copy it to this machine",
     "s3:/bucket/run": "is a place on s3:",
     "gs:bucket": "is a place on gs:",
-    "https://host/data.csv": "is a place on https:",
     "me@host.org:/data": "is a place on host.org:",
-    "hf://datasets/org/name": "write hf/NAME",
     "file:///data.csv": "write the path itself",
     "$HOME/data.csv": "holds a variable, which only a shell writes out",
     "${DATA}/data.csv": "holds a variable",
@@ -148,3 +149,17 @@ def test_several_names_are_one_text_of_a_teacher_alone():
     plain = request.plain()
     assert plain["data"] == "python:builtins.list"
     assert plain["teacher"] == f"a + {Path.home() / 'b'}"
+
+
+def test_only_teachers_are_several(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "a + ~/b"
+    assert located(name) == name
+    assert located(name, several=True) == f"a + {Path.home() / 'b'}"
+    (tmp_path / "b").mkdir()
+    assert resolved("a + b") == "a + b"
+    assert resolved("a + b", several=True) == f"a + {tmp_path / 'b'}"
+    request = Request(teacher=name, data=name, student="mlp", out=name)
+    assert (request.teacher, request.data, str(request.out)) == (
+        f"a + {Path.home() / 'b'}", name, name
+    )  # fmt: skip

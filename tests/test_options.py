@@ -12,8 +12,9 @@ import pytest
 import asterism
 from asterism.index import build_index
 from asterism.options import help_of, options_of, said_of
+from asterism.recipe.keywords import SettingsByName
 from asterism.request import CacheRequest, Request, typed_name
-from asterism.settings import Settings, SettingsByName
+from asterism.settings import Settings
 
 PACKAGE = Path(asterism.__file__).parent
 VERBS = {"distill": asterism.distill, "train": asterism.train, "doctor": asterism.examine}

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import asterism
 import asterism.runtime
+from asterism.modality import IMAGE
 from asterism.modality.image import decode
 from asterism.types import to_float
 
@@ -114,6 +117,73 @@ def test_pictures_have_the_pixels_of_the_training(shape, tmp_path):
     assert model.embed([]).shape == (0, model.width)
 
 
+class Pixels(torch.nn.Module):
+    def forward(self, images):
+        return asterism.Outputs(images.flatten(1))
+
+
+def floats(shape, n=3):
+    """Return pixels that bytes hold, as floats `(n, channels, height, width)`."""
+    return np.random.default_rng(0).integers(0, 256, (n, *shape)) / 255
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 10), (1, 9, 9), (3, 3, 3)])
+def test_float_pixels_of_its_own_size_are_taken_as_with_torch(shape, tmp_path):
+    model = asterism.runtime.load(of_pixels(tmp_path, shape))
+    student = asterism.Student(Pixels(), IMAGE, shape)
+    images = floats(shape)
+    wanted = images.reshape(3, -1).astype("float32")
+    given = [images, images.astype("float32"), list(images), tuple(images), images[0], images[:1]]
+    if len(set(shape)) > 1:
+        last = np.moveaxis(images, 1, -1)
+        given += [last, list(last), last[0], [last[0], images[1]]]
+    if shape[0] == 1:
+        given += [images[0, 0], list(images[:, 0])]
+    for each in given:
+        made = model.embed(each)
+        assert np.array_equal(made, wanted[: len(made)])
+        assert np.array_equal(student.embed(each).embedding, made)
+    assert len(model.embed(np.zeros((0, *shape)))) == 0
+
+
+def test_a_model_of_bytes_is_given_the_bytes_of_floats(tmp_path):
+    inputs = {"images": (onnx.TensorProto.UINT8, ["n", 1, 9, 9])}
+    nodes = [
+        ("Flatten", ["images"], ["flat"], {"axis": 1}),
+        ("Cast", ["flat"], ["embedding"], {"to": FLOAT}),
+    ]
+    told = {"kind": "image", "shape": [1, 9, 9], "values": "bytes, 0 to 255"}
+    model = asterism.runtime.load(written(tmp_path, nodes, inputs, told, width=81))
+    wanted = (255 * floats((1, 9, 9)).reshape(3, -1)).round()
+    assert np.array_equal(model.embed(floats((1, 9, 9)).astype("float32")), wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            floats((3, 8, 8)),
+            r"own size, \(3, 12, 10\) or \(12, 10, 3\), .* got shape \(3, 3, 8, 8\)",
+        ),
+        ([floats((3, 12, 10))], "in a list each array is one picture"),
+        (floats((3, 12, 10)) * 255, r"in \[0, 1\], and normalises them itself; got values from"),
+        (floats((3, 12, 10)) - 0.5, r"in \[0, 1\]"),
+        (floats((3, 12, 10)) * np.nan, "got values from nan"),
+        ([floats((3, 12, 10))[0], np.zeros((5, 5, 3), np.uint8)], "an array of pixels is uint8"),
+        (floats((3, 12, 10)).astype(int), "an array of pixels is|several"),
+    ],
+)
+def test_float_pixels_that_no_model_takes_are_refused_alike(given, message, tmp_path):
+    shape = (3, 12, 10)
+    model = asterism.runtime.load(of_pixels(tmp_path, shape))
+    said = []
+    for door in (model, asterism.Student(Pixels(), IMAGE, shape)):
+        with pytest.raises(ValueError, match=message) as refused:
+            door.embed(given)
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+
+
 def test_texts_come_back_in_order_with_their_prompt(tmp_path, tokenizer):
     library = pytest.importorskip("tokenizers")
     texts = [f"the {'cat ' * (i % 7)}" for i in range(150)] + ["", "unheard-of"]
@@ -206,8 +276,6 @@ def pickled(folder, trap):
 
 
 def zipped(folder, trap):
-    import torch
-
     torch.save({"weight": trap}, folder / "model.onnx")
 
 

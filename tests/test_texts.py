@@ -50,7 +50,7 @@ def test_distillation_of_texts_from_end_to_end(student, table, teacher, tmp_path
     assert result.recall_at_1 > 0.9
     named = [name.split(", ")[1] for name in result.evaluation["broken"]]
     assert sorted(named) == [
-        "row 301 (no text)", "row 302 (no label)", "row 303 (3 cells instead of 2)",
+        "row 301 (no text)", "row 302 (no label)", "row 303 (with 3 cells instead of 2)",
     ]  # fmt: skip
     card = json.loads((result.run / "student.json").read_text())
     assert (card["kind"], card["image_shape"], card["embedding_dim"]) == ("text", None, 16)

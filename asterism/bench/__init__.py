@@ -3,6 +3,7 @@
 from asterism.bench.grid import Cell as Cell
 from asterism.bench.grid import Grid as Grid
 from asterism.bench.grid import read_grid as read_grid
+from asterism.bench.grid import typed as typed
 from asterism.bench.runner import run_grid as run_grid
 from asterism.bench.tables import as_csv as as_csv
 from asterism.bench.tables import as_markdown as as_markdown
@@ -23,5 +24,6 @@ __all__ = [
     "refuse_others",
     "results",
     "run_grid",
+    "typed",
     "write_tables",
 ]

@@ -24,7 +24,7 @@ ITS_OWN = {
     if not each.metadata["grid"] and each.name not in LEFT_OUT
 } | {"config"}
 # Options of a probe; its seed and its student are the grid's own.
-PROBE = {"data", "test_data", "test_share", "solver"}
+PROBE = ("data", "test_data", "test_share", "solver", "metric")
 # Options that only distillation has; under `common` they do not concern plain training.
 OF_DISTILL = {
     each.name for each in options_of(Request, Settings) if "train" not in each.metadata["verbs"]
@@ -181,6 +181,11 @@ def _grid(given: dict[str, Any], out: Path) -> Grid:
     return Grid(tuple(cells.values()), tuple(methods), tuple(pairs), probes, paper, out)
 
 
+def typed(options: dict[str, Any]) -> list[str]:
+    """Return the options of a probe as `asterism probe` reads them."""
+    return [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
+
+
 def _refuse_later_teachers(pairs: dict[str, dict[str, Any]]) -> None:
     """Refuse teachers that are the students of no pair before their own."""
     for number, (pair, models) in enumerate(pairs.items()):
@@ -206,10 +211,10 @@ def _probes(given: Any) -> dict[str, dict[str, Any]]:
     for name, asked in _mapping(given, "probe", "name: data").items():
         options = {"data": asked} if isinstance(asked, str) else asked
         options = _mapping(options, f"probe: {name}", "data, and options of `asterism probe`")
-        if "data" not in options or set(options) - PROBE:
+        if "data" not in options or set(options).difference(PROBE):
             raise ValueError(
-                f"the probe {name!r} must name its `data`, and may have test_data, test_share and "
-                f"solver; it has {', '.join(options) or 'nothing'}."
+                f"the probe {name!r} must name its `data`, and may have {', '.join(PROBE[1:])}; it "
+                f"has {', '.join(options) or 'nothing'}."
             )
         probes[name] = options
     if len({file_name(name) for name in probes}) < len(probes):

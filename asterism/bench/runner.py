@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from asterism.bench.grid import Cell, Grid
+from asterism.bench.grid import Cell, Grid, typed
 from asterism.bench.tables import probe_of
 from asterism.documents import as_yaml
 
@@ -79,8 +79,7 @@ def _probed(grid: Grid, cell: Cell, say: Callable[[str], None]) -> dict[Path, st
             continue
         say(f"{cell}, probed on {name}")
         command = [sys.executable, "-m", "asterism", "probe", str(cell.run.path), "--student-only"]
-        command += ["--out", str(file), "--overwrite"]
-        command += [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
+        command += ["--out", str(file), "--overwrite", *typed(options)]
         if (done := _ended(command)).returncode:
             broken[file] = f"{file}: {_words(done)}"
             say(f"  broken: {_words(done)}")

@@ -21,8 +21,10 @@ from asterism.bench import (
     refuse_others,
     results,
     run_grid,
+    typed,
     write_tables,
 )
+from asterism.cli import probe
 from asterism.cli.mistakes import UsageError
 from asterism.cli.parser import Parser
 from asterism.cli.requests import parse_request
@@ -60,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     elif options.limit_steps is None:
         refuse_others(grid)
         refuse_changed_data(grid)
-        refuse_unlabelled(grid)
+        refuse_probes(grid)
         try:
             broken = fill(grid)
         except KeyboardInterrupt:
@@ -172,14 +174,18 @@ def refuse_changed_data(grid: Grid) -> None:
             ) from error
 
 
-def refuse_unlabelled(grid: Grid) -> None:
-    """Open what students will be probed on, before any is trained.
+def refuse_probes(grid: Grid) -> None:
+    """Read how students will be probed, and open on what, before any is trained.
 
     Raises:
         FileNotFoundError: If data are not there.
-        UsageError: If they have no labels.
+        UsageError: If they have no labels, or an option is not one of `asterism probe`.
     """
     for name, options in grid.probes.items():
+        try:
+            probe.parser().parse_args(["run", *typed(options)])
+        except UsageError as error:
+            raise UsageError(f"the probe {name!r}: {error}") from error
         for option in ("data", "test_data"):
             if option in options and open_source(options[option]).targets is None:
                 raise UsageError(f"the probe {name!r}: its {option} have no labels to learn by.")

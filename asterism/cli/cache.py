@@ -15,11 +15,13 @@ def run(arguments: Sequence[str]) -> None:
         state = make_cache(request)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
-    print(
-        printable(
-            f"{request.out}: {state.written} files, {number(state.bytes, 'bytes')}. "
+    if not state.complete:
+        said = f"{state.written} of {state.shards} files. When all parts are there: --finish."
+    else:
+        said = (
+            f"{state.written} files, {number(state.bytes, 'bytes')}. "
             f"`asterism distill --teacher {request.out} …` needs no teacher."
         )
-    )
+    print(printable(f"{request.out}: {said}"))
     if request.verify_cache:
         print("Everything in it is as it was written, and as the teacher returns it now.")

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> None:
         made = embed(student, data, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("The same command goes on.") from None
-    size = number(made.out.stat().st_size, "bytes")
+    size = number(made.bytes, "bytes")
     print(printable(f"{made.out}: {made.rows:,} rows of {made.width} columns, {size}."))
     if made.broken:
         print(printable(without_row(made.broken)))

@@ -2,18 +2,27 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from rich.table import Table
+
 from asterism.cli.parser import Parser, ask_for_models
+from asterism.cli.probe import show_transfer
+from asterism.cli.screen import Screen
 from asterism.cli.show import show
 from asterism.measures import Episodes, FewShot
-from asterism.recipe import evaluate
+from asterism.recipe import Transfer, evaluate, suite
 from asterism.settings import Distance
 
 
 def run(arguments: Sequence[str]) -> None:
     """Measure a run's student, on its own data or on others."""
-    options = _parser().parse_args(list(arguments))
+    parser = _parser()
+    options = parser.parse_args(list(arguments))
+    if options.suite is not None:
+        _suite(parser, options)
+        return
     result = evaluate(
         options.run,
         data=options.data,
@@ -41,6 +50,12 @@ def _parser() -> Parser:
     parser.add_argument("run", type=str, help="The run folder.")
     parser.add_argument("--data", type=str | None, help="Other data to measure it on.")
     parser.add_argument(
+        "--suite",
+        type=str | None,
+        help="Standard tasks instead: mteb:TASK,TASK or nanobeir for texts, folder:PATH for a "
+        "folder of pictures with train and val.",
+    )
+    parser.add_argument(
         "--out",
         type=str | None,
         help="Folder for what is found, as JSON and on a page; report and compare read it as a "
@@ -63,6 +78,27 @@ def _parser() -> Parser:
     parser.add_argument("--episodes", type=int, default=600, help="Number of episodes.")
     ask_for_models(parser)
     return parser
+
+
+def _suite(parser: Parser, options: Any) -> None:
+    """Measure standard tasks, and print what was found."""
+    taken = ("run", "suite", "factory", "format")
+    for name, value in vars(options).items():
+        if name not in taken and value != parser.get_default(name):
+            raise ValueError(f"--suite has its own data and measures: leave --{name} out.")
+    found = suite(options.run, options.suite, factory=options.factory)
+    if isinstance(found, Transfer):
+        show_transfer(found, options.format)
+    elif options.format == "json":
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        shown = Table(title=f"{found.run}, by {found.library}", title_justify="left")
+        for column in ("task", "part", "figure", "value"):
+            shown.add_column(column, justify="right" if column == "value" else "left")
+        for each in found.scores:
+            part = each.split if each.subset == "default" else f"{each.split}, {each.subset}"
+            shown.add_row(each.task, part, each.metric, f"{each.value:.4f}")
+        Screen().print(shown)
 
 
 def few_shots(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

@@ -15,6 +15,7 @@ from asterism.cli.parser import Parser
 from asterism.losses import LOSSES
 from asterism.models import BUILT_IN, MODELS_OF, Spec, arguments_of, build
 from asterism.models.hub import LIBRARIES
+from asterism.models.published import STATISTICS
 from asterism.names import meant
 from asterism.options import help_of, said_of
 from asterism.words import listing
@@ -39,6 +40,19 @@ OTHERS = {
 }
 # Around 32×32 pictures in colour, what the literature's networks are made for.
 USUAL = Spec(10, (3, 32, 32))
+
+
+# What every model takes beside arguments of its own, and every model of images (docs/models.md).
+SHARED = {
+    "dim=N": "Columns of an embedding head on what it pools.",
+    "unit=true|false": "Whether rows are brought to unit length. (default false)",
+    "weights=FILE": "A safetensors file, a run folder, or what torch saved (.pth, .pt, .ckpt).",
+}
+OF_IMAGES = {
+    "normalised=NAME": "With such weights: the data whose mean and deviation they are used to, "
+    f"{', '.join(STATISTICS)}.",
+    "mean=… std=…": "Or these themselves, of images in [0, 1], as 0.5,0.5,0.5.",
+}
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -167,7 +181,9 @@ def _model(name: str) -> str:
     kind = _class(BUILT_IN[name])
     said = {**said_of(kind.__doc__, "Args"), **said_of(kind.__init__.__doc__, "Args")}
     arguments = [_argument(key, each, said) for key, each in arguments_of(name).items()]
-    arguments.append(entry("weights=FILE", "a safetensors file, or a run folder"))
+    own = arguments_of(name)
+    shared = {**SHARED, **OF_IMAGES} if name in MODELS_OF[USUAL.takes] else SHARED
+    arguments += [entry(k, shared[k]) for k in shared if k.partition("=")[0] not in own]
     doc = (inspect.getdoc(kind) or "").partition("\n\nAttributes:")[0].partition("\n\nArgs:")[0]
     lines = [f"{name}: a model for {_takes(name)}.", "", doc, *_size(name)]
     return "\n".join([*lines, "", f"arguments ({name}?key=value&key=value)", *arguments]) + "\n"

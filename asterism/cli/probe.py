@@ -16,8 +16,8 @@ from asterism.words import count
 NAMES = {"probe": "linear probe", "knn": "k-NN"}
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Measure what a run's frozen student is good for on other data, with their own classes."""
+def parser() -> Parser:
+    """Return the parser of the verb, which a grid's probes are held against, too."""
     parser = Parser(prog="asterism probe")
     parser.add_argument("run", type=str, help="The run folder, or an exported `state`.")
     parser.add_argument(
@@ -46,7 +46,12 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="Replace that file.")
     parser.add_argument("--student_only", action="store_true", help="Leave the teacher out.")
     ask_for_models(parser)
-    options = parser.parse_args(list(arguments))
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Measure what a run's frozen student is good for on other data, with their own classes."""
+    options = parser().parse_args(list(arguments))
     made = probe(
         options.run,
         options.data,
@@ -60,14 +65,14 @@ def run(arguments: Sequence[str]) -> None:
         out=options.out,
         overwrite=options.overwrite,
     )
-    if options.format == "json":
+    show_transfer(made, options.format)
+
+
+def show_transfer(made: Transfer, how: str) -> None:
+    """Print the figures, as `json` or as a table, the student beside its teacher."""
+    if how == "json":
         print(json.dumps(made.plain(), indent=1))
-    else:
-        _show(made)
-
-
-def _show(made: Transfer) -> None:
-    """Print the figures as a table, the student beside its teacher."""
+        return
     console = Screen()
     console.print(
         f"{made.run}, frozen: {count(made.classes)} classes learnt from {count(made.learnt)} "

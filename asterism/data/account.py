@@ -9,7 +9,7 @@ import torch
 
 from asterism.data.source import Source
 from asterism.data.split import Data
-from asterism.words import count, listing, readable
+from asterism.words import count, counted, listing, readable
 
 SizeBy = Literal["user", "model", "pictures"]
 CHOSEN_BY: dict[SizeBy, str] = {
@@ -215,6 +215,6 @@ def _sizes(classes: ClassCounts) -> str:
 
 
 def _reasons(left_out: Mapping[str, int]) -> str:
-    told = [f"{count(n)} {reason}" for reason, n in list(left_out.items())[:MOST_REASONS]]
+    told = [counted(n, reason) for reason, n in list(left_out.items())[:MOST_REASONS]]
     rest = sum(list(left_out.values())[MOST_REASONS:])
-    return "; ".join([*told, f"{count(rest)} for other reasons"] if rest else told)
+    return "; ".join([*told, counted(rest, "for other reasons")] if rest else told)

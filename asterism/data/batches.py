@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from asterism.data.source import Source
+from asterism.data.source import Blocks, Source
 from asterism.distributed import rank, ranks
 from asterism.seeds import seed_of
 from asterism.types import Batch
@@ -27,6 +27,7 @@ class Order(Sampler[list[int]]):
         drop_last: bool = False,
         shard: bool = False,
         steps: int | None = None,
+        blocks: Blocks | None = None,
     ) -> None:
         """Store the rows.
 
@@ -40,8 +41,10 @@ class Order(Sampler[list[int]]):
                 the order of the ranks they are those of a single process.
             steps: Batches of an epoch, of as many passes over the rows as they take; by default
                 those of one pass.
+            blocks: The source's; rows are shuffled among those that are in memory together.
         """
         self.rows = rows
+        self.blocks = blocks
         self.steps = steps
         self.batch_size = batch_size
         self.seed = seed
@@ -94,7 +97,10 @@ class Order(Sampler[list[int]]):
         rows = self._own()
         if self.seed is not None:
             generator = torch.Generator().manual_seed(seed_of(self.seed, number))
-            rows = rows[torch.randperm(len(rows), generator=generator)]
+            if self.blocks is None:
+                rows = rows[torch.randperm(len(rows), generator=generator)]
+            else:
+                rows = self.blocks.mixed(rows, generator)
         return torch.split(rows, self.batch_size)[: self.pass_length]
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -265,7 +271,16 @@ def default_workers(source: Source, asked: int | None = None, sharing: int = 1) 
     """
     if asked is not None:
         return asked
-    return 0 if source.in_memory else max(1, min(8, (os.cpu_count() or 1) // sharing))
+    if source.in_memory or (source.blocks is not None and not source.modality.has_files):
+        return 0  # blocks of texts: each process would read all of them
+    return max(1, min(8, cores() // sharing))
+
+
+def cores() -> int:
+    """Return how many cores this process may use: of a container or a job often not all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _as_is(batch: Any) -> Any:
@@ -274,14 +289,15 @@ def _as_is(batch: Any) -> Any:
 
 def left_over(order: Order, epochs: int) -> Tensor:
     """Return the rows that no batch of so many epochs has: the ends that fill no batch."""
-    rest = set(order.rows.tolist())
+    rest = torch.zeros(int(order.rows.max()) + 1 if len(order.rows) else 0, dtype=torch.bool)
+    rest[order.rows] = True
     for epoch in range(epochs):
         order.set_epoch(epoch)
         for batch in order.batches():
-            rest.difference_update(batch.tolist())
-        if not rest:
+            rest[batch] = False
+        if not rest.any():
             break
-    return torch.tensor(sorted(rest), dtype=torch.int64)
+    return rest.nonzero().flatten()
 
 
 def training_order(
@@ -293,6 +309,7 @@ def training_order(
     per_class: int | None = None,
     shard: bool = False,
     steps: int | None = None,
+    blocks: Blocks | None = None,
 ) -> Order:
     """Return the order of training rows.
 
@@ -304,13 +321,19 @@ def training_order(
         per_class: Samples of each class in a batch; None for rows as they come.
         shard: Divide each batch among the ranks that train together.
         steps: Batches of an epoch; by default those of one pass over the rows.
+        blocks: Those of a source that is not in memory.
 
     Raises:
-        ValueError: If classes are asked for that the data do not have.
+        ValueError: If classes are asked for that the data do not have, or that lie in all blocks.
     """
+    how: dict[str, Any] = {"shard": shard, "steps": steps}
     if per_class is None:
-        return Order(rows, batch_size, seed=seed, drop_last=True, shard=shard, steps=steps)
+        return Order(rows, batch_size, seed=seed, drop_last=True, blocks=blocks, **how)
     if targets is None:
         raise ValueError("samples_per_class needs labels, and the data have none.")
-    how: dict[str, Any] = {"per_class": per_class, "shard": shard, "steps": steps}
-    return ClassOrder(rows, batch_size, seed=seed, targets=targets, **how)
+    if blocks is not None:
+        raise ValueError(
+            "samples_per_class takes rows from everywhere, and a table of this size is read block "
+            "by block (docs/scale.md): leave it out, or train on a part."
+        )
+    return ClassOrder(rows, batch_size, seed=seed, targets=targets, per_class=per_class, **how)

@@ -84,6 +84,12 @@ def choose(columns: Sequence[str], named: Mapping[str, str], place: str) -> Chos
             label, key = chosen["label"], chosen["id"]
             notes = _notes(columns, {name: samples, "label": label, "id": key})
             return Chosen(samples, SAMPLES[name], label, key, notes)
+    apart = next((mark for mark in ";|\t" if mark in columns[0]), None)
+    if len(columns) == 1 and apart:
+        raise ValueError(
+            f"{listed}, which looks like several: cells are apart by commas in a .csv file and by "
+            f"tabs in a .tsv file, and not by {apart!r}."
+        )
     ways = " or ".join(f"?{name}=COLUMN" for name in SAMPLES)
     raise ValueError(f"{listed}: name the one to use, {ways}.")
 

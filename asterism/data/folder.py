@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class FolderSource(Source):
     """
 
     shape: tuple[int, int, int]
+    files: Sequence[Path]
 
     def __init__(self, folder: Path, *, image_size: int | None = None) -> None:
         """List the folder.
@@ -87,11 +88,17 @@ class FolderSource(Source):
         size = own if asked is None else asked
         self.shape = (3, size, size)
 
+    def _measured(self) -> list[int]:
+        """Return the rows that are asked for their size."""
+        rows: list[int] = (
+            np.linspace(0, len(self) - 1, min(MEASURED, len(self))).astype(int).tolist()
+        )
+        return rows
+
     def _median_size(self) -> tuple[int, int] | None:
         """Return the median width and height of some pictures; None if none can be read."""
         sizes = []
-        rows = np.linspace(0, len(self) - 1, min(MEASURED, len(self))).astype(int).tolist()
-        for row in rows:
+        for row in self._measured():
             if row in self.unusable:
                 continue
             try:
@@ -144,7 +151,7 @@ def _listed(folder: Path) -> tuple[list[Path], dict[str, int]]:
         suffix = os.path.splitext(entry.name)[1].lower()
         if entry.name.startswith(".") or entry.name.lower() in ("thumbs.db", "desktop.ini"):
             others["hidden or system files"] += 1
-        elif not entry.is_file():
+        elif _kind(entry) != "file":
             others["links to nothing, pipes or devices"] += 1
         elif suffix not in suffixes():
             others[f"{readable(suffix)} files" if suffix else "files without an ending"] += 1
@@ -153,11 +160,18 @@ def _listed(folder: Path) -> tuple[list[Path], dict[str, int]]:
     return sorted(pictures), dict(others.most_common())
 
 
+def _kind(entry: "os.DirEntry[str]") -> Literal["folder", "file", "other"]:
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "other"
+    except OSError:  # a link that leads to itself
+        return "other"
+
+
 def _below(folder: Path | str, seen: set[str]) -> Iterator["os.DirEntry[str]"]:
     """Yield what lies below a folder and is no folder; linked folders are entered once."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.is_dir():
+            if _kind(entry) != "folder":
                 yield entry
             elif not entry.name.startswith(".") and entry.name.lower() not in SYSTEMS:
                 real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
@@ -179,7 +193,7 @@ def _refuse_parts(folder: Path, names: list[str]) -> None:
 def _without_pictures(folder: Path, known: set[str]) -> tuple[str, ...]:
     """Return a note that names the folders that would be classes and hold no picture."""
     with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.is_dir() and e.name not in known)
+        names = sorted(e.name for e in entries if _kind(e) == "folder" and e.name not in known)
     names = [n for n in names if not n.startswith(".") and n.lower() not in SYSTEMS]
     if not names:
         return ()

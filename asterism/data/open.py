@@ -8,17 +8,21 @@ from asterism.data.archives import archive_named, open_standard
 from asterism.data.array import digits, open_archive, open_features
 from asterism.data.dataset import open_dataset
 from asterism.data.folder import FolderSource
+from asterism.data.large import open_by_groups
 from asterism.data.source import Source
 from asterism.data.table import READERS, open_table
 from asterism.data.text import read_lines
 from asterism.names import (
     is_path,
+    is_store,
+    joined_name,
     located,
     meant,
     nothing_at,
     refuse_arguments,
     split_name,
 )
+from asterism.storage import Remote, is_file, opened
 
 # Data that are named otherwise than by their place.
 NAMED = ("digits",)
@@ -48,10 +52,15 @@ def open_source(data: Any, *, image_size: int | None = None) -> Source:
         return open_dataset(data)
     if data == "digits":
         return digits()[0]
-    base, named = split_name(str(located(data)))
+    base, named = split_name(str(located(data, stores=True)))
+    if is_store(base):
+        return _from_store(Remote(base), named, image_size=image_size)
     if standard := archive_named(base):
         return open_standard(*standard, named, image_size=image_size)
     path = Path(base)
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        if (source := open_by_groups(path, named, image_size=image_size)) is not None:
+            return source
     if path.is_dir() and hub.is_saved(path):
         return hub.open_saved(path, named, image_size=image_size)
     if path.suffix.lower() in READERS and path.is_file():
@@ -74,3 +83,24 @@ def open_source(data: Any, *, image_size: int | None = None) -> Source:
     if path.suffix == ".npy":
         return open_features(path)
     raise ValueError(f"cannot read {path}: data are {KINDS}.")
+
+
+def _from_store(file: Remote, named: dict[str, str], *, image_size: int | None) -> Source:
+    """Open a file of data that is on a store, by a copy that is removed again."""
+    if not is_file(file):
+        raise FileNotFoundError(
+            f"there is no file at {file}: of a store single files are read, as tables and arrays; "
+            "folders of pictures are read from this machine."
+        )
+    if file.suffix.lower() == ".parquet":
+        if (grouped := open_by_groups(file, named, image_size=image_size)) is not None:
+            return grouped
+    with opened(file) as here:
+        source = open_source(joined_name(str(here), named), image_size=image_size)
+    if isinstance(source, FolderSource):
+        raise ValueError(
+            f"{file} names pictures by their paths, which are read from this machine alone: copy "
+            "table and pictures here."
+        )
+    source.place = str(file)
+    return source

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,27 @@ from asterism.modality import IMAGE, Modality
 from asterism.settings import Settings
 from asterism.types import Batch, Shape
 from asterism.views import Views
+
+
+class Blocks(NamedTuple):
+    """Rows that are read together, of data that are not in memory.
+
+    Attributes:
+        ends: For each block the row after its last.
+        together: How many are in memory at a time.
+    """
+
+    ends: tuple[int, ...]
+    together: int
+
+    def mixed(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return rows in a random order that needs few blocks at a time: blocks, then in them."""
+        cuts = torch.searchsorted(rows.sort().values, torch.tensor(self.ends[:-1]))
+        blocks = rows.sort().values.tensor_split(cuts)
+        order = torch.randperm(len(blocks), generator=generator)
+        pools = [torch.cat([blocks[i] for i in some]) for some in torch.split(order, self.together)]
+        mixed = [pool[torch.randperm(len(pool), generator=generator)] for pool in pools]
+        return torch.cat(mixed)
 
 
 class Source(Dataset[Batch]):
@@ -34,6 +55,7 @@ class Source(Dataset[Batch]):
         notes: What a reader of this source must know: which columns are used, what is not taken.
         found_size: Median width and height of the pictures before they are brought to `shape`;
             None for samples that keep the size they have.
+        blocks: Which rows are read together; None where any row costs the same.
         broken: Samples that could not be read so far, by name (kept by the loader).
     """
 
@@ -50,6 +72,7 @@ class Source(Dataset[Batch]):
     strays: Mapping[str, int] = {}
     notes: tuple[str, ...] = ()
     found_size: tuple[int, int] | None = None
+    blocks: Blocks | None = None
     broken: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -75,6 +98,10 @@ class Source(Dataset[Batch]):
         kept = torch.ones(len(self), dtype=torch.bool)
         kept[list(self.unusable)] = False
         return torch.nonzero(kept).flatten()
+
+    def some(self, rows: Tensor, count: int) -> Tensor:
+        """Return about so many of some rows, spread over all: folders come sorted by class."""
+        return rows[:: max(1, len(rows) // count)]
 
     def name_of(self, row: int) -> str:
         """Return by what a reader finds a sample: its id, or else its row."""
@@ -163,6 +190,7 @@ class LeftOut(Source):
         self.strays = source.strays
         self.notes = source.notes
         self.found_size = source.found_size
+        self.blocks = source.blocks
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -181,6 +209,10 @@ class LeftOut(Source):
     def fingerprint(self) -> str:
         """Return the other source's."""
         return self.source.fingerprint()
+
+    def some(self, rows: Tensor, count: int) -> Tensor:
+        """Return what the other source does."""
+        return self.source.some(rows, count)
 
     def name_of(self, row: int) -> str:
         """Return the other source's name of a row."""

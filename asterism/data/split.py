@@ -60,8 +60,7 @@ class Data:
 
     def statistics(self) -> Statistics:
         """Return mean and deviation as models normalise with, from some 2,000 training samples."""
-        # Spread over all rows: folders come sorted by class.
-        some = self.train[:: max(1, len(self.train) // 2000)]
+        some = self.source.some(self.train, 2000)
         samples = self.source.__getitems__(some.tolist()).views[0]
         if not len(samples):  # of many broken pictures, all that were looked at
             samples = first_readable(self.source, self.train, "training").views[0]

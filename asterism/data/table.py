@@ -18,9 +18,12 @@ from asterism.data.source import Source
 from asterism.data.text import TextSource
 from asterism.data.values import read_texts
 from asterism.modality import ARRAY, TEXT
+from asterism.words import counted, number, readable
 
 # A cell may hold a long document; Python's own limit is 128 KiB.
 LONGEST_CELL = 2**30
+# A file above it is worth a word; a table of texts in Parquet is then read by row groups.
+LARGE_BYTES = 2**30
 # A quoted cell of so many lines is worth a word.
 MANY_LINES = 50
 
@@ -94,7 +97,13 @@ def open_table(path: Path, named: dict[str, str], *, image_size: int | None = No
     Raises:
         ValueError: If the table cannot be read, or lacks a column.
     """
-    return from_table(READERS[path.suffix.lower()](path), named, path, image_size=image_size)
+    table = READERS[path.suffix.lower()](path)
+    if (size := path.stat().st_size) > LARGE_BYTES:
+        note = (
+            f"{number(size, 'bytes')} are held in memory; a .parquet file is read as it is needed"
+        )
+        table.notes = (*table.notes, note)
+    return from_table(table, named, path, image_size=image_size)
 
 
 def from_table(
@@ -179,7 +188,9 @@ def _separated(path: Path, delimiter: str, quoting: int) -> Table:
                     blank += 1
                 begin = reader.line_num + 1
     except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {path}: {error}.") from error
+        raise ValueError(
+            f"cannot read {path}: it is not UTF-8 ({error.reason}): save it as UTF-8."
+        ) from error
     except csv.Error as error:
         raise ValueError(
             f"cannot read {path}: in the row that begins in line {begin}, {error}. A quote at the "
@@ -192,7 +203,7 @@ def _separated(path: Path, delimiter: str, quoting: int) -> Table:
         raise ValueError(f"{path} needs a first line with the columns' names, and rows below it.")
     header, body = rows[0], rows[1:]
     broken = {
-        i: f"{len(row)} cells instead of {len(header)}"
+        i: f"with {counted(len(row), 'cells')} instead of {len(header)}"
         for i, row in enumerate(body)
         if len(row) != len(header)
     }
@@ -272,9 +283,11 @@ def read_parquet(path: Path) -> Any:
             f"reading {path} needs pyarrow: pip install 'asterism[parquet]'."
         ) from error
     try:
-        return parquet.read_table(path)
+        # Not `read_table`, which has no words for two columns of one name.
+        return parquet.ParquetFile(path).read()
     except Exception as error:  # pyarrow's own kinds, which cannot be named without it
-        raise ValueError(f"cannot read {path}: {error}.") from error
+        said = readable(error, 200).rstrip(".")
+        raise ValueError(f"cannot read {path}: {said}.") from error
 
 
 def _parquet(path: Path) -> Table:

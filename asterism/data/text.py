@@ -64,10 +64,15 @@ class TextSource(Source):
         """Return a short hash of texts and labels."""
         digest = hashlib.sha256()
         for text in self.texts:
-            digest.update(len(text).to_bytes(8, "little") + text.encode(errors="surrogatepass"))
+            digest.update(contents(text))
         if self.targets is not None:
             digest.update(self.targets.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def contents(text: str) -> bytes:
+    """Return what a fingerprint is made of: the length of a text, and the text."""
+    return len(text).to_bytes(8, "little") + text.encode(errors="surrogatepass")
 
 
 def read_lines(path: Path) -> TextSource:
@@ -80,5 +85,7 @@ def read_lines(path: Path) -> TextSource:
         with open(path, encoding="utf-8-sig") as file:
             lines = [line.rstrip("\n") for line in file]
     except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {path}: it is not UTF-8 ({error.reason}).") from error
+        raise ValueError(
+            f"cannot read {path}: it is not UTF-8 ({error.reason}): save it as UTF-8."
+        ) from error
     return TextSource(lines, place=str(path))

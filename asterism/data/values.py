@@ -219,6 +219,14 @@ def read_texts(values: Sequence[Any]) -> tuple[list[str], dict[int, str]]:
     return texts, missing
 
 
+def _flatter(shape: tuple[int, ...], rows: int) -> str:
+    """Return the way out for a matrix with a row for each sample."""
+    if len(shape) != 2 or shape[0] != rows:
+        return ""
+    way = "y[:, 0]" if shape[1] == 1 else "y.argmax(1), if they are one-hot"
+    return f" Store {way}."
+
+
 def _one_each(
     values: Any, rows: int, place: str, plural: str = "labels", one: str = "class number"
 ) -> list[Any]:
@@ -234,6 +242,7 @@ def _one_each(
     if shape != (rows,):
         raise ValueError(
             f"{plural} must be one {one} per sample, shape ({rows},); {place} has shape {shape}."
+            f"{_flatter(shape, rows)}"
         )
     return listed
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -107,8 +108,21 @@ def check_classes(training: Training) -> list[Finding]:
     elif most > UNEVEN * least:
         severity = "look"
         advice = "if rare classes matter, compose the batches by class (--samples-per-class)."
+    if twins := _twins(names):
+        severity = "look"
+        found += f"; {twins[0]!r} and {twins[1]!r} differ in capitals alone"
+        advice = f"if they are one class, name them alike. {advice}".strip()
     figures = {"classes": len(sizes), "least": least, "most": most, "missing": len(missing)}
     return [Finding("labels", severity, found, advice, figures), *_new_classes(training)]
+
+
+def _twins(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return two classes whose names differ in capitals alone, or None."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(name.casefold(), name)) != name:
+            return other, name
+    return None
 
 
 def _new_classes(training: Training) -> list[Finding]:

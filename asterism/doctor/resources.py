@@ -37,7 +37,7 @@ def check_disk(training: Training) -> list[Finding]:
         return [Finding("run folder", "wrong", found, "name another with --out.")]
     weights = sum(x.nbytes for x in weights_of(training.student).values())
     heads = sum(x.nbytes for method in training.methods for x in method.state_dict().values())
-    moments = 2 if training.settings.optimizer in ("adam", "adamw") else 1
+    moments = 1 if training.settings.optimizer == "sgd" else 2
     state = (1 + moments + bool(training.settings.ema)) * weights + (1 + moments) * heads
     need = (
         training.settings.checkpoints_kept + 2
@@ -71,7 +71,7 @@ def check_cache(training: Training) -> list[Finding]:
     )
     state = cache.state()
     need = bytes_to_write(cache)
-    free = shutil.disk_usage(_existing(cache.folder)).free
+    free = shutil.disk_usage(_existing(Path(request.teacher_cache))).free
     found = f"{count(state.written)} of {count(state.shards)} files are there; "
     found += f"{number(need, 'bytes')} to come, {number(free, 'bytes')} free"
     figures = {"written": state.written, "files": state.shards, "need": need, "free": free}

@@ -84,9 +84,12 @@ class Faults:
         shown += ", …" if len(latest.rows) > 16 else ""
         what = f"step {latest.step}: not finite: {bad or 'a value of another rank'}"
         if self.skipped >= self.limit:  # it may have been raised or lowered since
+            way = "Lower --lr, clip the gradient with --clip 1"
+            if latest.step == 0:  # no learning rate has done anything yet
+                way = "Look at what data and networks give (asterism doctor)"
             raise ValueError(
-                f"{what}. Lower --lr, clip the gradient with --clip 1, or leave such steps out "
-                f"with --skip-nonfinite {self.limit + 10}. The batch: samples {shown}."
+                f"{what}. {way}, or leave such steps out with --skip-nonfinite {self.limit + 10}. "
+                f"The batch: samples {shown}."
             )
         self.skipped += 1
         tell(f"{what}; left out ({self.skipped} of {self.limit}). Samples {shown}.")

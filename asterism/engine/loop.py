@@ -27,7 +27,7 @@ from asterism.relations.budget import relation_memory
 from asterism.run import Run
 from asterism.settings import Settings
 from asterism.types import Outputs, as_input, batch_on_device, join_outputs
-from asterism.words import tell
+from asterism.words import share, tell
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Fitted:
         seconds: Duration of this process's share of the training.
         skipped: Steps that were left out: not finite.
         broken: Samples that could not be read, by name.
+        remarks: What went otherwise than it should, in sentences.
         balance: Factors of the terms and what they follow from; None for the weights as given.
     """
 
@@ -53,6 +54,7 @@ class Fitted:
     seconds_per_step: float | None
     skipped: int
     broken: tuple[str, ...]
+    remarks: tuple[str, ...]
     balance: Balance | None
 
 
@@ -105,14 +107,30 @@ def fit(training: Training, run: Run, *, resume: bool = False) -> Fitted:
     broken = {name: None for names in from_all(list(state.broken)) for name in names}
     return Fitted(
         student=state.kept.cpu().eval(),
-        score=float(kept[settings.keep]),
+        score=float(kept["last"]),  # of the epoch that is kept
         steps=state.step,
         seconds=seconds,
         seconds_per_step=seconds / steps if steps else None,
         skipped=state.faults.skipped,
         broken=tuple(broken),
+        remarks=_remarks(training, state, recording),
         balance=state.balance,
     )
+
+
+def _remarks(training: Training, state: State, recording: Recording) -> tuple[str, ...]:
+    """Return in sentences what whoever uses the student must know of its training."""
+    settings = training.settings
+    remarks = [recording.growth] if recording.growth else []
+    chose = settings.keep == "best" and settings.epochs > 1 and state.scores
+    if chose and state.best is not None and state.best <= training.guess:
+        name, rows = next(iter(state.scores)), len(training.data.validation)
+        remarks.append(
+            f"no epoch was chosen: on {rows} validation rows {name} stayed within what a guess may "
+            f"reach, {share(min(1.0, training.guess))}, so the last epoch is kept. More of them "
+            "tell more: --validation-share, or --validation-data."
+        )
+    return tuple(remarks)
 
 
 class Batches:
@@ -145,6 +163,7 @@ class Batches:
             per_class=settings.samples_per_class,
             steps=settings.steps_per_epoch,
             shard=True,
+            blocks=source.blocks,
         )
         self.train = Loader(source, self.order, **how)
         rest = Order(data.validation, settings.batch_size, seed=None, shard=True)
@@ -222,8 +241,10 @@ def _train_epoch(
 
 
 def _enough(state: State) -> bool:
-    limit = state.settings.limit_steps
-    return limit is not None and state.step >= limit
+    limit, patience = state.settings.limit_steps, state.settings.patience
+    return (limit is not None and state.step >= limit) or (
+        patience is not None and state.waited >= patience
+    )
 
 
 def _close_epoch(state: State, recording: Recording, checkpoints: Checkpoints) -> None:
@@ -233,9 +254,11 @@ def _close_epoch(state: State, recording: Recording, checkpoints: Checkpoints) -
         recording.validation(state.moment, state.scores)
     moment = state.moment
     state.last = next(iter(state.scores.values()), 0.0)
-    best = state.best is None or state.last >= state.best
+    worth = max(state.guess, state.last)  # of epochs that a guess may reach the last is kept
+    best = state.best is None or worth >= state.best
+    state.waited = 0 if state.best is None or worth > state.best else state.waited + 1
     if best:
-        state.best = state.last
+        state.best = worth
     state.epoch += 1
     state.batch = 0
     _save(state, recording, checkpoints, best=best)

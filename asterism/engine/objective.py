@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, ranks
@@ -33,6 +35,7 @@ class Objective(nn.Module):
         train_views: int,
         local: bool,
         loss: Task | None = None,
+        prefixes: Sequence[int] = (),
     ) -> None:
         """Name the terms.
 
@@ -42,6 +45,7 @@ class Objective(nn.Module):
             train_views: How many views the task and the methods of one view see, as more samples.
             local: Whether methods see the samples of this rank only.
             loss: The loss with the labels; by default cross-entropy.
+            prefixes: Numbers of first columns of the student that are trained by themselves, too.
         """
         super().__init__()
         self.methods = nn.ModuleList(methods)
@@ -50,6 +54,7 @@ class Objective(nn.Module):
         self.task_weight = task_weight
         self.train_views = train_views
         self.local = local
+        self.prefixes = tuple(prefixes)
 
     def terms(
         self,
@@ -91,8 +96,9 @@ class Objective(nn.Module):
             if not self.local:
                 seen = [_gathered(view, sizes) for view in seen]
                 target = gather_rows(target, sizes)
-            loss: Tensor = self.loss(join_outputs(seen), target.repeat(len(seen)))
-            return self.task_weight * loss
+            rows, classes = join_outputs(seen), target.repeat(len(seen))
+            each = [self.loss(shortened, classes) for shortened in self._shortened(rows)]
+            return self.task_weight * torch.stack(each).mean()
         if seen[0].logits is None:
             return None
         losses: Tensor = self.loss(join_outputs(seen), target.repeat(len(seen)))
@@ -133,11 +139,38 @@ class Objective(nn.Module):
                 None if target is None else target.repeat(repeats),
                 batch.anchors,
             )
-            with in_own_code(method):
-                own = method(join_outputs(student[:count]), join_outputs(teacher[:count]), seen)
-            _check_terms(method, own)
+            outputs = join_outputs(student[:count]), join_outputs(teacher[:count])
+            own = self._terms_of(method, *outputs, seen)
             terms |= {names.format(name): value for name, value in own.items()}
         return terms
+
+    def _terms_of(
+        self, method: Method, student: Outputs, teacher: Outputs, batch: Batch
+    ) -> dict[str, Tensor]:
+        """Return a method's terms: of all columns and of the first ones, the mean."""
+        whole = "logits" in method.needs  # it compares scores, which have no prefixes
+        known = None if batch.anchors is None else self._shortened(batch.anchors[0])
+        widths: list[dict[str, Tensor]] = []
+        for i, seen in enumerate([student] if whole else self._shortened(student)):
+            if known is not None and batch.anchors is not None:
+                batch = replace(batch, anchors=(known[i], batch.anchors[1]))
+            with in_own_code(method):
+                own = method(seen, teacher, batch)
+            _check_terms(method, own)
+            widths.append(own)
+        if len(widths) == 1:
+            return widths[0]
+        return {name: torch.stack([each[name] for each in widths]).mean() for name in widths[0]}
+
+    def _shortened(self, outputs: Outputs) -> list[Outputs]:
+        """Return outputs with all columns, and for each prefix with all others zero.
+
+        Distances, angles and cosines of rows do not see columns of zeros, and heads and maps go on
+        finding as many columns as they were made for.
+        """
+        columns = torch.arange(outputs.embedding.shape[1], device=outputs.embedding.device)
+        kept = [outputs.embedding * (columns < width) for width in self.prefixes]
+        return [outputs, *(outputs._replace(embedding=embedding) for embedding in kept)]
 
 
 def objective_of(training: Training, methods: Sequence[Method] | None = None) -> Objective:
@@ -149,6 +182,7 @@ def objective_of(training: Training, methods: Sequence[Method] | None = None) ->
         train_views=settings.trained_views,
         local=settings.relation_scope == "local",
         loss=training.task if methods is None else copy.deepcopy(training.task),
+        prefixes=settings.prefixes,
     )
 
 

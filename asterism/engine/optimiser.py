@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from asterism.engine.task import Task
+from asterism.models.hub import load_library
+from asterism.names import meant
+from asterism.optimizers import TIMM, TORCH
 from asterism.settings import Settings
 
 
@@ -41,6 +44,13 @@ def make_optimizer(modules: Iterable[nn.Module], settings: Settings) -> torch.op
         return torch.optim.AdamW(groups, lr=lr, weight_decay=0.05 if decay is None else decay)
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, lr=lr, weight_decay=decay or 0.0)
+    if settings.optimizer in TORCH:
+        made: torch.optim.Optimizer = getattr(torch.optim, TORCH[settings.optimizer])(
+            groups, lr=lr, **({"weight_decay": decay} if decay is not None else {})
+        )
+        return made
+    if settings.optimizer and settings.optimizer.startswith(TIMM):
+        return _timms(groups, settings.optimizer, lr, decay or 0.0)
     return torch.optim.SGD(
         groups,
         lr=lr,
@@ -48,6 +58,28 @@ def make_optimizer(modules: Iterable[nn.Module], settings: Settings) -> torch.op
         nesterov=settings.nesterov,
         weight_decay=5e-4 if decay is None else decay,
     )
+
+
+def _timms(
+    groups: list[dict[str, Any]], name: str, lr: float, decay: float
+) -> torch.optim.Optimizer:
+    """Return an optimiser of timm.
+
+    Raises:
+        ValueError: If timm is missing or has none of that name.
+    """
+    base = name.removeprefix(TIMM)
+    library = load_library("timm.optim", "timm")
+    known = library.list_optimizers(filter=["*", "!lookahead*"])
+    if base not in known:
+        raise ValueError(f"timm has no optimizer {base!r}{meant(base, known)}.")
+    made: torch.optim.Optimizer = library.create_optimizer_v2(
+        [{"weight_decay": decay, **group} for group in groups if group["params"]],
+        opt=base,
+        lr=lr,
+        weight_decay=decay,
+    )
+    return made
 
 
 def clip_gradients(

@@ -52,6 +52,8 @@ def processes(settings: Settings) -> Iterator[None]:
             "Slurm."
         )
     joined = dist.is_available() and dist.is_initialized()
+    if not joined:
+        _refuse_stale_addresses()
     accelerator_of(settings)
     try:
         yield
@@ -63,6 +65,20 @@ def processes(settings: Settings) -> Iterator[None]:
                 dist.destroy_process_group()
             # Of the next training in this process, which may have another precision.
             AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _refuse_stale_addresses() -> None:
+    """Raise a ValueError if torchrun, starting its workers again, hands on what the others left.
+
+    Its store has the addresses of those before under the same names (pytorch/pytorch#135712):
+    processes that look for one another there wait for ever.
+    """
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if again and launched() > 1 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise ValueError(
+            "torchrun's store still has the addresses of the workers before these: "
+            "set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 where torchrun is started."
+        )
 
 
 def accelerator_of(settings: Settings, run: Run | None = None) -> Accelerator:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from asterism.distributed import gather_rows, is_first, mean_over_ranks, rank, ranks
 from asterism.run import Run
-from asterism.words import printable, tell
+from asterism.words import printable, share, tell
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Callback:
 
     def on_epoch(self, moment: Moment, scores: Mapping[str, float]) -> None:
         """Come when an epoch is over and its state is saved."""
+
+
+# A loss that has come to so many times its first, or to so much where that was below 1, will not
+# come back by itself.
+GROWN = 100
 
 
 class Recording:
@@ -85,6 +90,8 @@ class Recording:
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
         self.last_loss = float("nan")
+        self.first_loss: Tensor | float | None = None  # of this rank, until a line is written
+        self.told_growth = False
         self.display = _Display(epochs, batches)
         self.start_clock()
 
@@ -105,13 +112,15 @@ class Recording:
         """
         sums = torch.stack(list(self.sums.values())) if self.sums else torch.empty(0)
         rows = gather_rows(sums[None]) if self.sums else sums
-        return {"names": list(self.sums), "sums": rows, "steps": self.steps}
+        first = self.first_loss if isinstance(self.first_loss, float) else None
+        return {"names": list(self.sums), "sums": rows, "steps": self.steps, "first": first}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Go on with the sums of a checkpoint."""
         own = state["sums"][rank()].to(device) if state["names"] else ()
         self.sums = dict(zip(state["names"], own, strict=True))
         self.steps = state["steps"]
+        self.first_loss = state.get("first")  # states of older versions have none
 
     def step(
         self,
@@ -136,6 +145,8 @@ class Recording:
         if terms:
             for name, value in terms.items():
                 self.sums[name] = self.sums.get(name, 0) + value
+            if self.first_loss is None:
+                self.first_loss = terms["loss"].detach()
             self.steps += 1
             self.samples += samples
             for callback in self.callbacks:
@@ -164,6 +175,8 @@ class Recording:
             }
         )
         self.last_loss = means["loss"]
+        if isinstance(self.first_loss, Tensor):
+            self.first_loss = float(mean_over_ranks(self.first_loss))
         self.sums = {}
         self.steps = 0
         self.start_clock()
@@ -178,8 +191,23 @@ class Recording:
     def epoch(self, moment: Moment, scores: Mapping[str, float]) -> None:
         """Tell that an epoch is over."""
         self.display.epoch(moment.epoch, self.last_loss, scores)
+        if self.growth and not self.told_growth and is_first():
+            self.told_growth = True
+            tell(f"asterism: {self.growth}")
         for callback in self.callbacks:
             callback.on_epoch(moment, scores)
+
+    @property
+    def growth(self) -> str | None:
+        """Return in words that the loss has run away; None if it has not."""
+        first = self.first_loss
+        if not isinstance(first, float) or not self.last_loss > GROWN * max(1.0, abs(first)):
+            return None
+        return (
+            f"the loss has grown from {first:.3g} at the first step to {self.last_loss:.3g}: this "
+            "training runs away. Lower --lr, to a tenth at first, or clip the gradient with "
+            "--clip 1."
+        )
 
     def close(self) -> None:
         """Finish what trackers and the screen still have to show."""
@@ -227,7 +255,7 @@ class _Display:
 
     def epoch(self, epoch: int, loss: float, scores: Mapping[str, float]) -> None:
         """Print the epoch's loss and scores and the time left."""
-        self.score = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self.score = "  ".join(f"{name} {share(value)}" for name, value in scores.items())
         if self.bar is not None or not is_first():
             return
         done = epoch + 1

@@ -69,6 +69,7 @@ def rehearse(training: Training) -> Rehearsal:
         targets=data.source.targets,
         per_class=settings.samples_per_class,
         steps=settings.steps_per_epoch,
+        blocks=data.source.blocks,
     )
     rehearsal = Rehearsal(settings.limit_steps or settings.epochs * len(order))
     passes = chain.from_iterable(repeat(Loader(data.source, order)))

@@ -31,7 +31,9 @@ class State:
         batch: The batch of that epoch that comes next.
         scores: What the last validation measured.
         best: The best score so far.
+        waited: Epochs since then.
         last: The score of the last epoch.
+        guess: What a guess may reach of the score.
         broken: Unreadable samples by name, in order.
     """
 
@@ -63,7 +65,9 @@ class State:
         self.batch = 0
         self.scores: dict[str, float] = {}
         self.best: float | None = None
+        self.waited = 0
         self.last = 0.0
+        self.guess = training.guess
         self.broken: dict[str, None] = {}
 
     @property
@@ -105,6 +109,7 @@ class State:
             "step": self.step,
             "position": [self.epoch, self.batch],
             "best": self.best,
+            "waited": self.waited,
             "last": self.last,
             "skipped": self.faults.skipped,
             "student": self.student.state_dict(),
@@ -129,6 +134,7 @@ class State:
         self.step = state["step"]
         self.epoch, self.batch = state["position"]
         self.best = state["best"]
+        self.waited = state.get("waited", 0)  # states of older versions have none
         self.last = state["last"]
         self.faults.skipped = state["skipped"]
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,5 +1,6 @@
 """What is trained: everything that a training is made of, opened and found to fit together."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class Training:
         cached: The teacher's outputs on the training data, where they are kept beside it.
         anchors: The anchor samples of methods that ask for them, or None.
         score: What validation measures; None until the training begins.
+        guess: What a guess may reach of it: no epoch below is better than another.
         account: What was found in the data, and what is left out; None for a loop of one's own.
     """
 
@@ -59,6 +61,7 @@ class Training:
     cached: Taught | None = None
     anchors: Anchors | None = None
     score: Score | None = None
+    guess: float = -math.inf
     account: DataAccount | None = None
 
     @property

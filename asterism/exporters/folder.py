@@ -2,24 +2,49 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from asterism.documents import read_json
+from asterism.words import readable
 
 # What an export is known by, and its card.
 ACCOUNT, CARD = "export.json", "README.md"
 
 
-def refuse_used(folder: Path, *, overwrite: bool) -> None:
-    """Raise a ValueError if a folder holds something that may not be replaced."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+def refuse_used(folder: Path, what: str, own: Collection[str], *, overwrite: bool) -> None:
+    """Raise a ValueError if a folder holds something that may not be replaced.
+
+    Args:
+        folder: The folder, which is replaced as a whole.
+        what: What is made of it, `an export` or `an index`.
+        own: Names of what lies in such a folder; all else is the user's, and stays.
+        overwrite: Whether an earlier one may be replaced.
+    """
+    if not folder.exists():
         return
-    if not (folder / ACCOUNT).is_file():
-        raise ValueError(f"{folder} is there and is no export: name another --out.")
-    if not overwrite:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file, and {what} is a folder: name another --out.")
+    names = {each.name for each in folder.iterdir()}
+    if foreign := sorted(names - {*own}):
         raise ValueError(
-            f"{folder} holds an export: replace it with --overwrite, or name another --out."
+            f"{folder} holds {readable(foreign[0])}, which is no part of {what}: name another "
+            "--out."
         )
+    if names and not overwrite:
+        raise ValueError(
+            f"{folder} holds {what}: replace it with --overwrite, or name another --out."
+        )
+
+
+def exported_names(folder: Path) -> set[str]:
+    """Return the names of what an export has in its folder, as its account has them."""
+    try:
+        files = read_json(folder / ACCOUNT)["files"]
+        return {ACCOUNT, CARD, *(PurePosixPath(file).parts[0] for file in files)}
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return set()
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Model2Vec(Exporter):
         longest = None if longest >= ENDLESS else longest
         vectors = network.tokens.weight.detach().numpy()
         model = subject.student.model
-        unit = isinstance(model, OwnStaticModel) and model.unit
+        unit = network.unit or (isinstance(model, OwnStaticModel) and model.unit)
         library.StaticModel(vectors, tokenizer, normalize=unit, max_length=longest).save_pretrained(
             folder
         )

@@ -49,6 +49,7 @@ class SentenceTransformers(Exporter):
         if isinstance(subject.network, StaticText):
             tokenizer = subject.shipped_tokenizer(padding=False)
             modules = [places.StaticEmbedding(tokenizer, subject.network.tokens.weight.detach())]
+            modules += [places.Normalize()] if subject.network.unit else []
         else:
             modules = _encoder_modules(places, subject, folder / ".encoder")
         if subject.student.aligner is not None:

@@ -53,23 +53,6 @@ class Card:
     recall: float | None = None
 
 
-def refuse_used(folder: Path, *, overwrite: bool) -> None:
-    """Raise a ValueError if a folder holds something that may not be replaced."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is a file, and an index is a folder: name another --out.")
-    names = {each.name for each in folder.iterdir()}
-    if foreign := sorted(names - {*FILES}):
-        raise ValueError(
-            f"{folder} holds {foreign[0]}, which is no part of an index: name another --out."
-        )
-    if names and not overwrite:
-        raise ValueError(
-            f"{folder} holds an index: replace it with --overwrite, or name another --out."
-        )
-
-
 def write_card(folder: Path, card: Card) -> None:
     """Write what makes an index of the folder."""
     (folder / CARD).write_text(dumps(asdict(card), indent=1) + "\n", encoding="utf-8")

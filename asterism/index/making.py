@@ -10,9 +10,9 @@ import torch
 
 from asterism.arrays import read_array
 from asterism.data import Data, Loader, Order, Source, default_workers, open_source
-from asterism.exporters.folder import written
+from asterism.exporters.folder import refuse_used, written
 from asterism.index.cells import Sight, into_cells, looked_into
-from asterism.index.folder import Card, refuse_used, write_card
+from asterism.index.folder import FILES, Card, write_card
 from asterism.index.searching import ROWS, Floats, Numbers, placed
 from asterism.names import as_text, located, resolved, split_name
 from asterism.relations import check_choice
@@ -95,8 +95,8 @@ def build_index(
     folder = Path(located(out))
     check_choice("metric", metric, Distance)
     check_choice("search", search, Search)
-    refuse_used(folder, overwrite=overwrite)
-    model = located(model) if isinstance(model, str | Path) else model
+    refuse_used(folder, "an index", FILES, overwrite=overwrite)
+    model = located(model, several=True) if isinstance(model, str | Path) else model
     source = None
     if data is not None:
         source = open_source(data, image_size=common_size(None, model))
@@ -110,7 +110,7 @@ def build_index(
             metric=metric,
             rows=shape[0],
             width=shape[1],
-            made_of=resolved(as_text(model)),
+            made_of=resolved(as_text(model), several=True),
             network=rows.network,
             data=None if source is None else resolved(as_text(data)),
             contents=None if source is None else source.fingerprint(),

@@ -51,6 +51,8 @@ class Estimate(float):
         bounds: Values that the number can take.
         step: What one row can change at most, times `count`; 0 where that is not known.
         bend: Sum, over pairs of rows, of the parts of both times what they add together.
+        unseen: What a row may add to the sum that is unlike all that were seen, where these
+            together add less; else 0.
     """
 
     scores: Tensor
@@ -60,6 +62,7 @@ class Estimate(float):
     bounds: Bounds
     step: float
     bend: float
+    unseen: float = 0.0
 
     def __new__(
         cls,
@@ -115,7 +118,8 @@ class Estimate(float):
         Shares have Wilson's interval, with $p (1 - p)$ over the squared error in place of the
         number of samples (of hits never more than there are: what is rare and has not been seen is
         allowed for); correlations have Fisher's. All else has Student's, leaning as far as the
-        parts do (Hall, 1992).
+        parts do (Hall, 1992), and beyond it what was not seen may add, if that may be more than
+        all that was.
 
         Args:
             confidence: How often the interval should hold the true figure.
@@ -129,14 +133,22 @@ class Estimate(float):
             draws = min(most, spread / error**2) if error > 0 < spread else self.count
             return _wilson(float(self), draws, reach, 1 - confidence)
         reach = _quantile(self.freedom, confidence)
+        rare = self._rare(confidence)
+        below = rare if self.bounds is ANYTHING else 0.0  # of a difference either may miss some
         if error == 0 or not math.isfinite(error * reach):
-            return self - error, self + error
+            return self - error - below, self + error + rare
         if self.bounds is CORRELATION and abs(self) < 1:
             middle, half = math.atanh(self), reach * error / (1 - self * self)
             return math.tanh(middle - half), math.tanh(middle + half)
         lean = self._lean
         low, high = (self - error * _straight(x, lean) for x in (reach, -reach))
-        return max(low, self.bounds.low), min(high, self.bounds.high)
+        return max(low - below, self.bounds.low), min(high + rare, self.bounds.high)
+
+    def _rare(self, confidence: float) -> float:
+        """Return what was not seen may add: as often as none of so many rows still allows."""
+        if not self.unseen:
+            return 0.0
+        return -self.unseen * math.expm1(math.log((1 - confidence) / 2) / self.count)
 
     @cached_property
     def parts(self) -> Tensor:
@@ -184,7 +196,7 @@ class Estimate(float):
         if shared is not None and step:
             shared = torch.nn.functional.pad(shared, (0, 2))
         both = self.scores.shape == other.scores.shape
-        return Estimate(
+        gap = Estimate(
             float(self) - float(other),
             own,
             shared,
@@ -192,15 +204,18 @@ class Estimate(float):
             step=step,
             scores=self.scores - other.scores if both else None,
         )
+        gap.unseen = max(self.unseen, other.unseen)
+        return gap
 
     def p_value(self) -> float:
         """Return how often chance alone would bring the number as far from 0."""
         from scipy.special import stdtr  # here: it takes as long to import as all of asterism
 
         error = self.error()
-        if not math.isfinite(error) or not float(self):
+        far = abs(self) - self._rare(CONFIDENCE)
+        if not math.isfinite(error) or far <= 0:
             return 1.0
-        return 2 * float(stdtr(self.freedom, -abs(self) / error)) if error else 0.0
+        return 2 * float(stdtr(self.freedom, -far / error)) if error else 0.0
 
 
 def mean_of(
@@ -209,6 +224,7 @@ def mean_of(
     *,
     bounds: Bounds = ANYTHING,
     step: float = 0.0,
+    most: float = 0.0,
 ) -> Estimate | None:
     """Return the mean of one score per sample; NaN marks samples that do not count.
 
@@ -217,6 +233,7 @@ def mean_of(
         gallery: What the rows that are searched add to the scores, where any are.
         bounds: Values that the mean can take.
         step: Largest change of a score, for scores that come in steps.
+        most: What a single score may be, if all that were seen may be small by chance.
 
     Returns:
         The mean, or None without a sample that counts.
@@ -231,7 +248,9 @@ def mean_of(
     shared = None
     if gallery is not None:
         own, shared = gallery.placed(own, counted)
-    return Estimate(value, own, shared, count=count, bounds=bounds, step=step, scores=scores)
+    mean = Estimate(value, own, shared, count=count, bounds=bounds, step=step, scores=scores)
+    mean.unseen = most if value * count < most else 0.0
+    return mean
 
 
 def share_of(

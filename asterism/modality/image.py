@@ -79,6 +79,11 @@ class Image(Modality):
         """Return pictures as a list, of pixels also one array of several."""
         return reading.listed_pictures(given)
 
+    def as_tensor(self, given: Any, shape: Shape) -> Tensor | None:
+        """Return a tensor as it is, and float pixels in the places that a model has for them."""
+        floats = reading.float_images(given, shape or ())
+        return super().as_tensor(given, shape) if floats is None else torch.from_numpy(floats)
+
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return files, Pillow's pictures or arrays of pixels as uint8 images."""
         assert shape is not None

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from asterism import reading
-from asterism.settings import Optimizer, Settings
+from asterism.settings import Settings
 from asterism.types import Kind, Samples, Shape
 from asterism.views import Views
 
@@ -18,8 +18,6 @@ Pictures = dict[str, npt.NDArray[Any]]
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 # Longest side of the picture that a report shows of a sample.
 THUMBNAIL = 64
-# By how much pixels may lie outside [0, 1], for rounding.
-TOLERANCE = 1e-3
 # Longest name or text kept: an array of texts takes the length of the longest for each.
 CHARACTERS = 1_000
 
@@ -45,7 +43,7 @@ class Modality(ABC):
     name: ClassVar[Kind]
     plural: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
-    optimizer: ClassVar[Optimizer]
+    optimizer: ClassVar[str]
     pixels: ClassVar[bool] = False
     has_files: ClassVar[bool] = True
     reading: ClassVar[str] = ""
@@ -94,6 +92,17 @@ class Modality(ABC):
         """
         return reading.listed(given)
 
+    def as_tensor(self, given: Any, shape: Shape) -> torch.Tensor | None:
+        """Return what is a tensor of samples already, or floats of one; None for what is read.
+
+        Raises:
+            ValueError: If they are pixels of another size or range.
+        """
+        floats = isinstance(given, np.ndarray) and given.dtype.kind == "f"
+        if not self.has_files or not (floats or isinstance(given, torch.Tensor)):
+            return None
+        return torch.as_tensor(given)
+
     @abstractmethod
     def read(self, given: Sequence[Any], shape: Shape) -> Samples:
         """Return samples, as a source has them, of what a user has: paths, texts, arrays.
@@ -130,11 +139,8 @@ class Modality(ABC):
         low, high = torch.stack(samples.aminmax()).tolist()
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"{must}, all of it finite; got NaN or infinite values.")
-        if self.pixels and not -TOLERANCE <= low <= high <= 1 + TOLERANCE:
-            raise ValueError(
-                f"the student takes {self.plural} in [0, 1], and normalises them itself; got "
-                f"values from {low:.3g} to {high:.3g}."
-            )
+        if self.pixels:
+            reading.refuse_range(low, high, self.plural)
 
     def reshaped(self, samples: torch.Tensor, shape: Shape) -> str:
         """Return in words how a tensor of another shape becomes one that fits, if that is known."""

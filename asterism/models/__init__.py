@@ -7,6 +7,7 @@ from asterism.models.build import build as build
 from asterism.models.build import input_size as input_size
 from asterism.models.build import named as named
 from asterism.models.build import unweighted as unweighted
+from asterism.models.build import with_unit_rows as with_unit_rows
 from asterism.models.hub import card_of as card_of
 from asterism.models.modes import evaluating as evaluating
 from asterism.models.modes import in_mode as in_mode
@@ -44,4 +45,5 @@ __all__ = [
     "vocabulary_of",
     "weights_fingerprint",
     "weights_of",
+    "with_unit_rows",
 ]

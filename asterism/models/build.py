@@ -140,6 +140,23 @@ def _unknown(base: str, spec: Spec) -> Exception:
     return ValueError(f"unknown model {base!r}{meant(base, BUILT_IN)}: name {fitting}, {others}.")
 
 
+def with_unit_rows(name: Any) -> Any:
+    """Return what names a student whose rows have unit length, as its teacher's have.
+
+    Only a built-in model for texts is asked for them, and only where `unit` is not said.
+
+    Examples:
+        >>> with_unit_rows("text-static?width=64"), with_unit_rows("resnet20")
+        ('text-static?width=64&unit=true', 'resnet20')
+    """
+    base, given = split_name(name) if isinstance(name, str) else ("", {})
+    return (
+        joined_name(base, given | {"unit": given.get("unit", "true")})
+        if base in text.MODELS
+        else name
+    )
+
+
 def arguments_of(name: str) -> dict[str, inspect.Parameter]:
     """Return the arguments of a built-in model that a user may set (`NAME?key=value`)."""
     given = inspect.signature(BUILT_IN[name]).parameters

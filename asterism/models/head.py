@@ -37,7 +37,9 @@ class HeadOptions:
         Raises:
             ValueError: If `dim` is no number of columns, or `unit` neither true nor false.
         """
-        mine = {k: arguments.pop(k) for k in ("dim", "unit") if k in arguments and not known(k)}
+        given = [key for key in ("dim", "unit") if key in arguments]
+        behind = "dim" in given and not known("dim")  # then rows get their length behind it
+        mine = {k: arguments.pop(k) for k in given if not known(k) or (k == "unit" and behind)}
         dim, unit = mine.get("dim"), mine.get("unit", False)
         if dim is not None and (not isinstance(dim, int) or isinstance(dim, bool) or dim < 1):
             raise ValueError(f"dim must be a number of columns, as in ?dim=64; got {dim!r}.")

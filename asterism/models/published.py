@@ -185,7 +185,7 @@ def matched(
 
 def _in_order(given: dict[str, Tensor], wanted: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return tensors under the names that the model has for them at the same place."""
-    if not set(given).isdisjoint(wanted) and len(set(given) & set(wanted)) > len(wanted) / 2:
+    if len(set(given) & set(wanted)) > min(len(given), len(wanted)) / 2:
         return given  # its own names, but for some
     for (key, value), (own, like) in zip(given.items(), wanted.items(), strict=False):
         if value.shape != like.shape or key.rpartition(".")[2] != own.rpartition(".")[2]:

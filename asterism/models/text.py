@@ -1,6 +1,6 @@
 """Small students for texts, on the teacher's tokens or others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -14,18 +14,37 @@ from asterism.types import Outputs
 from asterism.words import tell
 
 Start = Literal["teacher", "alone", "random"]
+# Of more tokens a teacher is not asked one by one unless that is asked for: it takes minutes.
+MOST_ALONE = 2**16
 
 
-class StaticText(nn.Module):
+class TextNetwork(nn.Module):
+    """What both networks do with the mean over a text's tokens."""
+
+    unit: bool
+    classifier: nn.Linear | None
+
+    def extra_repr(self) -> str:
+        """Return what makes other embeddings of the same weights: caches tell teachers by it."""
+        return "unit=True" if self.unit else ""
+
+    def _outputs(self, mean: Tensor) -> Outputs:
+        logits = self.classifier(mean) if self.classifier else None
+        return Outputs(F.normalize(mean) if self.unit else mean, logits)
+
+
+class StaticText(TextNetwork):
     """The mean of a vector per token: no word knows of another, and nothing is faster.
 
     Args:
         tokenizer: A tokenizer.json, or the folder of one; by default the teacher's.
         width: Columns of the embedding.
         weighted: Whether each token's weight in the mean is learnt.
-        start: From which vectors tokens begin: the teacher's own table (teacher), what it makes of
-            each token as a text (alone), or chance; by default teacher where there is one.
+        start: From which vectors tokens begin: what the teacher makes of each token as a text
+            (alone), its own table (teacher), or chance (random); by default the first of these that
+            there is, but for more than 65,536 tokens not alone, which takes long.
         sif: Each token's vector begins times sif / (sif + its frequency); 0 leaves that out.
+        unit: Whether embeddings have unit length; by default where the teacher's have.
         max_length: Tokens of a text that are read.
 
     Attributes:
@@ -42,13 +61,18 @@ class StaticText(nn.Module):
         weighted: bool = False,
         start: Start | None = None,
         sif: float = 0.0,
+        unit: bool = False,
         max_length: int = 512,
     ) -> None:
         super().__init__()
+        self.unit = unit
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length, special=False)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
-        _start(self.tokens, self.tokeniser, vocabulary, start, sif=sif)
+        usual: tuple[Start, ...] = ("teacher",)
+        if self.tokeniser.size <= MOST_ALONE:
+            usual = ("alone", "teacher")
+        _start(self.tokens, self.tokeniser, vocabulary, start, usual=usual, sif=sif)
         # The logarithm of each token's weight in the mean.
         self.weights = nn.Parameter(torch.zeros(self.tokeniser.size)) if weighted else None
         self.classifier = nn.Linear(width, classes) if classes else None
@@ -81,16 +105,10 @@ class StaticText(nn.Module):
         total = weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
         return self._outputs((self.tokens(numbers) * weight[:, :, None]).sum(1) / total)
 
-    def _outputs(self, embedding: Tensor) -> Outputs:
-        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
-
     def of_tokens(self, numbers: Tensor) -> Tensor:
         """Return embeddings `(n, d)` of texts of equal length, their tokens' numbers `(n, t)`."""
         numbers = numbers.to(self.tokens.weight.device)
-        vectors: Tensor = self.tokens(numbers)
-        if self.weights is None:
-            return vectors.mean(1)
-        return (self.weights[numbers].softmax(1)[:, :, None] * vectors).sum(1)
+        return self.encode(numbers, torch.ones_like(numbers, dtype=torch.bool)).embedding
 
 
 class Block(nn.Module):
@@ -122,7 +140,7 @@ class Block(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
-class TransformerText(nn.Module):
+class TransformerText(TextNetwork):
     """A small transformer encoder; the embedding is the mean over a text's tokens.
 
     It begins as the mean of the tokens' vectors, what `StaticText` is, and there is no norm behind
@@ -137,6 +155,7 @@ class TransformerText(nn.Module):
         start: From which vectors tokens begin: the teacher's own table (teacher), what it makes of
             each token as a text (alone), or chance; by default teacher where there is one.
         sif: Each token's vector begins times sif / (sif + its frequency); 0 leaves that out.
+        unit: Whether embeddings have unit length; by default where the teacher's have.
         max_length: Tokens of a text that are read.
 
     Attributes:
@@ -155,18 +174,20 @@ class TransformerText(nn.Module):
         dropout: float = 0.0,
         start: Start | None = None,
         sif: float = 0.0,
+        unit: bool = False,
         max_length: int = 128,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width must be a multiple of heads; got {width} and {heads}.")
+        self.unit = unit
         self.tokeniser = Tokeniser(_given(tokenizer), max_length=max_length)
         self.tokens = nn.Embedding(self.tokeniser.size, width)
         self.places = nn.Embedding(max_length, width)
         # Ten times the usual 0.02, so that the optimiser's steps leave them near the teacher's.
         nn.init.normal_(self.tokens.weight, std=0.2)
         nn.init.zeros_(self.places.weight)
-        _start(self.tokens, self.tokeniser, vocabulary, start, sif=sif)
+        _start(self.tokens, self.tokeniser, vocabulary, start, usual=("teacher",), sif=sif)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.classifier = nn.Linear(width, classes) if classes else None
 
@@ -188,8 +209,7 @@ class TransformerText(nn.Module):
         x = self.tokens(numbers) + self.places.weight[: numbers.shape[1]]
         for block in self.blocks:
             x = block(x, mask)
-        embedding = mean_over(x, mask)
-        return Outputs(embedding, self.classifier(embedding) if self.classifier else None)
+        return self._outputs(mean_over(x, mask))
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -234,6 +254,7 @@ def _start(
     vocabulary: Vocabulary | None,
     start: Start | None,
     *,
+    usual: Sequence[Start],
     sif: float,
 ) -> None:
     r"""Begin with the teacher's vectors of the tokens, as far as the width goes (PCA).
@@ -247,7 +268,7 @@ def _start(
         raise ValueError(f"start is teacher, alone or random; got {start}.")
     if sif < 0:
         raise ValueError(f"sif must not be negative; got {sif}.")
-    rows = _vectors(tokeniser, vocabulary, start)
+    rows = _vectors(tokeniser, vocabulary, start, usual)
     if rows is not None:
         rows = rows.double() - rows.double().mean(0)
         _, directions = torch.linalg.eigh(rows.T @ rows)
@@ -263,20 +284,26 @@ def _start(
 
 
 def _vectors(
-    tokeniser: Tokeniser, vocabulary: Vocabulary | None, start: Start | None
+    tokeniser: Tokeniser,
+    vocabulary: Vocabulary | None,
+    start: Start | None,
+    usual: Sequence[Start],
 ) -> Tensor | None:
-    """Return what the tokens begin with, `(size, d)`; None for a random start."""
+    """Return what the tokens begin with, `(size, d)`, the usual if possible; None for chance."""
     if start == "random":
         return None
     if vocabulary is None:
         if start is None:
             return None
         raise ValueError(f"start={start} needs a teacher of texts whose tokens are known.")
-    try:
-        return vocabulary.vectors(start or "teacher", tokeniser)
-    except ValueError as error:
-        if start is not None:
-            raise ValueError(f"start={start} is not possible: {error}.") from error
-        if is_first():
-            tell(f"the student's token vectors begin at random: {error}")
-        return None
+    reason: ValueError | None = None
+    for way in usual if start is None else [start]:
+        try:
+            return vocabulary.vectors(way, tokeniser)
+        except ValueError as error:
+            reason = error
+    if start is not None:
+        raise ValueError(f"start={start} is not possible: {reason}.") from reason
+    if is_first():
+        tell(f"the student's token vectors begin at random: {reason}")
+    return None

@@ -7,11 +7,13 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from asterism.distributed import is_first
 from asterism.models.modes import evaluating
 from asterism.models.tokens import Tokeniser, tokeniser_of
+from asterism.words import tell
 
-# Tokens that a teacher embeds at a time, each as a text of its own.
-AT_ONCE = 512
+# Tokens that a teacher embeds at a time, each as a text of its own; of many more a user is told.
+AT_ONCE, MANY = 512, 10_000
 
 Vectors = Callable[[], Tensor | None]
 
@@ -84,6 +86,8 @@ def _alone(network: nn.Module, size: int) -> Tensor | None:
     encode = next((m.of_tokens for m in network.modules() if isinstance(m, TakesTokens)), None)
     if encode is None:
         return None
+    if size > MANY and is_first():
+        tell(f"{size:,} tokens go through the teacher, each alone, for students to begin with …")
     with evaluating(network):
         groups = torch.split(torch.arange(size)[:, None], AT_ONCE)
         return torch.cat([encode(numbers).float().cpu() for numbers in groups])

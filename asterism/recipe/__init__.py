@@ -5,6 +5,8 @@ from asterism.recipe.inspection import evaluate as evaluate
 from asterism.recipe.inspection import examine as examine
 from asterism.recipe.inspection import examined as examined
 from asterism.recipe.shipping import export as export
+from asterism.recipe.suites import Scores as Scores
+from asterism.recipe.suites import suite as suite
 from asterism.recipe.training import carry_out_all as carry_out_all
 from asterism.recipe.training import distill as distill
 from asterism.recipe.training import train as train
@@ -16,6 +18,7 @@ from asterism.result import Result as Result
 __all__ = [
     "Probed",
     "Result",
+    "Scores",
     "Transfer",
     "cache",
     "carry_out_all",
@@ -25,5 +28,6 @@ __all__ = [
     "examined",
     "export",
     "probe",
+    "suite",
     "train",
 ]

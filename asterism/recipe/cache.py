@@ -31,11 +31,13 @@ def cache(
     dtype: Literal["float16", "float32"] = "float16",
     precision: Precision = "32",
     batch_size: int = 256,
-    shard_rows: int = 2048,
+    shard_rows: int | None = None,
     processes: int = 1,
     workers: int | None = None,
     accelerator: Accelerator = "auto",
     verify_cache: int = 0,
+    part: str = "1/1",
+    finish: bool = False,
 ) -> CacheState:
     """Run a teacher once over data and keep its outputs, for trainings without the teacher.
 
@@ -65,12 +67,13 @@ def cache(
         dtype: How outputs are kept: float16 or float32.
         precision: What the teacher computes in: 32, bf16 or 16 (mixed).
         batch_size: Samples that go through the teacher together.
-        shard_rows: Rows of a file; an interruption costs the work on one.
+        shard_rows: Rows of a file, what an interruption costs: 2,048, 16,384 above 10 million.
         processes: Processes that share the work, on a GPU each where there are several.
         workers: Processes that decode pictures; by default 0 for data in memory, else the cores.
         accelerator: Where the teacher runs.
-        verify_cache: When all is there, read all of it, and compute so many rows of each view
-            again to compare (64 if no number is given).
+        verify_cache: At the end read all, and compute so many rows (64) of each view again.
+        part: `i/n`: the i-th of n parts of the files alone, for n machines that share no locks.
+        finish: When all parts are there: read and check everything, and seal it.
 
     Returns:
         What the cache holds.
@@ -104,5 +107,7 @@ def cache(
             workers=workers,
             accelerator=accelerator,
             verify_cache=verify_cache,
+            part=part,
+            finish=finish,
         )
     )

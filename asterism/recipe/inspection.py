@@ -10,19 +10,20 @@ from asterism.doctor import Finding
 from asterism.doctor import check as check_training
 from asterism.measures import Episodes
 from asterism.names import as_text, portable
+from asterism.recipe.keywords import SettingsByName
 from asterism.relations import check_choice
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Run, RunError
-from asterism.settings import Distance, Settings, SettingsByName
+from asterism.settings import Distance, Settings
 from asterism.training import open_training, reopen, with_anchors
 from asterism.verdict import assess
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from asterism.request import Methods, Model, Models
+    from asterism.request import Methods, Model, Models, Recipe
 
 
 def examine(
@@ -31,6 +32,7 @@ def examine(
     data: Any,
     *,
     method: "Methods" = None,
+    recipe: "Recipe | None" = None,
     out: str | Path | None = None,
     validation_data: Any = None,
     test_data: Any = None,
@@ -52,6 +54,7 @@ def examine(
         student: The student.
         data: The data.
         method: One method or several.
+        recipe: What methods may cost where none is named: fast, balanced or best.
         out: The run folder that is meant: its disk is looked at.
         validation_data: Data for model selection; by default a share of the training data.
         test_data: Data read once, at the end.
@@ -79,6 +82,7 @@ def examine(
             student=student,
             data=data,
             method=method,
+            recipe=recipe,
             out=out,
             validation_data=validation_data,
             test_data=test_data,

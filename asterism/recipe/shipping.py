@@ -8,7 +8,7 @@ from torch import nn
 
 from asterism.data import Data
 from asterism.exporters import TOLERANCE, Exported, chosen, subject_of, write_exports
-from asterism.exporters.folder import refuse_used
+from asterism.exporters.folder import exported_names, refuse_used
 from asterism.names import located
 from asterism.run import Run
 from asterism.student import load
@@ -65,7 +65,8 @@ def export(
     folder = Run(run)
     place = folder.exports if out is None else Path(located(out))
     for exporter in exporters:
-        refuse_used(place / exporter.name, overwrite=overwrite)
+        made = place / exporter.name
+        refuse_used(made, "an export", exported_names(made), overwrite=overwrite)
     student = load(run, factory=factory, aligned=aligned)
     if uint8 and not student.modality.pixels:
         raise ValueError(

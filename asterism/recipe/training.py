@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from asterism.distributed import is_first
 from asterism.engine import Callback
+from asterism.recipe.keywords import SettingsByName
 from asterism.report import write_report
 from asterism.request import OnBroken, Request
 from asterism.result import Result
 from asterism.run import Interrupted, Run, RunError
-from asterism.settings import Settings, SettingsByName
+from asterism.settings import Settings
 from asterism.teachers import common_size
 from asterism.training import by_time, carry_out
 from asterism.words import tell
@@ -20,7 +21,7 @@ from asterism.words import tell
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from asterism.request import Methods, Model, Models
+    from asterism.request import Methods, Model, Models, Recipe
 
 
 def distill(
@@ -29,6 +30,7 @@ def distill(
     data: Any,
     *,
     method: "Methods" = None,
+    recipe: "Recipe | None" = None,
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -61,8 +63,9 @@ def distill(
             text-transformer or text-static.
         data: digits, a folder of pictures, an .npz or .npy file, a table or a text file, a data
             set of Hugging Face, or a Dataset (docs/data.md).
-        method: One method or several, whose terms add up. By default RKD + KD with labels,
-            Anchored + 0.3 Neighbourhood without (docs/choosing.md).
+        method: One method or several, whose terms add up. By default chosen by what is
+            known of teacher, student and data, and told (docs/choosing.md).
+        recipe: What these methods may cost where none is named: fast, balanced (as usual) or best.
         out: Run folder; by default runs/ and the time.
         resume: Go on with the run in the folder.
         overwrite: Replace the run in the folder.
@@ -105,6 +108,7 @@ def distill(
         student=student,
         data=data,
         method=method,
+        recipe=recipe,
         out=out,
         resume=resume,
         overwrite=overwrite,
@@ -142,6 +146,7 @@ def carry_out_all(request: Request) -> list[Result]:
             request,
             out=out / f"seed-{seed}",
             told=told,
+            check=request.check and not told,  # of the same data and teacher it would find the same
             student=copy.deepcopy(request.student),
             settings=replace(request.settings, seed=seed),
         )

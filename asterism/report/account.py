@@ -110,6 +110,7 @@ class Account:
         sample: The sampled rows, or None.
         data: What was found in the data, in sentences; none of an older run.
         unmeasured: What could not be measured, and why.
+        remarks: What went otherwise than it should in the training, in sentences.
     """
 
     path: Path
@@ -125,6 +126,7 @@ class Account:
     sample: Sample | None
     data: tuple[str, ...] = ()
     unmeasured: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def baselines(self) -> list[str]:
@@ -153,6 +155,7 @@ def read_account(path: Path, name: str) -> Account:
         drawn = result.get("sampling") or {}
         data = tuple(str(line) for line in (result.get("data") or {}).get("lines") or ())
         unmeasured = {str(k): str(why) for k, why in (result.get("unmeasured") or {}).items()}
+        remarks = tuple(str(line) for line in result.get("remarks") or ())
         sampling = {key: finite(drawn.get(key)) for key in _SAMPLING}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.path / 'result.json'} is damaged: {error!r}.") from error
@@ -173,6 +176,7 @@ def read_account(path: Path, name: str) -> Account:
         sample=sample,
         data=data,
         unmeasured=unmeasured,
+        remarks=remarks,
     )
 
 

@@ -7,18 +7,20 @@ from asterism.words import number, readable, span
 # What a report without a measure named by its run is about.
 _PRIMARIES = ("accuracy", "recall@1", "neighbour overlap@10")
 _WITHOUT = "without teacher"
+MOST = 5
 
 
 def decision(account: Account) -> list[Remark]:
     """Return the measure that counts, the saving, the losses, the rivals, and what is not known."""
     lines = [
+        *(Remark("against", _capital(readable(said, 500))) for said in account.remarks),
         _primary(account),
         _saving(account),
         _losses(account),
         _rivals(account),
         _not_known(account),
     ]
-    return [line for line in lines if line is not None]
+    return [line for line in lines if line is not None][:MOST]
 
 
 def primary_of(account: Account) -> Measure | None:
@@ -81,7 +83,7 @@ def _losses(account: Account) -> Remark | None:
         worst = max(lost, key=_loss)
         others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         parts.append(
-            f"'{readable(worst.name)}' lost most, {_loss(worst):.0f} points of {worst.count} "
+            f"'{readable(worst.name)}' lost most, {_loss(worst):.0f} points on {worst.count} "
             f"rows{others}"
         )
     elif any(one.lost is False for one in account.classes):

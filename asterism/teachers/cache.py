@@ -6,10 +6,8 @@ whole.
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asterism.documents import parse_json
+from asterism.storage import Place, is_file, listed, made, opened, place, read, write
 from asterism.teachers.manifest import DTYPES, NAME, Manifest, read_manifest
 
 CLEAN = "clean"
+# What says that all shards were there, and whole.
+SEAL = "sealed.json"
 # The only key of a shard's metadata: of several the order in the file would not be certain.
 KEY = "asterism"
 # A cache up to this size is read once before training; the shards of a larger one at first use.
@@ -62,7 +63,7 @@ class Cache:
         manifest: What is, or will be, in it.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Place, manifest: Manifest) -> None:
         """Point at a folder; nothing is read or made."""
         self.folder = folder
         self.manifest = manifest
@@ -79,19 +80,33 @@ class Cache:
         rows, step = self.manifest.data[part]["rows"], self.manifest.shard_rows
         yield from ((first, min(first + step, rows)) for first in range(0, rows, step))
 
-    def file(self, part: str, view: str, first: int) -> Path:
+    def file(self, part: str, view: str, first: int) -> Place:
         """Return where the shard of a view is that begins with this row."""
-        number = first // self.manifest.shard_rows
-        return self.folder / part / view / f"{number:05}.safetensors"
+        return self.folder / part / view / self._name(first)
 
-    def missing(self, part: str, first: int) -> list[str]:
-        """Return the views whose shard of these rows is not there yet."""
-        return [view for view in self.views(part) if not self.file(part, view, first).exists()]
+    def _name(self, first: int) -> str:
+        return f"{first // self.manifest.shard_rows:05}.safetensors"
+
+    def written(self) -> dict[str, int]:
+        """Return the sizes of the files that are there, by their path in the folder."""
+        return listed(self.folder)
+
+    def missing(self, part: str, first: int, written: Container[str] | None = None) -> list[str]:
+        """Return the views whose shard of these rows is not there yet.
+
+        Args:
+            part: The part.
+            first: The first row.
+            written: What is there, as `written` lists it; by default each file is asked for.
+        """
+        if written is None:
+            return [v for v in self.views(part) if not is_file(self.file(part, v, first))]
+        name = self._name(first)
+        return [view for view in self.views(part) if f"{part}/{view}/{name}" not in written]
 
     def write(self, part: str, view: str, first: int, arrays: dict[str, Tensor]) -> None:
         """Write a shard: `embedding`, `logits` if there are any, for the clean view also `read`."""
-        file = self.file(part, view, first)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = made(self.folder / part / view) / self._name(first)
         write_shard(file, arrays, self._identity(part, view, first))
 
     def read(self, part: str, view: str, first: int) -> dict[str, Tensor]:
@@ -101,48 +116,60 @@ class Cache:
             FileNotFoundError: If it is not there.
             ValueError: If it is damaged, or another one.
         """
+        return self._read(part, view, first)[0]
+
+    def _read(self, part: str, view: str, first: int) -> tuple[dict[str, Tensor], str]:
         file = self.file(part, view, first)
         made = self.manifest
-        arrays = open_shard(file, self._identity(part, view, first))
+        arrays, sha256 = _opened(file, self._identity(part, view, first))
         rows = min(made.shard_rows, made.data[part]["rows"] - first)
         layout = {name: ((rows, n), DTYPES[made.dtype]) for name, n in made.columns.items()}
         clean: dict[str, Any] = {"read": ((rows,), torch.bool)} if view == CLEAN else {}
         if {name: (tuple(x.shape), x.dtype) for name, x in arrays.items()} != {**layout, **clean}:
             raise ValueError(f"{file} is damaged: its tables are not those that {NAME} describes.")
-        return arrays
+        return arrays, sha256
 
     def _identity(self, part: str, view: str, first: int) -> dict[str, Any]:
         fingerprint = self.manifest.data[part]["fingerprint"]
         return {"cache": self.key, "data": fingerprint, "view": view, "first row": first}
 
+    def names(self) -> Iterator[str]:
+        """Yield the paths of all shards in the folder, there or not."""
+        for part in sorted(self.manifest.data):
+            for first, _ in self.shards(part):
+                yield from (f"{part}/{view}/{self._name(first)}" for view in self.views(part))
+
     def readable(self, part: str) -> Tensor:
         """Return for each row whether the sample could be read when the cache was made."""
         return torch.cat([self.read(part, CLEAN, first)["read"] for first, _ in self.shards(part)])
 
-    def check(self) -> None:
-        """Read everything once.
+    def check(self) -> str:
+        """Read everything once; return the SHA-256 of all shards' own.
 
         Raises:
             FileNotFoundError: If a shard is not there.
             ValueError: If one is damaged, or not the one that its name says.
         """
-        for part in self.manifest.data:
+        digest = hashlib.sha256()
+        for part in sorted(self.manifest.data):
             for first, _ in self.shards(part):
                 for view in self.views(part):
-                    self.read(part, view, first)
+                    _, sha256 = self._read(part, view, first)
+                    digest.update(f"{part}/{view}/{self._name(first)} {sha256}\n".encode())
+        return digest.hexdigest()
 
     def state(self) -> CacheState:
         """Return how much of the cache is there."""
         rows = {part: int(known["rows"]) for part, known in self.manifest.data.items()}
-        units = [(part, first) for part in rows for first, _ in self.shards(part)]
-        shards = sum(len(self.views(part)) for part, _ in units)
+        there = self.written()
+        found = [name in there for name in self.names()]
         row = sum(self.manifest.widths) * DTYPES[self.manifest.dtype].itemsize
         return CacheState(
             rows=rows,
             count=self.manifest.count,
             virtual=self.manifest.virtual,
-            shards=shards,
-            written=shards - sum(len(self.missing(part, first)) for part, first in units),
+            shards=len(found),
+            written=sum(found),
             bytes=row * sum(n * len(self.views(part)) for part, n in rows.items()),
         )
 
@@ -154,15 +181,49 @@ def view_name(kind: int, number: int) -> str:
 
 def is_cache(name: Any) -> bool:
     """Return whether a name is that of a cache's folder."""
-    return isinstance(name, str | Path) and (Path(name) / NAME).is_file()
+    return isinstance(name, str | Path) and is_file(place(name) / NAME)
 
 
-def free_bytes(cache: Cache) -> int:
-    """Return what is free on the disk of a cache, whose folder is there."""
-    return shutil.disk_usage(cache.folder).free
+def seal(cache: Cache) -> None:
+    """Read everything once, and keep that it was whole: the last file of a cache in parts.
+
+    Raises:
+        FileNotFoundError: If a shard is not there.
+        ValueError: If one is damaged.
+    """
+    kept = {**_extent(cache), "sha256": cache.check()}
+    write(cache.folder / SEAL, (json.dumps(kept, indent=2) + "\n").encode())
 
 
-def open_cache(folder: Path, manifest: Manifest | None = None) -> Cache:
+def refuse_unlike_seal(cache: Cache) -> None:
+    """Raise a ValueError if a cache has other files than when it was sealed, if it was."""
+    file = cache.folder / SEAL
+    if not is_file(file):
+        return
+    try:
+        kept = dict(parse_json(read(file)))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}. `asterism cache … --finish` "
+                         "writes it again.") from error  # fmt: skip
+    there = _extent(cache)
+    # A cache that got more views or parts since has another manifest.
+    if kept.get("manifest") == there["manifest"] and {**kept, **there} != kept:
+        raise ValueError(
+            f"{cache.folder} is not what was sealed: {there['files']} files of {there['bytes']} "
+            f"bytes, and {kept.get('files')} of {kept.get('bytes')} were. Bring it whole, or "
+            "check it again with `asterism cache … --finish`."
+        )
+
+
+def _extent(cache: Cache) -> dict[str, Any]:
+    """Return what a listing says of a cache."""
+    there = cache.written()
+    shards = [there[name] for name in cache.names() if name in there]
+    manifest = hashlib.sha256(json.dumps(asdict(cache.manifest), sort_keys=True).encode())
+    return {"manifest": manifest.hexdigest(), "files": len(shards), "bytes": sum(shards)}
+
+
+def open_cache(folder: Place, manifest: Manifest | None = None) -> Cache:
     """Open a complete cache.
 
     Args:
@@ -180,12 +241,14 @@ def open_cache(folder: Path, manifest: Manifest | None = None) -> Cache:
             f"{folder} is not complete, {state.written} of {state.shards} files are there: the "
             "same `asterism cache` command goes on."
         )
-    if state.bytes <= READ_AT_ONCE:
+    if manifest is None:
+        refuse_unlike_seal(cache)
+    if state.bytes <= READ_AT_ONCE and isinstance(folder, Path):
         cache.check()
     return cache
 
 
-def write_shard(file: Path, arrays: Mapping[str, Tensor], identity: Mapping[str, Any]) -> None:
+def write_shard(file: Place, arrays: Mapping[str, Tensor], identity: Mapping[str, Any]) -> None:
     """Write a shard, so that under its name there is never a part of it.
 
     Args:
@@ -194,17 +257,10 @@ def write_shard(file: Path, arrays: Mapping[str, Tensor], identity: Mapping[str,
         identity: What it is, as plain values.
     """
     kept = {"identity": dict(identity), "sha256": _digest(arrays, identity)}
-    content = save(dict(arrays), {KEY: json.dumps(kept, sort_keys=True)})
-    unfinished = file.with_name(f".{file.name}")
-    unfinished.unlink(missing_ok=True)  # of a killed process, or a stranger's link
-    with open(unfinished, "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(unfinished, file)
+    write(file, save(dict(arrays), {KEY: json.dumps(kept, sort_keys=True)}))
 
 
-def open_shard(file: Path, identity: Mapping[str, Any]) -> dict[str, Tensor]:
+def open_shard(file: Place, identity: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the arrays of a shard, memory-mapped, after reading all of it once.
 
     Args:
@@ -215,13 +271,18 @@ def open_shard(file: Path, identity: Mapping[str, Any]) -> dict[str, Tensor]:
         FileNotFoundError: If there is none.
         ValueError: If it is cut short, not what was written, or another shard.
     """
-    if not file.is_file():
+    return _opened(file, identity)[0]
+
+
+def _opened(file: Place, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """Return the arrays of a shard, and their hash, which is right; raises as `open_shard`."""
+    if not is_file(file):
         raise FileNotFoundError(f"{file} is gone: the same `asterism cache` writes it again.")
     way_out = "Delete it, and the same `asterism cache` writes it again."
     try:
-        with safe_open(file, "pt") as opened:
-            kept = parse_json((opened.metadata() or {})[KEY])
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        with opened(file) as here, safe_open(here, "pt") as shard:
+            kept = parse_json((shard.metadata() or {})[KEY])
+            arrays = {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
         known = dict(kept["identity"])
         digest = kept["sha256"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -235,7 +296,7 @@ def open_shard(file: Path, identity: Mapping[str, Any]) -> dict[str, Tensor]:
     if _digest(arrays, identity) != digest:
         raise ValueError(f"{file} is damaged: its sha256 is not the one it was written with. "
                          f"{way_out}")  # fmt: skip
-    return arrays
+    return arrays, str(digest)
 
 
 def _digest(arrays: Mapping[str, Tensor], identity: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from asterism.data import Data, LeftOut, Source
 from asterism.models import Vocabulary
 from asterism.settings import Settings
+from asterism.storage import Place
 from asterism.teachers.cache import CLEAN, Cache, open_cache, view_name
 from asterism.teachers.description import read_card, read_vocabulary
 from asterism.teachers.manifest import read_manifest
@@ -84,6 +84,7 @@ class CachedTeacher(Teacher):
         """Look things up in this cache."""
         super().__init__(str(cache.folder))
         self.cache = cache
+        self.virtual = cache.manifest.virtual > 0
         self._card, self._vocabulary = read_card(cache), read_vocabulary(cache)
 
     @property
@@ -198,7 +199,7 @@ class CachedTeacher(Teacher):
             raise unlike("view count", made.count, settings.view_count, way_out)
 
 
-def open_cached(folder: Path) -> CachedTeacher:
+def open_cached(folder: Place) -> CachedTeacher:
     """Open a complete cache as a teacher.
 
     Raises:
@@ -208,7 +209,7 @@ def open_cached(folder: Path) -> CachedTeacher:
     return CachedTeacher(open_cache(folder))
 
 
-def cached_size(folder: Path) -> int | None:
+def cached_size(folder: Place) -> int | None:
     """Return the height and width of the images of a cache; of others None."""
     shape = read_manifest(folder).image_shape
     return shape[1] if shape else None

@@ -8,16 +8,15 @@ import hashlib
 import json
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from asterism.measures import Cost, cost, machine_of
 from asterism.models import Vocabulary, in_words
-from asterism.teachers.cache import Cache, free_bytes, open_shard, write_shard
+from asterism.storage import Place, free_bytes, is_file, locked, read, write
+from asterism.teachers.cache import Cache, open_shard, write_shard
 from asterism.teachers.teacher import LiveTeacher, TeacherCard
 from asterism.types import Samples
 from asterism.words import number, tell
@@ -46,21 +45,22 @@ def keep_tokens(cache: Cache, teacher: LiveTeacher) -> None:
     vocabulary = teacher.vocabulary
     if vocabulary is None or vocabulary.tokeniser is None:
         return
-    with FileLock(cache.folder / f".{TOKENS}.lock"):  # of others one waits for it
-        if (cache.folder / TOKENS).exists() and (cache.folder / TOKENISER).exists():
+    with locked(cache.folder / f".{TOKENS}.lock"):  # of others one waits for it
+        if is_file(cache.folder / TOKENS) and is_file(cache.folder / TOKENISER):
             return
         tell(f"cache {cache.folder}: the vectors of the teacher's tokens …")
         made = {"own": vocabulary.own(), "alone": vocabulary.alone()}
         tables = {name: _short(table) for name, table in made.items() if table is not None}
         size = sum(table.nbytes for table in tables.values())
-        if size > free_bytes(cache):
+        free = free_bytes(cache.folder)
+        if free is not None and size > free:
             raise ValueError(
                 f"{cache.folder} needs {number(size, 'bytes')} for the vectors of the "
                 "teacher's tokens: name a folder on another disk."
             )
         rows = max((len(table) for table in tables.values()), default=0)
         tell(f"… {number(size, 'bytes')} for {rows:,} tokens")
-        _write(cache.folder / TOKENISER, vocabulary.tokeniser)
+        write(cache.folder / TOKENISER, vocabulary.tokeniser.encode())
         write_shard(cache.folder / TOKENS, tables, _identity(cache, vocabulary.tokeniser))
 
 
@@ -72,7 +72,7 @@ def keep_card(cache: Cache, teacher: LiveTeacher, example: Samples) -> None:
         teacher: The teacher, on the device where it runs.
         example: Samples to take the time of, as models take them, where the teacher is.
     """
-    if (cache.folder / CARD).exists():
+    if is_file(cache.folder / CARD):
         return
     card, measured = teacher.card, None
     try:
@@ -81,7 +81,7 @@ def keep_card(cache: Cache, teacher: LiveTeacher, example: Samples) -> None:
         tell(f"what the teacher costs cannot be measured: {in_words(error)}")
     kept: dict[str, Any] = {"cost": measured, "measured_on": _machine()}
     kept |= {"names": card.names, "kinds": card.kinds, "parameters": card.parameters}
-    _write(cache.folder / CARD, json.dumps(kept, indent=2) + "\n")
+    write(cache.folder / CARD, (json.dumps(kept, indent=2) + "\n").encode())
 
 
 def read_card(cache: Cache) -> TeacherCard:
@@ -94,7 +94,7 @@ def read_card(cache: Cache) -> TeacherCard:
     """
     width, classes = cache.manifest.widths
     file = cache.folder / CARD
-    if not file.is_file():
+    if not is_file(file):
         return TeacherCard(width, classes)
     content = _read(file)
     try:
@@ -119,7 +119,7 @@ def read_vocabulary(cache: Cache) -> Vocabulary | None:
     if cache.manifest.size is not None:
         return None
     tokens, tokeniser = cache.folder / TOKENS, cache.folder / TOKENISER
-    if not tokens.is_file() or not tokeniser.is_file():
+    if not is_file(tokens) or not is_file(tokeniser):
         why = f"{cache.folder} keeps nothing of the teacher's tokens: the same `asterism cache` "
         return Vocabulary(None, lambda: None, lambda: None, f"{why}adds it, if the teacher has any")
     text = _read(tokeniser)
@@ -132,7 +132,7 @@ def _identity(cache: Cache, tokeniser: str) -> dict[str, Any]:
     return {"cache": cache.key, "holds": "tokens", "tokeniser": digest}
 
 
-def _table(file: Path, identity: dict[str, Any], name: str) -> Tensor | None:
+def _table(file: Place, identity: dict[str, Any], name: str) -> Tensor | None:
     tables = open_shard(file, identity)
     layout = {table.ndim == 2 and table.is_floating_point() for table in tables.values()}
     if not set(tables) <= set(TABLES) or layout - {True}:
@@ -170,22 +170,13 @@ def _machine() -> str:
     return machine_of(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _read(file: Path) -> str:
-    if file.stat().st_size > MOST[file.name]:
-        raise _damaged(file, "it is too long")
+def _read(file: Place) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+        return read(file, MOST[file.name]).decode()
+    except ValueError as error:
         raise _damaged(file, error) from error
 
 
-def _damaged(file: Path, why: object) -> ValueError:
+def _damaged(file: Place, why: object) -> ValueError:
     way_out = "Delete it, and the same `asterism cache` writes it again."
     return ValueError(f"{file} is damaged: {why}. {way_out}")
-
-
-def _write(file: Path, content: str) -> None:
-    unfinished = file.with_name(f".{file.name}")
-    unfinished.unlink(missing_ok=True)  # what a stranger's folder has there may be a link
-    unfinished.write_text(content, encoding="utf-8")
-    unfinished.replace(file)

@@ -11,6 +11,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from asterism.data import Loader, Source
+from asterism.names import part_of
+from asterism.storage import made
 from asterism.teachers.cache import CLEAN, Cache, view_name
 from asterism.teachers.cached import Table
 from asterism.teachers.manifest import DTYPES, PRECISIONS
@@ -28,7 +30,7 @@ class Claim:
     first: int
     end: int
     views: list[str]
-    lock: FileLock
+    lock: FileLock | None
     read: Tensor
     arrays: dict[str, dict[str, Tensor]]
     done: int = 0
@@ -39,7 +41,8 @@ class Filler:
 
     A shard is computed whole, always in the same batches, and appears under its name only when it
     is complete. So what a cache holds does not depend on who was killed when. A process takes a
-    shard by a lock that dies with it; others go on with the rest.
+    shard by a lock that dies with it; others go on with the rest. On a store there are no locks: a
+    shard that two compute is written twice, with the same bytes.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Filler:
         *,
         device: torch.device | str = "cpu",
         workers: int = 0,
+        share: str = "1/1",
         after: Callable[[int], None] = lambda unwritten: None,
     ) -> None:
         """Prepare the teacher.
@@ -58,28 +62,37 @@ class Filler:
             network: The teacher's network.
             device: Where it runs.
             workers: Processes that decode pictures.
+            share: `i/n`: the i-th of n parts of the shards, for machines that share the work.
             after: Called after each batch with the number of outputs that are not in files yet.
         """
         self.cache = cache
         self.manifest = cache.manifest
         self.device = torch.device(device)
         self.workers = workers
+        self.share = share
         self.after = after
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def fill(self, part: str, source: Source) -> None:
         """Compute what is missing of a part, and wait for what others are computing."""
-        while any(self.cache.missing(part, first) for first, _ in self.cache.shards(part)):
-            if not self._pass(part, source):
+        shards = [*self.cache.shards(part)]
+        shards = [shards[i] for i in part_of(self.share, len(shards))]
+        while missing := self._missing(part, shards):
+            if not self._pass(part, source, missing):
                 time.sleep(0.5)  # others are at work on the rest; if one dies, it is taken over
 
-    def _pass(self, part: str, source: Source) -> bool:
+    def _missing(self, part: str, shards: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        there = self.cache.written()
+        return [shard for shard in shards if self.cache.missing(part, shard[0], there)]
+
+    def _pass(self, part: str, source: Source, missing: list[tuple[int, int]]) -> bool:
         """Compute all shards that are free; return whether there were any."""
         claims: deque[Claim] = deque()
         worked = False
         try:
-            for batch in Loader(source, self._claimed(part, claims), workers=self.workers):
+            rows = self._claimed(part, missing, claims)
+            for batch in Loader(source, rows, workers=self.workers):
                 worked = True
                 claim = claims[0]
                 self._add(batch, claim)
@@ -90,20 +103,21 @@ class Filler:
                 self.after(sum(claim.done * len(claim.views) for claim in claims))
         finally:
             for claim in claims:
-                claim.lock.release()
+                if claim.lock is not None:
+                    claim.lock.release()
         return worked
 
-    def _claimed(self, part: str, claims: deque[Claim]) -> Iterator[list[int]]:
+    def _claimed(
+        self, part: str, missing: list[tuple[int, int]], claims: deque[Claim]
+    ) -> Iterator[list[int]]:
         """Take one free shard after the other, and yield the rows of its batches."""
-        for first, end in self.cache.shards(part):
-            if not self.cache.missing(part, first):
-                continue
+        for first, end in missing:
             name = self.cache.file(part, CLEAN, first).stem
-            place = self.cache.folder / part
-            place.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(place / f".{name}.lock")
+            place = made(self.cache.folder / part) / f".{name}.lock"
+            lock = FileLock(place) if isinstance(place, Path) else None
             try:
-                lock.acquire(timeout=0)
+                if lock is not None:
+                    lock.acquire(timeout=0)
             except Timeout:
                 continue
             views = self.cache.missing(part, first)  # it may have been finished just now
@@ -197,10 +211,11 @@ class Filler:
         _unlock(claim.lock)
 
 
-def _unlock(lock: FileLock) -> None:
+def _unlock(lock: FileLock | None) -> None:
     """Let go of a shard that is complete; nobody needs its lock any more."""
-    Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
+    if lock is not None:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def verify(
@@ -218,8 +233,9 @@ def verify(
         ValueError: If they differ; the message says where.
     """
     cache = filler.cache
+    written = cache.written()
     for part, source in sources.items():
-        missing = {first: cache.missing(part, first) for first, _ in cache.shards(part)}
+        missing = {first: cache.missing(part, first, written) for first, _ in cache.shards(part)}
         ranges = [
             torch.arange(first, end)
             for first, end in cache.shards(part)
@@ -234,9 +250,9 @@ def verify(
             continue
         missed = {view for views in missing.values() for view in views}
         views = [view for view in cache.views(part) if view not in missed | {CLEAN}][:most]
-        for view, made in filler.outputs(batch.views[0], batch.index, [CLEAN, *views]):
+        for view, outputs in filler.outputs(batch.views[0], batch.index, [CLEAN, *views]):
             kept = Table(cache, part, view)(batch.index)
-            _refuse_difference(made, kept, batch.index, cache, f"{part} data, view {view},")
+            _refuse_difference(outputs, kept, batch.index, cache, f"{part} data, view {view},")
 
 
 def _refuse_difference(made: Outputs, kept: Outputs, index: Tensor, cache: Cache, of: str) -> None:

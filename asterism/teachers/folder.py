@@ -6,10 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from asterism.data import Source
-from asterism.documents import replacing
+from asterism.storage import Place, is_file, listed, locked, made, writing
 from asterism.teachers.cache import Cache
 from asterism.teachers.filler import Filler, verify
 from asterism.teachers.manifest import NAME, Manifest, read_manifest
@@ -21,11 +20,12 @@ COMPARED = 8
 
 
 def begin(
-    folder: Path,
+    folder: Place,
     wanted: Manifest,
     teacher: LiveTeacher,
     sources: Mapping[str, Source],
     device: torch.device,
+    share: str = "1/1",
 ) -> Cache:
     """Make the folder of a cache, or go on with the one that is there.
 
@@ -35,6 +35,7 @@ def begin(
         teacher: The teacher.
         sources: The data, by part.
         device: Where the teacher runs.
+        share: The part of the shards that is to be filled.
 
     Raises:
         ValueError: If it is a cache of something else or of another teacher, holds something else,
@@ -43,7 +44,7 @@ def begin(
 
     def refuse(manifest: Manifest) -> None:
         cache = Cache(folder, replace(manifest, data=wanted.data))
-        refuse_full_disk(cache)
+        refuse_full_disk(cache, share)
         if cache.state().written:
             most = 1 + manifest.virtual
             filler = Filler(cache, teacher.network, device=device)
@@ -53,7 +54,7 @@ def begin(
 
 
 def prepare(
-    folder: Path, wanted: Manifest, refuse: Callable[[Manifest], None] = lambda manifest: None
+    folder: Place, wanted: Manifest, refuse: Callable[[Manifest], None] = lambda manifest: None
 ) -> Manifest:
     """Make the folder of a cache, or go on with the one that is there, and return its manifest.
 
@@ -68,23 +69,32 @@ def prepare(
         ValueError: If it is a cache of something else, or holds something else.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made(folder)
     except OSError as error:
         raise ValueError(f"cannot make the cache's folder {folder}: {error.strerror}.") from error
     file = folder / NAME
-    with FileLock(folder / ".lock"):
-        foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-        if not file.exists() and foreign:
+    with locked(folder / ".lock"):
+        known = read_manifest(folder) if is_file(file) else None
+        foreign = [] if known else _names(folder)
+        if foreign:
             raise ValueError(
                 f"{folder} holds {foreign[0]}, which is no part of a cache: name an empty or a "
                 "new folder."
             )
-        known = read_manifest(folder) if file.exists() else None
         if known is not None:
             known.refuse_changes(wanted, folder)
             wanted = known.joined(wanted)
         refuse(wanted)
         if wanted != known:
-            with replacing(file) as unfinished:
+            with writing(file) as unfinished:
                 unfinished.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
     return wanted
+
+
+def _names(folder: Place) -> list[str]:
+    """Return what lies in a folder and is not hidden."""
+    if isinstance(folder, Path):
+        names = {entry.name for entry in folder.iterdir()}
+    else:
+        names = {name.partition("/")[0] for name in listed(folder)}
+    return sorted(name for name in names if not name.startswith("."))

@@ -1,12 +1,10 @@
 """Making a cache: what it will be of, and the outputs that are missing."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from asterism.data import Data, Source, default_workers
 from asterism.distributed import is_first
@@ -15,11 +13,12 @@ from asterism.models.adapt import Adapted
 from asterism.models.hub import Prepared
 from asterism.names import all_as_text, as_text
 from asterism.settings import Settings
-from asterism.teachers.cache import Cache, free_bytes, open_cache
+from asterism.storage import Place, free_bytes, is_file
+from asterism.teachers.cache import Cache, open_cache
 from asterism.teachers.cached import CachedTeacher
 from asterism.teachers.filler import Filler
 from asterism.teachers.folder import begin
-from asterism.teachers.manifest import Manifest
+from asterism.teachers.manifest import NAME, Manifest, read_manifest
 from asterism.teachers.progress import (
     Progress,
     bytes_to_write,
@@ -30,15 +29,23 @@ from asterism.teachers.teacher import LiveTeacher
 from asterism.views import Views
 from asterism.words import duration, number, tell
 
-# Samples that go through the teacher together, and rows of a file.
+# Samples that go through the teacher together, and rows of a file: more above so many samples.
 BATCH_SIZE = 256
-SHARD_ROWS = 2048
+SHARD_ROWS, LARGE_SHARD_ROWS, MANY_ROWS = 2048, 16_384, 10_000_000
 
 
 def sources_of(data: Data) -> dict[str, Source]:
     """Return the sources of data by the part that they are."""
     parts = {"training": data.source, "validation": data.validation_source, "test": data.test}
     return {part: source for part, source in parts.items() if source is not None}
+
+
+def shard_rows(folder: Place, data: Data) -> int:
+    """Return the rows of a file: as the cache in the folder has them, or by how many there are."""
+    if is_file(folder / NAME):
+        return read_manifest(folder).shard_rows
+    rows = max(len(source) for source in sources_of(data).values())
+    return LARGE_SHARD_ROWS if rows > MANY_ROWS else SHARD_ROWS
 
 
 def describe(name: Any, teacher: LiveTeacher) -> dict[str, Any]:
@@ -140,36 +147,28 @@ def manifest_of(
 
 
 def fill(
-    cache: Cache,
-    teacher: LiveTeacher,
+    filler: Filler,
     sources: Mapping[str, Source],
     *,
-    device: torch.device,
     workers: int | None = None,
     processes: int = 1,
     tell: bool = True,
-    after: Callable[[int], None] = lambda unwritten: None,
 ) -> None:
     """Compute what is missing, and tell beforehand what it takes and meanwhile how far it is.
 
     Args:
-        cache: The cache.
-        teacher: The teacher.
+        filler: The cache, and the teacher.
         sources: The data, by part.
-        device: Where the teacher runs.
         workers: Processes that decode pictures.
         processes: Processes that share the work.
         tell: Whether this is the one that tells.
-        after: Called after each batch of one that does not.
-
     """
-    missing = remaining(cache)
+    missing = remaining(filler.cache, filler.share)
     if not missing:
         return
-    filler = Filler(cache, teacher.network, device=device, after=after)
     if tell:
         _announce(filler, sources, missing, processes)
-        filler.after = Progress(cache, missing)
+        filler.after = Progress(filler.cache, missing, filler.share)
     for part, source in sources.items():
         filler.workers = default_workers(source, workers, processes)
         filler.fill(part, source)
@@ -178,12 +177,14 @@ def fill(
 def _announce(filler: Filler, sources: Mapping[str, Source], missing: int, processes: int) -> None:
     """Tell what a cache will take."""
     cache = filler.cache
-    needed, free = bytes_to_write(cache), free_bytes(cache)
+    needed, free = bytes_to_write(cache, filler.share), free_bytes(cache.folder)
+    room = "" if free is None else f", {number(free, 'bytes')} free"
     rate = samples_per_second(filler, sources)
     each = f" in each of {processes} processes" if processes > 1 else ""
+    part = "" if filler.share == "1/1" else f"part {filler.share}, "
     tell(
-        f"cache {cache.folder}: {in_words(cache)}; {number(needed, 'bytes')} to write, "
-        f"{number(free, 'bytes')} free; about {duration(missing / rate / processes)} at "
+        f"cache {cache.folder}: {in_words(cache)}; {part}{number(needed, 'bytes')} to write"
+        f"{room}; about {duration(missing / rate / processes)} at "
         f"{rate:,.0f} samples/s{each}"
     )
 
@@ -211,7 +212,8 @@ def fill_for(
     training, device = {"training": data.source}, settings.device
     begin(cache.folder, cache.manifest, teacher, training, device)
     # Only what this training takes: another of the same cache computes what it takes itself.
-    fill(cache, teacher, training, device=device, workers=settings.workers, tell=is_first())
+    filler = Filler(cache, teacher.network, device=device)
+    fill(filler, training, workers=settings.workers, tell=is_first())
     return CachedTeacher(open_cache(cache.folder, cache.manifest))
 
 

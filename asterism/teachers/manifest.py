@@ -5,14 +5,14 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from asterism.data import Source
-from asterism.documents import parse_json, read_file
+from asterism.documents import parse_json
 from asterism.modality import MODALITIES
+from asterism.storage import Place, is_file, read
 from asterism.types import Kind
 from asterism.views import VERSION, Views
 
@@ -136,7 +136,7 @@ class Manifest:
             elif name not in ("data", "count", "virtual"):
                 yield name, value
 
-    def refuse_changes(self, other: "Manifest", place: Path) -> None:
+    def refuse_changes(self, other: "Manifest", place: Place) -> None:
         """Raise a ValueError, naming both values, if another manifest is of another cache."""
         wanted = dict(other.decisive())
         for name, value in self.decisive():
@@ -165,7 +165,7 @@ class Manifest:
         )
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Place) -> Manifest:
     """Return what a cache's `cache.json` says.
 
     Raises:
@@ -173,10 +173,10 @@ def read_manifest(folder: Path) -> Manifest:
         ValueError: If it is damaged, or of a version that this code does not know.
     """
     file = folder / NAME
-    if not file.is_file():
+    if not is_file(file):
         raise FileNotFoundError(f"{folder} is no cache of a teacher's outputs: it has no {NAME}.")
     try:
-        content = parse_json(read_file(file, MOST["bytes"]))
+        content = parse_json(read(file, MOST["bytes"]))
         version = content["format"]
         manifest = Manifest(**content) if version == FORMAT else None
         possible = manifest is None or _possible(manifest)

@@ -12,6 +12,7 @@ from asterism.models import BUILT_IN, Spec, build, input_size
 from asterism.models.adapt import Channels
 from asterism.names import all_as_text, as_text, each_name, split_name
 from asterism.run import Run
+from asterism.storage import place
 from asterism.student import Student, run_of, student_of_run
 from asterism.teachers.cache import is_cache
 from asterism.teachers.cached import cached_size, open_cached
@@ -47,7 +48,7 @@ def _open(name: Any, data: Data) -> Teacher:
     if len(several := each_name(name)) > 1:
         return _several([_open(each, data) for each in several], data, name)
     if is_cache(name):
-        return open_cached(Path(str(name)))
+        return open_cached(place(name))
     if earlier := student_of_run(name):
         takes = earlier[0].modality
         if takes is not data.source.modality:
@@ -55,8 +56,8 @@ def _open(name: Any, data: Data) -> Teacher:
             raise ValueError(f"{name} takes {takes.plural}, and the data are {plural}.")
         return _live(earlier[0], data, name)
     base, given = split_name(str(name)) if isinstance(name, str | Path) else ("", {})
-    if is_stored(Path(base)):
-        return open_stored(Path(base), given)
+    if is_stored(place(base)):
+        return open_stored(place(base), given)
     if base in BUILT_IN and "weights" not in given:
         raise ValueError(f"the teacher {name} has no weights: name them, {name}?weights=FILE.")
     source = data.source
@@ -124,7 +125,7 @@ def common_size(asked: int | None, *models: Any) -> int | None:
     sizes: list[int | None] = []
     for model in (each for named in models for each in each_name(named)):
         if is_cache(model):
-            return cached_size(Path(str(model)))
+            return cached_size(place(model))
         sizes.append(_own_size(model))
     return max([size for size in sizes if size], default=None)
 

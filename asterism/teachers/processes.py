@@ -5,18 +5,20 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from asterism.data import Data, Source, open_data
+from asterism.names import part_of
 from asterism.request import CacheRequest
-from asterism.teachers.cache import CacheState
+from asterism.storage import Remote, place
+from asterism.teachers.cache import Cache, CacheState, seal
 from asterism.teachers.description import keep_card, keep_tokens
 from asterism.teachers.filler import Filler, verify
-from asterism.teachers.folder import begin
-from asterism.teachers.making import fill, manifest_of, sources_of
+from asterism.teachers.folder import COMPARED, begin
+from asterism.teachers.making import fill, manifest_of, shard_rows, sources_of
+from asterism.teachers.manifest import Manifest, read_manifest
 from asterism.teachers.open import common_size, open_teacher
 from asterism.teachers.teacher import LiveTeacher
 from asterism.types import Samples, as_input, on_device
@@ -25,8 +27,18 @@ from asterism.words import tell
 
 def make_cache(request: CacheRequest) -> CacheState:
     """Run a teacher once over data and keep its outputs; see `asterism.cache`."""
+    part_of(request.part, 1)  # before anything is opened
+    if request.part != "1/1" and (request.finish or request.verify_cache):
+        raise ValueError("--finish and --verify-cache are for all parts: leave --part out.")
+    if request.finish:
+        return _finish(request)
     if request.processes == 1:
         return _work(request)
+    if isinstance(place(request.out), Remote):
+        raise ValueError(
+            f"several processes share a cache by locks, and {request.out} has none: run one "
+            f"command for each, --part 1/{request.processes} and so on, then --finish."
+        )
     with _helpers(request):
         return _work(request)
 
@@ -39,51 +51,73 @@ def _work(request: CacheRequest, number: int = 0) -> CacheState:
         number: Number of the process; the first one tells and verifies.
     """
     data, teacher = _open(request)
-    settings = request.settings
-    virtual = 1 if request.augment == "vrm" else 0
-    views = data.source.views(settings, virtual=virtual)
+    device = _device(request, number)
+    sources, share = sources_of(data), request.part
+    wanted = _wanted(request, data, teacher)
+    cache = begin(place(request.out), wanted, teacher, sources, device, share)
+    whole = share == "1/1" and not number
+    teacher.to(device)
+    if whole:  # first: a cache with all outputs has what a student begins with
+        keep_tokens(cache, teacher)
+    filler = Filler(cache, teacher.network, device=device, share=share, after=_stop_without_parent)
+    fill(filler, sources, workers=request.workers, processes=request.processes, tell=not number)
+    if whole:  # last: nobody else is at work
+        keep_card(cache, teacher, _some(list(sources.values())[-1], device))
+    if request.verify_cache and not number:
+        cache.check()
+        verify(filler, sources, rows=request.verify_cache)
+    return cache.state()
+
+
+def _finish(request: CacheRequest) -> CacheState:
+    """Check what several parts have written, add what the teacher says of itself, and seal it."""
+    data, teacher = _open(request)
+    folder, device, sources = place(request.out), _device(request), sources_of(data)
+    wanted, known = _wanted(request, data, teacher), read_manifest(folder)
+    known.refuse_changes(wanted, folder)
+    cache = Cache(folder, known)
+    state = cache.state()
+    if not state.complete or known.joined(wanted) != known:
+        raise ValueError(
+            f"{folder} is not complete, {state.written} of {state.shards} files are there: the "
+            "same command without --finish, or with the --part that is missing, goes on."
+        )
+    teacher.to(device)
+    filler = Filler(cache, teacher.network, device=device)
+    verify(filler, sources, rows=request.verify_cache or COMPARED)
+    keep_tokens(cache, teacher)
+    keep_card(cache, teacher, _some(list(sources.values())[-1], device))
+    seal(cache)
+    return state
+
+
+def _wanted(request: CacheRequest, data: Data, teacher: LiveTeacher) -> Manifest:
+    """Return the manifest of what is asked for."""
     names = {
         "teacher": request.teacher,
         "training": request.data,
         "validation": request.validation_data,
         "test": request.test_data or "digits",
     }
-    wanted = manifest_of(
+    virtual = 1 if request.augment == "vrm" else 0
+    return manifest_of(
         teacher,
         data,
         names=names,
-        views=views,
+        views=data.source.views(request.settings, virtual=virtual),
         count=request.views,
         dtype=request.dtype,
         precision=request.precision,
         batch_size=request.batch_size,
-        shard_rows=request.shard_rows,
+        shard_rows=request.shard_rows or shard_rows(place(request.out), data),
     )
-    device = settings.device
+
+
+def _device(request: CacheRequest, number: int = 0) -> torch.device:
+    device = request.settings.device
     if device.type == "cuda":
-        device = torch.device("cuda", number % torch.cuda.device_count())
-    sources = sources_of(data)
-    cache = begin(Path(request.out), wanted, teacher, sources, device)
-    teacher.to(device)
-    if not number:  # first: a cache with all outputs has what a student begins with
-        keep_tokens(cache, teacher)
-    fill(
-        cache,
-        teacher,
-        sources,
-        device=device,
-        workers=request.workers,
-        processes=request.processes,
-        tell=not number,
-        after=_stop_without_parent,
-    )
-    if not number:  # last: nobody else is at work
-        keep_card(cache, teacher, _some(list(sources.values())[-1], device))
-    if request.verify_cache and not number:
-        cache.check()
-        filler = Filler(cache, teacher.network, device=device)
-        verify(filler, sources, rows=request.verify_cache)
-    return cache.state()
+        return torch.device("cuda", number % torch.cuda.device_count())
+    return device
 
 
 def _some(source: Source, device: torch.device) -> Samples:

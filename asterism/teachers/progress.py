@@ -6,7 +6,9 @@ from collections.abc import Mapping
 import torch
 
 from asterism.data import Source
-from asterism.teachers.cache import CLEAN, Cache, free_bytes
+from asterism.names import part_of
+from asterism.storage import free_bytes
+from asterism.teachers.cache import CLEAN, Cache
 from asterism.teachers.filler import Filler
 from asterism.teachers.manifest import DTYPES
 from asterism.words import duration, number, tell
@@ -15,25 +17,27 @@ from asterism.words import duration, number, tell
 SECONDS = 5.0
 
 
-def remaining(cache: Cache) -> int:
-    """Return how many outputs are missing, a sample and a view each."""
+def remaining(cache: Cache, share: str = "1/1") -> int:
+    """Return how many outputs are missing, a sample and a view each, of a part of the shards."""
+    there = cache.written()
+    shards = {part: [*cache.shards(part)] for part in cache.manifest.data}
     return sum(
-        (end - first) * len(cache.missing(part, first))
-        for part in cache.manifest.data
-        for first, end in cache.shards(part)
+        (each[i][1] - each[i][0]) * len(cache.missing(part, each[i][0], there))
+        for part, each in shards.items()
+        for i in part_of(share, len(each))
     )
 
 
-def bytes_to_write(cache: Cache) -> int:
+def bytes_to_write(cache: Cache, share: str = "1/1") -> int:
     """Return what the missing outputs will take on the disk."""
     manifest = cache.manifest
-    return remaining(cache) * sum(manifest.widths) * DTYPES[manifest.dtype].itemsize
+    return remaining(cache, share) * sum(manifest.widths) * DTYPES[manifest.dtype].itemsize
 
 
-def refuse_full_disk(cache: Cache) -> None:
+def refuse_full_disk(cache: Cache, share: str = "1/1") -> None:
     """Raise a ValueError if what is still to be written does not fit on the disk."""
-    needed, free = bytes_to_write(cache), free_bytes(cache)
-    if needed > free:
+    needed, free = bytes_to_write(cache, share), free_bytes(cache.folder)
+    if free is not None and needed > free:
         raise ValueError(
             f"{cache.folder} needs {number(needed, 'bytes')} and has {number(free, 'bytes')} free: "
             "use --dtype float16 or fewer --views, or name a folder on another disk."
@@ -60,14 +64,15 @@ class Progress:
     What other processes write into the same cache counts as well.
     """
 
-    def __init__(self, cache: Cache, begun_with: int) -> None:
+    def __init__(self, cache: Cache, begun_with: int, share: str = "1/1") -> None:
         """Begin.
 
         Args:
             cache: The cache.
             begun_with: Outputs that were missing.
+            share: The part of the shards that is being filled.
         """
-        self.cache, self.begun_with = cache, begun_with
+        self.cache, self.begun_with, self.share = cache, begun_with, share
         self.begun = self.told = time.monotonic()
 
     def __call__(self, unwritten: int) -> None:
@@ -75,7 +80,7 @@ class Progress:
         now = time.monotonic()
         if now - self.told < max(SECONDS, 0.05 * (now - self.begun)):
             return
-        self.told, left = now, remaining(self.cache) - unwritten
+        self.told, left = now, remaining(self.cache, self.share) - unwritten
         done, seconds = self.begun_with - left, now - self.begun
         time_left = f", {duration(seconds / done * left)} left" if done else ""
         share = 100 * done // self.begun_with

@@ -55,6 +55,7 @@ class Several(Teacher):
         super().__init__(" + ".join(teacher.place for teacher in teachers))
         self.teachers = tuple(teachers)
         self.one_view = any(teacher.one_view for teacher in teachers)
+        self.virtual = all(teacher.virtual for teacher in teachers)
 
     def _match(self, source: Source) -> Taught:
         return _SideBySide([teacher.on(source) for teacher in self.teachers])

@@ -17,8 +17,8 @@ from asterism.arrays import read_archive, read_array
 from asterism.data.source import Source
 from asterism.data.table import read_parquet
 from asterism.data.values import read_ids
-from asterism.documents import read_file
 from asterism.names import refuse_arguments
+from asterism.storage import Place, is_file, opened, read
 from asterism.teachers.teacher import Teacher, TeacherCard
 from asterism.types import Outputs, Samples, join_outputs, outputs_on_device
 
@@ -38,6 +38,7 @@ class StoredTeacher(Teacher):
     """
 
     one_view = True
+    virtual = False
     a_name = "a teacher that is only its outputs"
     first_look = "check that each of its rows belongs to the sample of its number or id"
 
@@ -158,12 +159,12 @@ class Rows:
         return join_outputs([outputs] * len(views))
 
 
-def is_stored(path: Path) -> bool:
+def is_stored(path: Place) -> bool:
     """Return whether a path may be a file of outputs."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in SUFFIXES and is_file(path)
 
 
-def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
+def open_stored(path: Place, named: dict[str, str]) -> StoredTeacher:
     """Open a file of outputs.
 
     A column `scale` multiplies the rows of the embedding, as `asterism embed --dtype int8` writes
@@ -179,7 +180,8 @@ def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
     """
     refuse_arguments(str(path), named, ["embedding", "logits", "id"])
     try:
-        arrays = READERS[path.suffix.lower()](path)
+        with opened(path) as here:
+            arrays = READERS[path.suffix.lower()](here)
     except (BadZipFile, EOFError, OSError, SafetensorError) as error:
         raise ValueError(f"cannot read {path}: {error}.") from error
     plural = {"embedding": "embeddings", "logits": "logits", "id": "ids"}
@@ -197,8 +199,8 @@ def open_stored(path: Path, named: dict[str, str]) -> StoredTeacher:
     if (scale := arrays.get("scale")) is not None and len(scale) == len(chosen["embedding"]):
         chosen["embedding"] = _single(chosen["embedding"]) * _single(scale.reshape(-1, 1))
     beside = path.with_name(f"{path.name}.ids.txt")
-    if chosen["id"] is None and beside.is_file():
-        text = read_file(beside, MOST_IDS).decode("utf-8", "surrogateescape")
+    if chosen["id"] is None and is_file(beside):
+        text = read(beside, MOST_IDS).decode("utf-8", "surrogateescape")
         chosen["id"] = np.array(text.split("\n")[:-1])
     ids = None
     rows = chosen["embedding"].shape[0] if chosen["embedding"].ndim else 0

@@ -78,6 +78,7 @@ class Teacher(ABC):
         place: What it is called in messages.
         network: The network, for what can be tried on one alone; None where there is none.
         one_view: Whether it knows the clean view of a sample alone.
+        virtual: Whether it knows virtual views, too.
         a_name: What it is, in words, where that matters.
         first_look: What to check if it knows nothing of the labels; None for what a network of
             these data should be checked for.
@@ -85,6 +86,7 @@ class Teacher(ABC):
 
     network: nn.Module | None = None
     one_view: bool = False
+    virtual: bool = True
     a_name: str = "a teacher"
     first_look: str | None = None
 

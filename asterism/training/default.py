@@ -1,18 +1,19 @@
 """The methods of a training that names none: chosen by what is known, and told in a line."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from asterism.data import Data
-from asterism.methods import KD, RKD, Anchored, Neighbourhood
+from asterism.methods import KD, RKD, VRM, Anchored, Neighbourhood
 from asterism.methods.base import Method, listed
 from asterism.modality import TEXT
 from asterism.teachers import TeacherCard, differing
 
 if TYPE_CHECKING:
-    from asterism.request import Methods
+    from asterism.request import Request
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,24 @@ class Chosen:
 
     Attributes:
         methods: All of them; their terms add up.
-        why: In words which they are, and why; None for those that the user named.
+        why: In words why these, behind their names; None for those that the user named.
+        instead: For a student that has no negative coordinates.
     """
 
     methods: tuple[Method, ...] = ()
     why: str | None = None
+    instead: tuple[Method, ...] = ()
+
+    @property
+    def told(self) -> str | None:
+        """Return which they are and why, in a line; None for those that the user named."""
+        return None if self.why is None else f"{_named(self.methods)} {self.why}."
 
     def within_reach(self, embedding: Tensor) -> "Chosen":
         """Return them without what a new student can never do.
 
         A student that ends in a ReLU has no negative coordinates, and so cannot be where the
-        teacher is: its neighbourhoods are all that it can match.
+        teacher is: its neighbourhoods, or its relations, are what it can match.
 
         Args:
             embedding: What it makes of some samples, shape `(n, d)`.
@@ -39,36 +47,94 @@ class Chosen:
         anchored = any(isinstance(each, Anchored) for each in self.methods)
         if self.why is None or not anchored or bool((embedding < 0).any()):
             return self
-        return Chosen(
-            (Neighbourhood(),),
-            "Neighbourhood by default: no labels, and a student without negative coordinates (a "
-            "linear layer behind it, ?dim=…, lets it match the teacher's, too).",
+        why = (
+            f"{self.why}, and a student without negative coordinates (a linear layer behind it, "
+            "?dim=…, lets it match the teacher's, too)"
         )
+        return Chosen(self.instead, why)
 
 
-def choose(methods: "Methods", data: Data, card: TeacherCard, *, use_labels: bool) -> Chosen:
+@dataclass(frozen=True)
+class Default:
+    """Methods for what is known of a training.
+
+    Attributes:
+        methods: They, anew.
+        instead: For a student that has no negative coordinates.
+    """
+
+    methods: Callable[[], list[Method]]
+    instead: Callable[[], list[Method]]
+
+
+def _centred(weight: float) -> Anchored:
+    return Anchored(start="pca", centre=True, weight=weight)
+
+
+def _relations() -> list[Method]:
+    return [RKD(distance_weight=25.0, angle_weight=50.0)]
+
+
+# Directions between classes take time as the square of their number: docs/methods/vrm.md.
+MOST_CLASSES = 1_000
+
+# What is chosen, by what is known; measured: docs/choosing.md. A student of texts starts where the
+# teacher is, and others anywhere, so that the teacher's principal coordinates do for them.
+OF_VIEWS = Default(lambda: [VRM(), _centred(5.0)], lambda: [VRM()])
+SCORED = Default(lambda: [KD(), _centred(5.0)], lambda: [*_relations(), KD()])
+SCORED_TEXTS = Default(lambda: [KD(), Anchored(weight=5.0)], SCORED.instead)
+LABELLED = Default(lambda: [_centred(5.0)], _relations)
+LABELLED_TEXTS = Default(lambda: [Anchored(weight=5.0)], _relations)
+UNLABELLED = Default(lambda: [_centred(1.0), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()])
+UNLABELLED_TEXTS = Default(
+    lambda: [Anchored(), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()]
+)
+
+
+def choose(
+    request: "Request", data: Data, card: TeacherCard, *, use_labels: bool, several: bool
+) -> Chosen:
     """Return the user's methods; without any, what is known to work (docs/choosing.md).
 
     Args:
-        methods: What the user named.
+        request: What the user asked for.
         data: The data.
         card: What is known of the teacher.
         use_labels: Whether labels are part of the objective.
+        several: Whether data and teacher have virtual views of a sample.
+
+    Raises:
+        ValueError: If methods and a recipe are named.
     """
-    if methods is not None:
-        return Chosen(tuple(listed(methods)))
+    if request.method is not None:
+        if request.recipe and not request.resume:  # what goes on names what was chosen for it
+            raise ValueError("recipe chooses methods, and some are named: leave one out.")
+        return Chosen(tuple(listed(request.method)))
+    texts = data.source.modality is TEXT
     if not use_labels:
-        if data.source.modality is TEXT:  # its student starts from the teacher's tokens
-            return Chosen(
-                (Anchored(), Neighbourhood(weight=0.3)),
-                "Anchored + 0.3 Neighbourhood by default: texts without labels.",
-            )
-        return Chosen(
-            (Anchored(start="pca", centre=True), Neighbourhood(weight=0.3)),
-            "Anchored + 0.3 Neighbourhood by default: no labels.",
-        )
-    relations = RKD(distance_weight=25.0, angle_weight=50.0)
-    if reason := differing(card, data):
-        why = f"RKD by default; KD, the other half, is left out: {reason}."
-        return Chosen((relations,), why)
-    return Chosen((relations, KD()), "RKD + KD by default: labels, and a teacher that scores them.")
+        default = UNLABELLED_TEXTS if texts else UNLABELLED
+        why = "texts without labels" if texts else "no labels"
+    elif reason := differing(card, data):
+        default = LABELLED_TEXTS if texts else LABELLED
+        why = f"KD, which compares class scores, is left out: {reason}"
+    else:
+        default = SCORED_TEXTS if texts else SCORED
+        why = "labels, and a teacher that scores them"
+        if several and card.classes <= MOST_CLASSES and request.recipe != "fast":
+            default = OF_VIEWS
+        elif request.recipe == "best":
+            most = f"{MOST_CLASSES:,} classes at most"
+            why = f"{why}; VRM is left out: it needs virtual views, and {most}"
+    by = "by default" if request.recipe is None else f"by recipe {request.recipe}"
+    return Chosen(tuple(default.methods()), f"{by}: {why}", tuple(default.instead()))
+
+
+def _named(methods: Sequence[Method]) -> str:
+    """Return methods with their weights, where these are not the usual ones."""
+    names = []
+    for method in methods:
+        usual = type(method)().config().get("weight")
+        weight = method.config().get("weight")
+        factor = "" if weight == usual else f"{weight:g} "
+        names.append(f"{factor}{type(method).__name__}")
+    return " + ".join(names)

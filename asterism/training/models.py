@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from asterism.data import Data
+from asterism.memory import MemoryBank, SampleMemory
 from asterism.methods.base import NEEDS, Method
 from asterism.models import Spec, build, card_of, unweighted
 from asterism.models.adapt import Adapted
@@ -79,7 +80,7 @@ def refuse_views(
     if settings.trained_views > 1:
         asking.append(f"train_views {settings.train_views}")
     source = data.source
-    several = source.augmented or source.views(settings, virtual=0) is not None
+    several = source.augmented or has_views(data, settings)
     if asking and (teacher.one_view or not several):
         name = source.modality.name
         one = f"{'an' if name == 'array' else 'a'} {name}" if not several else teacher.a_name
@@ -89,6 +90,11 @@ def refuse_views(
         )
 
 
+def has_views(data: Data, settings: Settings) -> bool:
+    """Return whether views of the samples are made, and so virtual ones, too."""
+    return data.source.views(settings, virtual=0) is not None
+
+
 def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
     """Raise a ValueError if weights would be measured while a method still changes its own."""
     for method in methods:
@@ -96,6 +102,27 @@ def refuse_ramps(methods: Sequence[Method], settings: Settings) -> None:
             raise ValueError(
                 f"{type(method).__name__} lets its weights grow while it trains, and loss_weights "
                 "auto would take them for small ones: leave one of the two out."
+            )
+
+
+def refuse_prefixes(methods: Sequence[Method], settings: Settings, width: int) -> None:
+    """Raise a ValueError if first columns cannot be trained by themselves."""
+    prefixes = settings.prefixes
+    if prefixes and settings.of_scores and all("logits" in method.needs for method in methods):
+        raise ValueError(
+            "prefixes train first columns of the embedding, and nothing here compares embeddings: "
+            "name a method that does, or a loss of metric learning."
+        )
+    if prefixes and not 0 < min(prefixes) <= max(prefixes) < width:
+        raise ValueError(
+            f"prefixes are numbers of first columns, fewer than the student's {width}; got "
+            f"{', '.join(map(str, prefixes))}."
+        )
+    for method in methods if prefixes else ():
+        if any(isinstance(module, MemoryBank | SampleMemory) for module in method.modules()):
+            raise ValueError(
+                f"{type(method).__name__} remembers whole rows of earlier batches, with which "
+                "first columns cannot be compared: leave prefixes or its memory out."
             )
 
 

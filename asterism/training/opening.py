@@ -13,12 +13,14 @@ from asterism.data import Data, account_of, open_data
 from asterism.data.account import SizeBy
 from asterism.engine import Training, make_task
 from asterism.methods.base import Method
-from asterism.models import Spec, in_own_code
+from asterism.models import Spec, in_own_code, with_unit_rows
 from asterism.request import Request
 from asterism.teachers import Teacher, common_size, open_teacher, refuse_unrepeatable, try_out
 from asterism.training.default import Chosen, choose
 from asterism.training.models import (
+    has_views,
     open_student,
+    refuse_prefixes,
     refuse_ramps,
     refuse_views,
     student_classes,
@@ -29,6 +31,9 @@ from asterism.verdict import encoder_of, outputs_on, teaching
 
 # Training rows whose outputs a method may know before the first step.
 SAMPLE_ROWS = 4_000
+# Training rows by which it is told whether the teacher's embeddings have unit length, and how
+# near that is in half precision.
+UNIT_ROWS, UNIT_TOLERANCE = 8, 5e-3
 
 
 def open_training(request: Request) -> Training:
@@ -62,7 +67,8 @@ def open_training(request: Request) -> Training:
         data = teacher.without_absent(data)
         teacher.to(device)
     source = data.source
-    settings = settings.filled_in(source.modality.optimizer, data.classes)
+    unit = teacher is not None and _has_unit_rows(teacher, data)
+    settings = settings.filled_in(source.modality.optimizer, data.classes, unit=unit)
     if request.teacher_cache is not None and settings.steps_per_epoch and not settings.view_count:
         # A cache has a view for each epoch, and epochs of another length are no passes.
         settings = replace(settings, view_count=settings.epochs)
@@ -71,7 +77,9 @@ def open_training(request: Request) -> Training:
     if teacher is not None:
         names = [type(method).__name__ for method in chosen.methods]
         settings, views = teacher.settle(settings, views, names)
-    student, card, chosen = _open_student(request, data, teacher, chosen, use_labels=use_labels)
+    student, card, chosen = _open_student(
+        request, data, teacher, chosen, use_labels=use_labels, unit=unit
+    )
     task = make_task(settings.task, classes=data.classes or 0, width=card["embedding_dim"])
     training = Training(
         request=replace(request, settings=settings, method=list(chosen.methods)),
@@ -83,7 +91,7 @@ def open_training(request: Request) -> Training:
         views=views,
         use_labels=use_labels,
         task=task,
-        account=account_of(data, size_by=size_by, method=chosen.why),
+        account=account_of(data, size_by=size_by, method=chosen.told),
     )
     rehearse(training)
     return training
@@ -118,7 +126,8 @@ def _open_teacher(request: Request, data: Data, *, use_labels: bool) -> tuple[Te
     """Return the teacher and the methods, which fit to each other and to the data."""
     settings = request.settings
     teacher = open_teacher(request.teacher, data)
-    chosen = choose(request.method, data, teacher.card, use_labels=use_labels)
+    several = has_views(data, settings) and teacher.virtual
+    chosen = choose(request, data, teacher.card, use_labels=use_labels, several=several)
     refuse_views(chosen.methods, settings, data, teacher)
     refuse_ramps(chosen.methods, settings)
     if not use_labels:
@@ -139,6 +148,7 @@ def _open_student(
     chosen: Chosen,
     *,
     use_labels: bool,
+    unit: bool,
 ) -> tuple[nn.Module, dict[str, Any], Chosen]:
     """Return the student, its card and the methods, set up for its width."""
     taught = None if teacher is None else teacher.card
@@ -157,7 +167,8 @@ def _open_student(
     if teacher is not None:
         spec = replace(spec, vocabulary=teacher.vocabulary, teacher=teacher.network)
     names = data.class_names if use_labels or taught is None else taught.names
-    student, card = open_student(request.student, spec, names if classes else None)
+    named = with_unit_rows(request.student) if unit else request.student
+    student, card = open_student(named, spec, names if classes else None)
     tried = try_out(student, source.modality, source.shape, "student", classes=classes)
     chosen = chosen.within_reach(tried.embedding)
     width = tried.embedding.shape[1]
@@ -167,7 +178,15 @@ def _open_student(
         known: dict[str, Any] = {"sample": sample} if "sample" in method.needs else {}
         with in_own_code(method):
             method.setup(**sizes, rows=len(source), **known)
+    refuse_prefixes(chosen.methods, request.settings, width)
     return student, {**card, "embedding_dim": width}, chosen
+
+
+def _has_unit_rows(teacher: Teacher, data: Data) -> bool:
+    """Return whether the teacher's embeddings have unit length, by the first training rows."""
+    rows = outputs_on(teaching(teacher), data.source, data.train[:UNIT_ROWS]).outputs.embedding
+    lengths = rows.norm(dim=1)
+    return len(rows) > 0 and bool((lengths - 1).abs().max() < UNIT_TOLERANCE)
 
 
 def _asking(methods: Sequence[Method], need: str) -> bool:

@@ -54,7 +54,11 @@ def provenance(
         "code": _code(),
         **fingerprints(data, teacher),
         # Beside the names as they were typed: the run can be measured from another folder.
-        "paths": {name: resolved(str(config[name])) for name in PLACES if config.get(name)},
+        "paths": {
+            name: resolved(str(config[name]), several=name == "teacher")
+            for name in PLACES
+            if config.get(name)
+        },
     }
 
 

@@ -91,7 +91,7 @@ def reopen_data(folder: Run, data: Any = None) -> Data:
     opened = open_data(
         config["data"],
         validation=config["validation_data"],
-        test=located(test) if isinstance(test, str | Path) else test,
+        test=located(test, stores=True) if isinstance(test, str | Path) else test,
         validation_share=config["validation_share"],
         validation_classes=config.get("validation_classes"),  # older runs have none
         split_seed=config["split_seed"],
@@ -116,15 +116,16 @@ def _config(folder: Run) -> dict[str, Plain]:
         raise RunError(f"{folder.path / 'config.yaml'} is damaged: it lacks {missing[0]}.")
     config = made_with(folder, "train" if "model" in kept else "distill")
     places = recorded(folder).get("paths") or {}
-    return {name: _found(value, places.get(name)) for name, value in config.items()}
+    return {name: _found(name, value, places.get(name)) for name, value in config.items()}
 
 
-def _found(typed: Plain, resolved: Any) -> Plain:
+def _found(option: str, typed: Plain, resolved: Any) -> Plain:
     """Return where something is that was typed in another folder, or was elsewhere then."""
     if not isinstance(resolved, str):
         return typed
     # Of several teachers, those that are no files mean the same from any folder.
-    places = [split_name(each)[0] for each in each_name(resolved)]
+    names = each_name(resolved) if option == "teacher" else [resolved]
+    places = [split_name(each)[0] for each in names]
     return resolved if any(os.path.exists(place) for place in places) else typed
 
 
@@ -136,7 +137,10 @@ def _open_teacher(
     if named is None and (not name or is_own_code(str(name))):
         return None
     try:
-        teacher = open_teacher(located(name) if isinstance(name, str | Path) else name, opened)
+        teacher = open_teacher(
+            located(name, several=True, stores=True) if isinstance(name, str | Path) else name,
+            opened,
+        )
     except (FileNotFoundError, ValueError) as error:
         if named is not None:
             raise

@@ -35,7 +35,7 @@ from asterism.training.provenance import (
     refuse_other_contents,
 )
 from asterism.training.rehearsal import factory_of, write_student
-from asterism.verdict import Unmeasured, assess, selection
+from asterism.verdict import Unmeasured, assess, guessed, selection
 from asterism.words import tell
 
 # So many samples that are left out are named at the end; all are in result.json.
@@ -162,7 +162,9 @@ def _ready(training: Training) -> Training:
         of_scores=training.task.of_scores,
         metric=settings.metric or "euclidean",
     )
-    return replace(with_anchors(training), score=score)
+    of_labels = training.use_labels or teacher is None
+    guess = guessed(training.data, of_labels=of_labels)
+    return replace(with_anchors(training), score=score, guess=guess)
 
 
 def _as_it_is(run: Run, training: Training) -> Result:
@@ -201,11 +203,14 @@ def _finish(
     broken = list(dict.fromkeys((*fitted.broken, *data.broken())))
     if not training.request.told:
         _name(broken)
+    for remark in fitted.remarks:
+        tell(f"asterism: {remark}")
     result = {
         **measured,
         "validation": fitted.score,
         "steps": fitted.steps,
         "skipped": fitted.skipped,
+        "remarks": list(fitted.remarks),
         "seconds": round(fitted.seconds, 1),
         "seconds_per_step": fitted.seconds_per_step,
         "broken": broken,
@@ -304,6 +309,7 @@ def _read_left_over(data: Data, settings: Settings) -> None:
         targets=data.source.targets,
         per_class=settings.samples_per_class,
         steps=settings.steps_per_epoch,
+        blocks=data.source.blocks,
     )
     rows = left_over(order, settings.epochs)
     if len(rows):

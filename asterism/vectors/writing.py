@@ -1,7 +1,7 @@
 """`embed()`: a student over data of any length, into one file of vectors."""
 
+import io
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,17 +12,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 from torch import nn
 
 from asterism.arrays import read_archive
 from asterism.data import Loader, Source
 from asterism.data.batches import default_workers
-from asterism.documents import replacing
 from asterism.given import source_for
 from asterism.models import weights_fingerprint
-from asterism.names import joined_name, located, split_name
+from asterism.names import joined_name, located, part_of, split_name
 from asterism.relations import check_choice
+from asterism.storage import (
+    Place,
+    is_file,
+    is_there,
+    listed,
+    locked,
+    made,
+    opened,
+    place,
+    read,
+    remove,
+    write,
+    writing,
+)
 from asterism.student import Student, load
 from asterism.types import as_input, on_device
 from asterism.vectors.files import WRITERS, Dtype, Form, as_dtype, write_ids
@@ -42,19 +54,21 @@ class Vectors:
         out: The file.
         rows: Rows in it.
         width: Columns of the embedding.
+        bytes: Size of the file.
         broken: Samples that could not be read, by name; they have no row.
     """
 
-    out: Path
+    out: Place
     rows: int
     width: int
+    bytes: int
     broken: tuple[str, ...]
 
 
 class Part(NamedTuple):
     """Consecutive rows of the data, and the file that keeps their vectors until all are there."""
 
-    file: Path
+    file: Place
     rows: range
 
 
@@ -68,7 +82,7 @@ class Work:
         origin: Student, data and form: parts of another origin are refused.
     """
 
-    folder: Path
+    folder: Place
     rows: range
     origin: dict[str, Any]
 
@@ -88,9 +102,9 @@ class Work:
             ValueError: If the parts there are of another student, other data or another form.
         """
         file = self.folder / "embed.json"
-        if file.exists():
+        if is_file(file):
             try:
-                known = json.loads(file.read_text())
+                known = json.loads(read(file))
             except ValueError:
                 known = None
             if known != self.origin:
@@ -99,9 +113,9 @@ class Work:
                     "data or another form): delete it, or name another --out."
                 )
         else:
-            with replacing(file) as place:
-                place.write_text(json.dumps(self.origin))
-        return [part for part in self.parts if not part.file.exists()]
+            write(file, json.dumps(self.origin).encode())
+        there = listed(self.folder)
+        return [part for part in self.parts if part.file.name not in there]
 
 
 def embed(
@@ -138,20 +152,20 @@ def embed(
         FileNotFoundError: If there is no such run or data.
         ValueError: If the student does not take the data, or the file cannot hold what is asked.
     """
-    file = Path(located(out))
+    file = place(located(out, stores=True))
     check_choice("dtype", dtype, Dtype)
     if file.suffix not in WRITERS or (file.suffix == ".npy" and dtype == "int8"):
         raise ValueError(
             f"vectors are written to a .parquet, .npy or .safetensors file, int8 not to .npy; got "
             f"{out} and {dtype}."
         )
-    if file.exists():
+    if is_there(file):
         raise ValueError(f"{file} is there: delete it, or name another --out.")
     student = load(run, factory=factory, aligned=aligned)
     source = _source(student, data, ids)
     work = Work(
         folder=file.with_name(f".{file.name}.parts"),
-        rows=_share(part, len(source)),
+        rows=part_of(part, len(source)),
         origin={
             "student": weights_fingerprint(student),
             "data": source.fingerprint(),
@@ -160,8 +174,7 @@ def embed(
             "rows": [PART_ROWS, BATCH],
         },
     )
-    work.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(work.folder / ".lock"):
+    with locked(made(work.folder) / ".lock"):
         _fill(work, student, source, dtype)
         return _joined(work, file, source)
 
@@ -173,14 +186,6 @@ def _source(student: Student, data: Any, ids: str | None) -> Source:
         base, given = split_name(str(data))
         data = joined_name(base, {**given, "id": ids})
     return source_for(data, student.modality, student.shape)
-
-
-def _share(part: str, rows: int) -> range:
-    """Return the rows of the i-th of n parts."""
-    number, slash, of = part.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and 0 < int(number) <= int(of)):
-        raise ValueError(f"--part is i/n with i from 1 to n, as 2/4; got {part}.")
-    return range((int(number) - 1) * rows // int(of), int(number) * rows // int(of))
 
 
 def _fill(work: Work, student: Student, source: Source, dtype: Dtype) -> None:
@@ -207,8 +212,9 @@ def _fill(work: Work, student: Student, source: Source, dtype: Dtype) -> None:
             read.append(batch.index.numpy())
         kept = as_dtype(np.concatenate(rows), dtype) if rows else {}
         arrays = {**kept, "index": np.concatenate(read), "broken": np.array(broken, np.str_)}
-        with replacing(part.file) as place, open(place, "wb") as to:
-            np.savez(to, **arrays)  # type: ignore[arg-type]
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        write(part.file, content.getvalue())
 
 
 def _batches(parts: list[Part]) -> Iterator[list[int]]:
@@ -217,12 +223,12 @@ def _batches(parts: list[Part]) -> Iterator[list[int]]:
             yield list(part.rows[start : start + BATCH])
 
 
-def _joined(work: Work, file: Path, source: Source) -> Vectors:
+def _joined(work: Work, file: Place, source: Source) -> Vectors:
     """Write the file of all parts, one part in memory at a time, and remove them."""
     rows, width, broken, numbers = 0, 0, list[str](), list[npt.NDArray[np.int64]]()
     form: Form | None = None
     for part in work.parts:
-        arrays = read_archive(part.file)
+        arrays = _read(part)
         broken += arrays["broken"].tolist()
         numbers.append(arrays["index"])
         rows += len(arrays["index"])
@@ -232,17 +238,22 @@ def _joined(work: Work, file: Path, source: Source) -> Vectors:
     if form is None:
         raise ValueError(f"no sample of the data could be read: {', '.join(broken[:3])}.")
     index = np.concatenate(numbers)
-    read = (read_archive(part.file) for part in work.parts)
-    filled = (arrays for arrays in read if "embedding" in arrays)
+    filled = (arrays for arrays in map(_read, work.parts) if "embedding" in arrays)
     # Written in the parts' folder, so that what a killed process leaves half written goes with it.
     if file.suffix != ".parquet":
         ids = file.with_name(f"{file.name}.ids.txt")
-        with replacing(ids, within=work.folder) as place:
-            write_ids(index, source.name_of, place)
-    with replacing(file, within=work.folder) as place:
-        WRITERS[file.suffix](place, filled, replace(form, rows=rows), source.name_of)
-    shutil.rmtree(work.folder)
-    return Vectors(file, rows, width, tuple(broken))
+        with writing(ids, within=work.folder) as unfinished:
+            write_ids(index, source.name_of, unfinished)
+    with writing(file, within=work.folder) as unfinished:
+        WRITERS[file.suffix](unfinished, filled, replace(form, rows=rows), source.name_of)
+        size = unfinished.stat().st_size
+    remove(work.folder)
+    return Vectors(file, rows, width, size, tuple(broken))
+
+
+def _read(part: Part) -> dict[str, npt.NDArray[Any]]:
+    with opened(part.file) as file:
+        return read_archive(file)
 
 
 class Progress:

@@ -21,6 +21,7 @@ from asterism.verdict.outputs import encoder_of as encoder_of
 from asterism.verdict.outputs import outputs_on as outputs_on
 from asterism.verdict.outputs import teaching as teaching
 from asterism.verdict.sample import Arrays, changed_most, sampled_rows
+from asterism.verdict.selection import guessed as guessed
 from asterism.verdict.selection import selection as selection
 from asterism.verdict.unmeasured import T
 from asterism.verdict.unmeasured import Unmeasured as Unmeasured
@@ -31,6 +32,7 @@ __all__ = [
     "Unmeasured",
     "assess",
     "encoder_of",
+    "guessed",
     "outputs_on",
     "selection",
     "teaching",

@@ -72,7 +72,7 @@ def _gap(ends: Sequence[float | None] | None) -> str:
 def _alone(of: Any, missing: str | None, unfit: str | None) -> str:
     """Return the sentence for a model without a teacher, or rows enough, to compare it with."""
     parameters = of("student", "parameters")
-    for name, k in TASKS:
+    for name, k in (*TASKS, ("k-NN accuracy", None)):  # recall has no queries in single samples
         value = of("student", name, k)
         if value is not None:
             what = name if k is None else f"{name}@{k}"
@@ -109,7 +109,7 @@ def _lost(by_key: Records, name: str | None) -> str:
         return ""
     loss = record["teacher"]["value"] - record["student"]["value"]
     rows = record["student"].get("count")
-    return f"; it loses most on class '{name}' ({loss:.0f} points of {rows} rows)"
+    return f"; it loses most on class '{name}' ({loss:.0f} points, on {rows} rows)"
 
 
 def _no_better(by_key: Records) -> str:

@@ -1,7 +1,9 @@
 """The measure by which the best epoch of a training is selected."""
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from asterism.data import Data
@@ -11,6 +13,9 @@ from asterism.settings import Distance
 from asterism.teachers import Teacher
 from asterism.types import Outputs
 from asterism.verdict.outputs import as_compared, outputs_on, teaching
+
+# Neighbours of the teacher's that the student may share.
+NEIGHBOURS = 10
 
 
 def selection(
@@ -43,6 +48,24 @@ def selection(
     return lambda outputs, target: overlap(as_compared(outputs, metric), target)
 
 
+def guessed(data: Data, *, of_labels: bool) -> float:
+    """Return what a guess may reach of the score on the validation rows: two deviations above it.
+
+    Args:
+        data: The data.
+        of_labels: Whether the score is of labels, and not of the teacher's neighbours.
+    """
+    source, rows = data.validation_source or data.source, len(data.validation)
+    chance = min(1.0, NEIGHBOURS / max(1, rows - 1))
+    if of_labels:
+        if source.targets is None or not rows:
+            return -math.inf
+        # Always the largest class; that whose neighbours are drawn finds no more.
+        counts = torch.unique(source.targets[data.validation], return_counts=True)[1]
+        chance = float(counts.max()) / rows
+    return chance + 2 * math.sqrt(chance * (1 - chance) / max(1, rows))
+
+
 def accuracy(outputs: Outputs, target: Tensor | None) -> dict[str, float]:
     """Return the share of samples whose own class has the highest score."""
     if outputs.logits is None or target is None:
@@ -69,5 +92,5 @@ class Overlap:
 
     def __call__(self, outputs: Outputs, target: Tensor | None) -> dict[str, float]:
         """Compare the student's neighbours with the teacher's."""
-        near = neighbourhoods(outputs.embedding, self.teacher, k=10)
-        return {"overlap@10": float(near.overlap(10).mean())}
+        near = neighbourhoods(outputs.embedding, self.teacher, k=NEIGHBOURS)
+        return {f"overlap@{NEIGHBOURS}": float(near.overlap(NEIGHBOURS).mean())}

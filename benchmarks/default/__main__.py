@@ -14,6 +14,7 @@ import argparse
 import importlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -26,6 +27,8 @@ from torch import nn
 import asterism.methods
 from asterism import Method
 from benchmarks.default.table import Rows, table
+
+Figures = Callable[[Rows], dict[str, float]]
 
 
 class Task(Protocol):
@@ -77,12 +80,13 @@ class Grid:
         ]
 
 
-def cell(grid: Grid, task: Task, out: Path, each: Try, part: str, seed: int) -> dict[str, Any]:
+def cell(
+    task: Task, figures: Figures, out: Path, each: Try, part: str, seed: int
+) -> dict[str, Any]:
     """Train, measure and write one cell, or read it."""
-    module = importlib.import_module(f"benchmarks.default.{grid.task}")
     file = out / f"{part}_{each.name.replace(' ', '_')}_{seed}"
-    figures = file.with_name(f"{file.name}.json")
-    if not figures.exists():
+    stored = file.with_name(f"{file.name}.json")
+    if not stored.exists():
         torch.manual_seed(seed)
         begun = time.process_time()
         student = task.train(each.built(), each.settings, seed)
@@ -90,10 +94,10 @@ def cell(grid: Grid, task: Task, out: Path, each: Try, part: str, seed: int) -> 
         rows = task.rows(student.eval(), part)
         if part == "test":
             np.savez_compressed(file.with_name(f"{file.name}.npz"), **cast(Any, rows))
-        found = {**module.figures(rows), "seconds": round(seconds, 1), "try": asdict(each)}
-        figures.write_text(json.dumps(found, indent=1))
+        found = {**figures(rows), "seconds": round(seconds, 1), "try": asdict(each)}
+        stored.write_text(json.dumps(found, indent=1))
         print(part, each.name, seed, {k: v for k, v in found.items() if k != "try"}, flush=True)
-    return cast(dict[str, Any], json.loads(figures.read_text()))
+    return cast(dict[str, Any], json.loads(stored.read_text()))
 
 
 def main() -> None:
@@ -118,15 +122,22 @@ def main() -> None:
         if not file.exists():
             file.write_text(json.dumps(module.figures(task.rows(model, "test"))))
     names = asked.only or ["recipe", *grid.methods]
+    of = {name: grid.of(name) for name in names}
+    choose_and_test(task, module.figures, out, of, [] if asked.choose_only else asked.seeds)
+
+
+def choose_and_test(
+    task: Task, figures: Figures, out: Path, of: dict[str, list[Try]], seeds: list[int]
+) -> None:
+    """Try each method's settings with one seed, and test the best with each of several."""
     best = {}
-    for name in names:
-        tries = grid.of(name)
-        scores = [cell(grid, task, out, each, "choice", 0)["score"] for each in tries]
+    for name, tries in of.items():
+        scores = [cell(task, figures, out, each, "choice", 0)["score"] for each in tries]
         best[name] = tries[int(np.argmax(scores))]
-    for seed in [] if asked.choose_only else asked.seeds:
-        for name in names:
-            chosen = best[name]
-            cell(grid, task, out, Try(name, chosen.methods, chosen.settings), "test", seed)
+    for seed in seeds:
+        for name, chosen in best.items():
+            each = Try(name, chosen.methods, chosen.settings)
+            cell(task, figures, out, each, "test", seed)
 
 
 if __name__ == "__main__":

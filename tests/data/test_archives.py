@@ -8,59 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from scipy.io import savemat
+from archives import (
+    DRAW,
+    cars,
+    cifar10,
+    cifar100,
+    cub,
+    flowers,
+    imagenet,
+    in_shop,
+    kaggle,
+    mini_imagenet,
+    omniglot,
+    pets,
+    products,
+    python2,
+    rows,
+    svhn,
+    tiny_imagenet,
+)
 
 from asterism.data import open_data, open_source
 from asterism.data.archives import LAYOUTS
 from asterism.names import ARCHIVES
-
-DRAW = np.random.default_rng(0)
-
-
-def picture(file, shade=0):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 6), (shade, 0, 0)).save(file.with_suffix(".png"))
-    file.with_suffix(".png").rename(file)
-
-
-def python2(held):
-    """Return a pickle as Python 2 wrote it: texts are bytes, numpy has its old name."""
-
-    def text(x):
-        raw = x if isinstance(x, bytes) else x.encode()
-        return b"T" + struct.pack("<i", len(raw)) + raw
-
-    def number(x):
-        return b"J" + struct.pack("<i", x)
-
-    def value(x):
-        if isinstance(x, np.ndarray):
-            begin = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
-            dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN" + 2 * number(-1)
-            shape = b"(" + b"".join(map(number, x.shape)) + b"t"
-            return begin + b"(K\x01" + shape + dtype + b"K\x00tb\x89" + text(x.tobytes()) + b"tb"
-        if isinstance(x, list):
-            return b"](" + b"".join(map(value, x)) + b"e"
-        return number(x) if isinstance(x, int) else text(x)
-
-    items = b"".join(text(k) + value(v) for k, v in held.items())
-    return b"\x80\x02}(" + items + b"u."
-
-
-def rows(n):
-    return DRAW.integers(256, size=(n, 3072), dtype=np.uint8)
-
-
-def cifar10(place):
-    place.mkdir()
-    images = rows(12)
-    for i in range(5):
-        held = {"batch_label": "x", "labels": [i, 9 - i], "data": images[2 * i : 2 * i + 2]}
-        (place / f"data_batch_{i + 1}").write_bytes(python2(held))
-    (place / "test_batch").write_bytes(python2({"labels": [3, 4], "data": images[10:]}))
-    (place / "batches.meta").write_bytes(python2({"label_names": [f"c{i}" for i in range(10)]}))
-    return images.reshape(-1, 3, 32, 32)
 
 
 def test_cifar10(tmp_path):
@@ -78,19 +48,7 @@ def test_cifar10(tmp_path):
 
 @pytest.mark.parametrize("write", [python2, lambda held: pickle.dumps(held, protocol=2)])
 def test_cifar100(tmp_path, write):
-    names = {
-        f"{k}_label_names": [f"{k}{i}" for i in range(n)]
-        for k, n in (("fine", 100), ("coarse", 20))
-    }
-    (tmp_path / "meta").write_bytes(write(names))
-    images = rows(6)
-    for i, part in enumerate(("train", "test")):
-        held = {
-            "fine_labels": [7, 99, 0],
-            "coarse_labels": [1, 19, 0],
-            "data": images[3 * i : 3 * i + 3],
-        }
-        (tmp_path / part).write_bytes(write(held))
+    images = cifar100(tmp_path, write=write)
     test = open_source(f"{tmp_path}?split=test")
     assert np.array_equal(test.samples.reshape(3, -1), images[3:])
     assert [test.names[i] for i in test.targets] == ["fine7", "fine99", "fine0"]
@@ -159,112 +117,10 @@ def test_stl10(tmp_path):
 
 
 def test_svhn(tmp_path):
-    images = DRAW.integers(256, size=(32, 32, 3, 3), dtype=np.uint8)
-    savemat(tmp_path / "train_32x32.mat", {"X": images, "y": np.array([[10], [1], [9]], np.uint8)})
+    images = svhn(tmp_path)
     source = open_source(str(tmp_path))
     assert np.array_equal(source.samples[1], images[..., 1].transpose(2, 0, 1))
-    assert source.targets.tolist() == [0, 1, 9]
-
-
-def cub(place):
-    files = [f"{c:03d}.Bird_{c}/Bird_{i}.jpg" for c in range(1, 5) for i in range(2)]
-    for file in files:
-        picture(place / "images" / file)
-    lines = {
-        "images.txt": [f"{i} {f}" for i, f in enumerate(files, 1)],
-        "image_class_labels.txt": [f"{i} {(i + 1) // 2}" for i in range(1, 9)],
-        "train_test_split.txt": [f"{i} {i % 2}" for i in range(1, 9)],
-        "classes.txt": [f"{c} {c:03d}.Bird_{c}" for c in range(1, 5)],
-    }
-    for name, text in lines.items():
-        (place / name).write_text("\n".join(text) + "\n")
-
-
-def cars(place):
-    kind = [("relative_im_path", "O"), ("class", "O"), ("test", "O")]
-    notes = [(f"car_ims/{i:06d}.jpg", i // 2 + 1, i % 2) for i in range(8)]
-    for file, *_ in notes:
-        picture(place / file)
-    names = np.array([f"Car {c}" for c in range(4)], dtype=object)
-    savemat(
-        place / "cars_annos.mat", {"annotations": np.array([notes], kind), "class_names": names}
-    )
-
-
-def products(place):
-    for part, first in (("train", 1), ("test", 3)):
-        lines = ["image_id class_id super_class_id path"]
-        for i in range(4):
-            file = f"bicycle_final/{first + i // 2}_{i}.JPG"
-            picture(place / file)
-            lines.append(f"{i} {first + i // 2} 1 {file}")
-        (place / f"Ebay_{part}.txt").write_text("\n".join(lines))
-
-
-def in_shop(place):
-    lines = ["6", "image_name item_id evaluation_status"]
-    for item, part in (("id_1", "train"), ("id_2", "query"), ("id_2", "gallery")):
-        for i in range(2):
-            file = f"img/WOMEN/{item}/{part}_{i}.jpg"
-            picture(place / file)
-            lines.append(f"{file}   {item}   {part}")
-    (place / "Eval").mkdir()
-    (place / "Eval" / "list_eval_partition.txt").write_text("\n".join(lines))
-
-
-def omniglot(place):
-    for part, alphabet in (("background", "Greek"), ("evaluation", "Angelic")):
-        for c in (1, 2):
-            for i in (1, 2):
-                picture(place / f"images_{part}" / alphabet / f"character{c:02d}" / f"0{c}_{i}.png")
-
-
-def tiny_imagenet(place):
-    for c in ("n02", "n01"):
-        for i in range(2):
-            picture(place / "train" / c / "images" / f"{c}_{i}.JPEG")
-    for i in range(2):
-        picture(place / "val" / "images" / f"val_{i}.JPEG")
-    (place / "val" / "val_annotations.txt").write_text(
-        "val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t1\t2\t3\t4\n"
-    )
-    (place / "wnids.txt").write_text("n02\nn01\n")
-
-
-def imagenet(place):
-    for c in ("n02", "n01"):
-        picture(place / "train" / c / f"{c}_1.JPEG")
-    for i in (1, 2):
-        picture(place / "val" / f"ILSVRC2012_val_0000000{i}.JPEG")
-    (place / "val.txt").write_text(
-        "ILSVRC2012_val_00000001.JPEG 1\nILSVRC2012_val_00000002.JPEG 0\n"
-    )
-
-
-def kaggle(place):
-    imagenet(place)
-    (place / "val.txt").unlink()
-    (place / "LOC_val_solution.csv").write_text(
-        "ImageId,PredictionString\nILSVRC2012_val_00000001,n02 85 1 499 272 \n"
-        "ILSVRC2012_val_00000002,n01 1 2 3 4 n01 5 6 7 8 \n"
-    )
-
-
-def pets(place):
-    (place / "annotations").mkdir(parents=True)
-    for part, number in (("trainval", 1), ("test", 2)):
-        names = ("Abyssinian", "great_pyrenees")
-        lines = [f"{name}_{number} {c} 1 1" for c, name in enumerate(names, 1)]
-        (place / "annotations" / f"{part}.txt").write_text("\n".join(lines))
-        for name in names:
-            picture(place / "images" / f"{name}_{number}.jpg")
-
-
-def flowers(place):
-    for i in range(1, 4):
-        picture(place / "jpg" / f"image_{i:05d}.jpg")
-    savemat(place / "imagelabels.mat", {"labels": np.array([[77, 77, 1]], np.uint8)})
-    savemat(place / "setid.mat", {"trnid": [[3, 1]], "valid": [[2]], "tstid": [[2]]})
+    assert source.targets.tolist() == [*range(10)]
 
 
 @pytest.mark.parametrize(
@@ -281,6 +137,7 @@ def flowers(place):
         ("omniglot", omniglot, "test", ["Angelic/character01"] * 2 + ["Angelic/character02"] * 2),
         ("tiny-imagenet", tiny_imagenet, "train", ["n01", "n01", "n02", "n02"]),
         ("tiny-imagenet", tiny_imagenet, "val", ["n02", "n01"]),
+        ("mini-imagenet", mini_imagenet, "val", ["c", "c", "d", "d"]),
         ("imagenet", imagenet, "train", ["n01", "n02"]),
         ("imagenet", imagenet, "val", ["n02", "n01"]),
         ("imagenet", kaggle, "val", ["n02", "n01"]),

@@ -80,7 +80,7 @@ def test_unusable_rows_are_left_out_and_named(tmp_path):
     assert list(batch.broken) == [
         f"{path}, row 2 (no text)",
         f"{path}, row 3 (no label)",
-        f"{path}, row 4 (3 cells instead of 2)",
+        f"{path}, row 4 (with 3 cells instead of 2)",
     ]
     lines = write(tmp_path / "a.jsonl", '{"text": "A"}\n{"text": 3}\nnonsense\n')
     assert [b.split(" (")[1] for b in all_of(open_source(lines)).broken] == [
@@ -206,3 +206,24 @@ def test_parquet(tmp_path):
 def test_a_deeply_nested_line_is_a_broken_row(tmp_path):
     lines = json.dumps({"text": "a"}) + "\n" + "[" * 100_000 + "\n"
     assert len(all_of(open_source(write(tmp_path / "a.jsonl", lines))).broken) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"text;label\na;x\nb;y\n", "looks like several: .* not by ';'"),
+        ("a.csv", b"text\tlabel\na\tx\n", r"looks like several: .* not by '\\t'"),
+        ("a.csv", "text,label\na,x\n".encode("utf-16"), "not UTF-8 .*: save it as UTF-8"),
+        ("a.txt", "one\ntwo\n".encode("utf-16"), "not UTF-8 .*: save it as UTF-8"),
+        ("a.npz", np.eye(2)[[0, 1] * 4], r"shape \(8, 2\)\. Store y\.argmax\(1\), if"),
+        ("a.npz", np.arange(8)[:, None] % 2, r"shape \(8, 1\)\. Store y\[:, 0\]\."),
+    ],
+)
+def test_what_another_program_wrote_is_refused_with_the_way_out(tmp_path, name, content, said):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.savez(path, x=np.zeros((8, 4, 4), np.uint8), y=content)
+    with pytest.raises(ValueError, match=said):
+        open_data(str(path))

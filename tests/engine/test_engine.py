@@ -7,9 +7,10 @@ import torch
 from engine_runs import SPEC, training, weights, without_speed
 from torch import nn
 
-from asterism import KD, RKD, Method, Outputs
+from asterism import KD, RKD, Callback, Method, Outputs
 from asterism.engine.optimiser import make_optimizer, make_schedule
 from asterism.models import build
+from asterism.optimizers import OURS, TORCH
 from asterism.relations.budget import block_elements
 from asterism.run import Run
 from asterism.settings import Settings
@@ -90,7 +91,7 @@ def test_a_loss_that_is_not_finite_stops_in_words(tmp_path):
             return Outputs(super().forward(x).embedding, torch.full((len(x), 10), float("nan")))
 
     teacher = Broken()
-    with pytest.raises(ValueError, match=r"step 0: not finite: kd.*--lr.*samples \d+"):
+    with pytest.raises(ValueError, match=r"step 0: not finite: kd.*asterism doctor.*samples \d+"):
         training(tmp_path / "a", teacher=teacher, methods=[KD()])
 
 
@@ -164,6 +165,48 @@ def test_schedules():
     fifths = rates(epochs=3, schedule="multi-step", milestones=(1, 2), milestone_factor=0.2)
     assert fifths[19:21] == pytest.approx([0.2, 0.04])
     assert set(rates(epochs=2, schedule="constant")) == {1.0}
+
+
+@pytest.mark.parametrize("name", [*OURS, *TORCH])
+def test_an_optimiser_by_its_name_goes_downhill(name):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(6, 3), torch.randn(64, 6)
+    optimizer = make_optimizer([layer], Settings(optimizer=name, lr=0.01, weight_decay=1e-3))
+    losses = []
+    for _ in range(30):
+        loss = (layer(x) - x[:, :3]).square().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-3, 0]
+
+
+@pytest.mark.parametrize("name", ["sgdd", "Nadam", "muon", "lbfgs", "", "timmlamb"])
+def test_an_optimiser_that_there_is_none_of_is_named(name):
+    with pytest.raises(ValueError, match=rf"no optimizer '{name}': choose from sgd, .* timm/NAME"):
+        Settings(optimizer=name)
+
+
+def test_a_training_ends_when_it_is_not_better_any_more(tmp_path):
+    """Without patience it goes on; stopped and gone on with, it ends at the same epoch."""
+
+    class Stop(Exception):
+        pass
+
+    class Stopper(Callback):
+        def on_epoch(self, moment, scores):
+            if moment.epoch == 1:
+                raise Stop
+
+    still = {"epochs": 6, "lr": 1e-12, "schedule": "constant", "patience": 3}
+    whole = training(tmp_path / "a", **still)
+    with pytest.raises(Stop):
+        training(tmp_path / "b", callbacks=(Stopper(),), **still)
+    resumed = training(tmp_path / "b", resume=True, **still)
+    assert whole.steps == resumed.steps == 4 * 18  # the first epoch is the best
+    assert training(tmp_path / "c", **{**still, "epochs": 5, "patience": None}).steps == 5 * 18
 
 
 def test_no_weight_decay_on_biases_and_norms_unless_it_is_asked_for():

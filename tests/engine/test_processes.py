@@ -12,7 +12,7 @@ from engine_runs import without_speed
 from safetensors.torch import load_file
 
 import asterism
-from asterism.engine.processes import _read_slurm, starts_processes
+from asterism.engine.processes import _read_slurm, processes, starts_processes
 from asterism.settings import Settings, launched
 
 COMMAND = [sys.executable, "-m", "asterism", "train", "--model", "mlp", "--data", "digits"]
@@ -32,13 +32,13 @@ def wait_for_lines(process, out, count):
         time.sleep(0.002)
 
 
-def children_of(process):
+def children_of(process, of="spawn_main"):
     listed = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
         capture_output=True,
         text=True,
     ).stdout
-    return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
+    return [int(line.split()[0]) for line in listed.splitlines() if of in line]
 
 
 @pytest.mark.slow
@@ -67,6 +67,42 @@ def test_asked_to_end_all_save_and_killed_all_end(tmp_path):
     one, two = (load_file(out / "student.safetensors") for out in (whole, parts))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
     assert without_speed(whole) == without_speed(parts)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_torchrun_starts_killed_workers_again_to_the_same_bits(tmp_path):
+    """A worker is killed twice, before there is a checkpoint and after; nobody types anything."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    uninterrupted = start(whole, "--epochs=2", "--no-check")
+    _, said = uninterrupted.communicate(timeout=600)
+    assert uninterrupted.returncode == 0, said
+    torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 2".split()
+    command = [sys.executable, *torchrun, *COMMAND[1:], "--out", str(parts), *OPTIONS]
+    command += ["--epochs=2", "--no-check", "--resume"]
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with open(tmp_path / "said.txt", "w") as said:
+        process = subprocess.Popen(command, stderr=said, stdout=said, env=environment)
+    for lines in (1, 10):
+        wait_for_lines(process, parts, lines)
+        worker = children_of(process, "asterism")[-1]
+        os.kill(worker, signal.SIGKILL)
+        while worker in children_of(process, "asterism"):
+            time.sleep(0.1)
+    assert process.wait(timeout=600) == 0, (tmp_path / "said.txt").read_text()
+    assert (tmp_path / "said.txt").read_text().count("exitcode: -9") >= 2
+    one, two = (load_file(out / "student.safetensors") for out in (whole, parts))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert without_speed(whole) == without_speed(parts)
+
+
+def test_a_restart_that_would_wait_for_ever_is_refused(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    with pytest.raises(ValueError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        with processes(Settings(devices=2)):
+            pass
 
 
 def test_a_mistake_is_one_sentence_of_the_first_that_meets_it(tmp_path):

@@ -1,12 +1,19 @@
 """Tests for asterism/engine/recording.py: who else is told, beside metrics.jsonl."""
 
 import importlib.util
+import math
+import re
+from dataclasses import replace
 
 import pytest
-from engine_runs import training
+from engine_runs import SPEC, opened, training
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asterism import Callback
+from asterism.engine import fit
+from asterism.engine.processes import processes
+from asterism.methods.base import Method
+from asterism.models import build
 from asterism.run import Run
 
 
@@ -75,3 +82,53 @@ def test_a_tracker_that_is_not_installed_is_named(tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match=r"log wandb needs its library: pip install 'asterism"):
         training(tmp_path / "a", log="wandb")
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "said"),
+    [
+        (10.0, 1e10, "grown from 10 at the first step to 1e\\+10"),
+        (0.0, 500.0, "grown from 0 at the first step to 500"),  # weights that begin at 0
+        (0.0, 50.0, None),
+        (2.0, 150.0, None),
+        (-300.0, 5_000.0, None),
+    ],
+)
+def test_a_loss_that_runs_away_is_said_once_and_at_the_end(tmp_path, capsys, first, later, said):
+    class Strange(Method):
+        """A term of a known value, whatever the networks do."""
+
+        calls = 0
+
+        def __init__(self):
+            super().__init__()
+
+        def forward(self, student, teacher, batch=None):
+            self.calls += 1
+            zero = 0 * student.embedding.sum()
+            return {"strange": zero + (first if self.calls == 1 else later)}
+
+    found = training(
+        tmp_path / "a",
+        teacher=build("mlp", SPEC),
+        methods=[Strange()],
+        task_weight=0.0,
+        epochs=2,
+        log_every=1,
+    )
+    told = [line for line in capsys.readouterr().err.splitlines() if "runs away" in line]
+    assert len(told) == len(found.remarks) == (said is not None)
+    for line in [*told, *found.remarks]:
+        assert re.search(said, line)
+        assert "--lr" in line
+
+
+@pytest.mark.parametrize(("guess", "kept"), [(0.99, 2), (0.5, 0), (-math.inf, 0)])
+def test_an_epoch_is_chosen_by_what_no_guess_reaches(tmp_path, guess, kept):
+    scores = iter([0.9, 0.7, 0.8])
+    begun = replace(opened(), score=lambda outputs, target: {"s": next(scores)}, guess=guess)
+    (tmp_path / "a").mkdir()
+    with processes(begun.settings):
+        found = fit(begun, Run(tmp_path / "a"))
+    assert found.score == [0.9, 0.7, 0.8][kept]
+    assert [f"reach, {100 * guess:.1f} %" in said for said in found.remarks] == [True] * (kept > 0)

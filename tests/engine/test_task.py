@@ -101,6 +101,17 @@ def test_no_batch_breaks_a_loss(batch):
             assert rows.grad.abs().max() < 1e3, name
 
 
+@pytest.mark.parametrize(
+    ("name", "fewest"),
+    [("cross-entropy", 1), ("proxy-anchor", 1), ("triplet", 2), ("prototypical?shot=5", 6)],
+)
+def test_classes_too_small_to_teach_are_refused(name, fewest):
+    Settings(loss=name, samples_per_class=fewest)
+    if fewest > 1:
+        with pytest.raises(ValueError, match=f"at least {fewest} samples in a step"):
+            Settings(loss=name, samples_per_class=fewest - 1)
+
+
 @pytest.mark.parametrize("name", ["margin?rate=20", "proxy-anchor?rate=20"])
 def test_what_a_loss_learns_is_trained_at_its_rate_and_goes_on_after_a_restart(name, tmp_path):
     options = {"loss": name, "samples_per_class": 7, "steps_per_epoch": 3, "epochs": 2}

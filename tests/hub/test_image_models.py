@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 import asterism
 from asterism import KD, RKD, recipe
 from asterism.data import ArraySource
+from asterism.engine.optimiser import make_optimizer
 from asterism.models import Spec, build, input_size, weights_of
+from asterism.settings import Settings
 
 TIMM = ["resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224"]
 TORCHVISION = ["resnet18", "mobilenet_v3_small", "vit_b_16"]
@@ -262,3 +264,23 @@ def test_methods_that_compare_class_scores(vit, images, tmp_path):
         method=KD(), out=tmp_path / "run", batch_size=8, limit_steps=1, validation_share=0.3,
     )  # fmt: skip
     assert asterism.load(result.run)(images[:2] / 255).logits.shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["lamb", "muon", "adamw"])
+def test_an_optimiser_of_timm_goes_downhill(name):
+    torch.manual_seed(0)
+    network, x = (
+        torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2)),
+        torch.rand(32, 3, 4, 4),
+    )
+    optimizer = make_optimizer([network], Settings(optimizer=f"timm/{name}", lr=0.01))
+    losses = []
+    for _ in range(20):
+        loss = (network(x) - x.mean((1, 2, 3))[:, None]).square().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+    with pytest.raises(ValueError, match=rf"timm has no optimizer '{name}x' \(did you mean {name}"):
+        make_optimizer([network], Settings(optimizer=f"timm/{name}x"))

@@ -39,7 +39,7 @@ def test_the_library_and_its_encoder_agree(st):
 
 def test_students_begin_with_the_teachers_tokens(st):
     """Untrained, the static student already knows which texts are about the same."""
-    student = build("text-static?width=64", Spec(None, None, teacher=st)).eval()
+    student = build("text-static?width=64&start=teacher", Spec(None, None, teacher=st)).eval()
     assert tokeniser_of(student).json == tokeniser_of(st).json
     texts = [*TEXTS, "the guitar player", "my card does not work", "an instrument"]
     with torch.no_grad():
@@ -47,7 +47,9 @@ def test_students_begin_with_the_teachers_tokens(st):
     assert measured.distance_correlation > 0.5
 
 
-@pytest.mark.parametrize("student", ["text-static?width=32", "text-transformer?width=32", "HF"])
+@pytest.mark.parametrize(
+    "student", ["text-static?width=32&start=teacher", "text-transformer?width=32", "HF"]
+)
 def test_one_step_of_distillation(student, st, bert, tmp_path):
     name = f"hf/{bert}" if student == "HF" else student
     texts = [f"{text} {i}" for i in range(8) for text in TEXTS]

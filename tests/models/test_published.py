@@ -96,6 +96,10 @@ def test_by_name_and_from_any_file(tmp_path, capsys):
         with pytest.raises(ValueError, match=r"embedding_head\.weight is missing"):
             build(f"{given}&mean={mean}&std={std}&dim=4", SPEC)
     assert not capsys.readouterr().err
+    torch.save(model_of("resnet14").state_dict(), tmp_path / "deeper.pth")
+    for name in ("resnet8", "resnet20"):  # its own names, some of them: no question of order
+        with pytest.raises(ValueError, match=r"is unknown|is missing"):
+            build(f"{name}?weights={tmp_path / 'deeper.pth'}", SPEC)
     torch.save(model_of("mlp").state_dict(), tmp_path / "own.pth")  # with its normalisation
     assert build(f"mlp?weights={tmp_path / 'own.pth'}", SPEC)(IMAGES).logits.shape == (2, 100)
 

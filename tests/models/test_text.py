@@ -1,5 +1,7 @@
 """Tests for asterism/models/text.py and tokens.py."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -114,12 +116,12 @@ def table_of(name, teacher):
 
 @torch.no_grad()
 def test_a_student_begins_with_its_teachers_tokens(teacher, tokenizer):
-    wide = begun("text-static?width=24", teacher)
+    wide = begun("text-static?width=24&start=teacher", teacher)
     assert tokeniser_of(wide).json == tokenizer
     gaps = [torch.pdist(m.tokens.weight) for m in (wide, teacher)]
     # All directions kept: a rotation, a shift and one scale.
     torch.testing.assert_close(gaps[0] / gaps[0].mean(), gaps[1] / gaps[1].mean())
-    values = torch.linalg.svdvals(table_of("text-static?width=4", teacher))
+    values = torch.linalg.svdvals(table_of("text-static?width=4&start=teacher", teacher))
     kept = torch.linalg.svdvals(teacher.tokens.weight - teacher.tokens.weight.mean(0))[:4]
     torch.testing.assert_close(values / values[0], kept / kept[0])
     random = table_of("text-static?width=24&start=random", teacher)
@@ -143,6 +145,25 @@ class Plain(nn.Module):
     def __init__(self, tokenizer):
         super().__init__()
         self.tokeniser = Tokeniser(tokenizer, max_length=9)
+
+
+def test_the_usual_start_is_the_best_that_there_is(teacher, tokenizer, monkeypatch):
+    def same(name, start):
+        torch.manual_seed(0)
+        usual, asked = (
+            table_of(f"{name}?width=8{add}", teacher) for add in ("", f"&start={start}")
+        )
+        return torch.equal(usual, asked)
+
+    assert same("text-static", "alone")
+    assert same("text-transformer", "teacher")
+    with monkeypatch.context() as patch:
+        patch.setattr("asterism.models.text.MOST_ALONE", 3)
+        assert same("text-static", "teacher")
+    untried = replace(vocabulary_of(teacher), alone=lambda: None)
+    found = student("text-static?width=8", tokenizer, vocabulary=untried).tokens.weight
+    torch.manual_seed(0)
+    assert torch.equal(found, table_of("text-static?width=8&start=teacher", teacher))
 
 
 @pytest.mark.parametrize("start", ["teacher", "alone"])
@@ -207,3 +228,20 @@ def test_long_texts_are_cut_and_mistakes_named(tokenizer):
         build("text-static", Spec(None, (3, 8, 8)))
     with pytest.raises(ValueError, match="resnet20 takes images, and the data are texts"):
         build("resnet20", Spec(None, None))
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("behind", ["", "&dim=4"])
+@torch.no_grad()
+def test_rows_of_unit_length_are_the_last_thing(name, behind, tokenizer):
+    torch.manual_seed(0)
+    models = [student(f"{name}{behind}{unit}", tokenizer, classes=3) for unit in ("", "&unit=true")]
+    draw(models[0])
+    models[1].load_state_dict(models[0].state_dict())
+    plain, unit = (model(TEXTS) for model in models)
+    torch.testing.assert_close(unit.embedding, nn.functional.normalize(plain.embedding))
+    torch.testing.assert_close(unit.logits, plain.logits)
+    words = [word for word in WORDS if word.isalpha()]
+    if not behind:
+        alone = vocabulary_of(models[1]).alone()[[WORDS.index(word) for word in words]]
+        torch.testing.assert_close(alone, models[1](words).embedding)

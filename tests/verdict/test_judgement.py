@@ -208,6 +208,16 @@ def test_what_is_undefined_has_a_reason_and_no_value(taught, n):
     assert found["student"]["retrieval"]["recall"][1] is None
 
 
+def test_where_no_query_has_a_partner_the_headline_is_of_the_nearest_training_rows(taught):
+    rows, _ = taught
+    known = Outputs(rows[5:25]), torch.arange(20) % 5
+    model = Observed(Outputs(rows[:5]), torch.arange(5), torch.arange(5), *known)
+    costs = {"student": COSTS["student"]}
+    found = judge(model, None, {}, names=list("abcde"), costs=costs)
+    share = 100 * found["student"]["knn"]
+    assert found["headline"].startswith(f"The model reaches {share:.1f} % k-NN accuracy with 100 ")
+
+
 def test_figures_say_over_how_many_rows_and_what_chance_brings(taught):
     rows, _ = taught
     target = torch.cat([torch.arange(20) // 10, torch.tensor([7])])

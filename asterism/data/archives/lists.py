@@ -82,6 +82,12 @@ def _tiny_imagenet(place: Path, split: str) -> Listed:
     return Listed(place / "val" / "images", [r[0] for r in rows], [r[1] for r in rows], names)
 
 
+def _mini_imagenet(place: Path, split: str) -> Listed:
+    with open(place / f"{split}.csv", newline="") as file:
+        rows = [(row["filename"], row["label"]) for row in csv.DictReader(file)]
+    return Listed(place / "images", [file for file, _ in rows], [label for _, label in rows])
+
+
 def _imagenet(place: Path, split: str) -> Listed:
     names = sorted(folder.name for folder in (place / "train").iterdir() if folder.is_dir())
     if split == "train":
@@ -151,6 +157,12 @@ LAYOUTS = {
         ("wnids.txt", "val/val_annotations.txt"),
         ("train", "val"),
         _tiny_imagenet,
+    ),
+    "mini-imagenet": Layout(
+        "miniImageNet with the lists of Ravi and Larochelle, whose classes are apart",
+        ("images/", "train.csv", "val.csv", "test.csv"),
+        ("train", "val", "test"),
+        _mini_imagenet,
     ),
     "imagenet": Layout(
         "ImageNet: folders for training, validation pictures side by side with a list",
