@@ -218,7 +218,7 @@ def test_modules_and_datasets_of_the_users(tmp_path):
 def test_without_a_method_it_is_what_the_teacher_can_teach(teacher, tmp_path):
     quick = {"limit_steps": 1, "batch_size": 64}
     for name, taught, labels, expected in (
-        ("a", teacher, True, ["RKD", "KD"]),
+        ("a", teacher, True, ["VRM"]),
         ("b", teacher, False, ["Neighbourhood"]),
         ("c", nn.Flatten(), True, ["RKD"]),
     ):

@@ -48,7 +48,12 @@ def test_scores_are_of_the_same_classes_or_it_is_said(own, wanted, reason):
 
 
 @pytest.mark.parametrize(
-    ("names", "kept"), [(("1", "0"), ["RKD", "KD"]), (("1", "2"), ["RKD"]), (None, ["RKD", "KD"])]
+    ("names", "kept"),
+    [
+        (("1", "0"), ["VRM", "Anchored"]),
+        (("1", "2"), ["Anchored"]),
+        (None, ["VRM", "Anchored"]),
+    ],
 )
 def test_a_teacher_that_knows_its_classes_is_matched_before_training(names, kept, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.zeros((40, 4, 4), np.uint8), y=np.arange(40) % 2)
@@ -58,7 +63,7 @@ def test_a_teacher_that_knows_its_classes_is_matched_before_training(names, kept
     request = Request(teacher=teacher, student="mlp", data=str(tmp_path / "x.npz"))
     training = open_training(request)
     assert [type(method).__name__ for method in training.methods] == kept
-    assert ("left out" in training.account.method) == ("KD" not in kept)
+    assert ("left out" in training.account.method) == ("VRM" not in kept)
     assert training.card["class_names"] == ["0", "1"]
     source = training.data.source
     images = torch.rand(3, 1, 4, 4)
