@@ -9,7 +9,7 @@ from torch import Tensor
 from asterism.data import Data
 from asterism.methods import KD, RKD, VRM, Anchored, Neighbourhood
 from asterism.methods.base import Method, listed
-from asterism.modality import TEXT
+from asterism.modality import IMAGE, TEXT
 from asterism.teachers import TeacherCard, differing
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Chosen:
         if self.why is None or not anchored or bool((embedding < 0).any()):
             return self
         why = (
-            f"{self.why}, and a student without negative coordinates (a linear layer behind it, "
+            f"{self.why}; the student has no negative coordinates (a linear layer behind it, "
             "?dim=…, lets it match the teacher's, too)"
         )
         return Chosen(self.instead, why)
@@ -120,11 +120,12 @@ def choose(
     else:
         default = SCORED_TEXTS if texts else SCORED
         why = "labels, and a teacher that scores them"
-        if several and card.classes <= MOST_CLASSES and request.recipe != "fast":
+        views = request.recipe != "fast"
+        if views and several and card.classes <= MOST_CLASSES:
             default = OF_VIEWS
-        elif request.recipe == "best":
-            most = f"{MOST_CLASSES:,} classes at most"
-            why = f"{why}; VRM is left out: it needs virtual views, and {most}"
+        elif views and (data.source.modality is IMAGE or request.recipe == "best"):
+            needed = "virtual views, as `asterism cache --augment vrm` keeps them"
+            why = f"{why}; VRM is left out: it needs {needed}, and at most {MOST_CLASSES:,} classes"
     by = "by default" if request.recipe is None else f"by recipe {request.recipe}"
     return Chosen(tuple(default.methods()), f"{by}: {why}", tuple(default.instead()))
 
