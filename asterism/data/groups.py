@@ -4,6 +4,7 @@ import importlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
@@ -11,11 +12,38 @@ import numpy as np
 
 from asterism.data.values import id_of
 from asterism.storage import Place, stream
+from asterism.words import readable
 
 # Bytes of row groups, unpacked, that are kept by a process and whose rows are mixed.
 KEPT_BYTES = 2**27
 # Rows whose values are Python's own at a time.
 AT_ONCE = 2**16
+
+
+def parquet_file(file: Place) -> Any:
+    """Return a Parquet file as pyarrow opens it: nothing but its description is read.
+
+    Raises:
+        ValueError: If pyarrow is missing, or the file cannot be read.
+    """
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ValueError(
+            f"reading {file} needs pyarrow: pip install 'asterism[parquet]'."
+        ) from error
+    with in_words(file):
+        return parquet.ParquetFile(stream(file))
+
+
+@contextmanager
+def in_words(file: Place) -> Iterator[None]:
+    """Say in words that a file cannot be read, by whatever pyarrow raises."""
+    try:
+        yield
+    except Exception as error:  # pyarrow's own kinds, which cannot be named without it
+        said = readable(error, 200).rstrip(".")
+        raise ValueError(f"cannot read {file}: {said}.") from error
 
 
 class Groups:
@@ -81,20 +109,8 @@ class Groups:
     def _file(self) -> Any:
         """Return the file, opened by this process: forked ones would share their place in it."""
         if (process := os.getpid()) not in self._opened:
-            self._opened = {process: self._opened_here()}
+            self._opened = {process: parquet_file(self.place)}
         return self._opened[process]
-
-    def _opened_here(self) -> Any:
-        try:
-            parquet = importlib.import_module("pyarrow.parquet")
-        except ImportError as error:
-            raise ValueError(
-                f"reading {self.place} needs pyarrow: pip install 'asterism[parquet]'."
-            ) from error
-        try:
-            return parquet.ParquetFile(stream(self.place))
-        except Exception as error:  # pyarrow's own kinds, which cannot be named without it
-            raise ValueError(f"cannot read {self.place}: {error}.") from error
 
     def read(self, group: int, columns: Sequence[str]) -> Any:
         """Return columns of a group; nothing of it is kept.

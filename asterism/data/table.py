@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ import numpy as np
 from asterism.data.array import ArraySource, features
 from asterism.data.columns import choose, headed
 from asterism.data.folder import FolderSource
+from asterism.data.groups import in_words, parquet_file
 from asterism.data.source import Source
 from asterism.data.text import TextSource
 from asterism.data.values import read_texts
 from asterism.modality import ARRAY, TEXT
-from asterism.words import counted, number, readable
+from asterism.words import counted, number
 
 # A cell may hold a long document; Python's own limit is 128 KiB.
 LONGEST_CELL = 2**30
@@ -276,18 +276,10 @@ def read_parquet(path: Path) -> Any:
     Raises:
         ValueError: If pyarrow is missing, or the file cannot be read.
     """
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ValueError(
-            f"reading {path} needs pyarrow: pip install 'asterism[parquet]'."
-        ) from error
-    try:
+    file = parquet_file(path)
+    with in_words(path):
         # Not `read_table`, which has no words for two columns of one name.
-        return parquet.ParquetFile(path).read()
-    except Exception as error:  # pyarrow's own kinds, which cannot be named without it
-        said = readable(error, 200).rstrip(".")
-        raise ValueError(f"cannot read {path}: {said}.") from error
+        return file.read()
 
 
 def _parquet(path: Path) -> Table:

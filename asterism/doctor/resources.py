@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from asterism.data.batches import cores
 from asterism.doctor.finding import Finding, Severity
 from asterism.engine import Training
 from asterism.engine.rehearsal import Rehearsal
@@ -120,7 +121,7 @@ def _left(device: torch.device) -> int:
 def check_time(training: Training, rehearsal: Rehearsal) -> list[Finding]:
     """Estimate how long the training takes, and what a cache of the teacher would save."""
     workers = training.settings.workers
-    fetching = rehearsal.fetching / max(1, (os.cpu_count() or 1) if workers is None else workers)
+    fetching = rehearsal.fetching / max(1, cores() if workers is None else workers)
     step = rehearsal.seconds + fetching
     taught = rehearsal.teaching / step if step else 0.0
     seconds = rehearsal.steps * step

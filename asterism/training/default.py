@@ -54,20 +54,30 @@ class Chosen:
         return Chosen(self.instead, why)
 
 
+# What makes a method `Anchored` of a weight.
+Anchoring = Callable[[float], Anchored]
+
+
 @dataclass(frozen=True)
 class Default:
     """Methods for what is known of a training.
 
     Attributes:
-        methods: They, anew.
+        methods: They, anew, by how the map into the teacher's space begins.
         instead: For a student that has no negative coordinates.
     """
 
-    methods: Callable[[], list[Method]]
+    methods: Callable[[Anchoring], list[Method]]
     instead: Callable[[], list[Method]]
 
 
-def _centred(weight: float) -> Anchored:
+def _of_texts(weight: float) -> Anchored:
+    """Return one for a student of texts, which starts where the teacher is."""
+    return Anchored(weight=weight)
+
+
+def _of_others(weight: float) -> Anchored:
+    """Return one for a student that starts anywhere: the teacher's principal coordinates do."""
     return Anchored(start="pca", centre=True, weight=weight)
 
 
@@ -78,16 +88,12 @@ def _relations() -> list[Method]:
 # Directions between classes take time as the square of their number: docs/methods/vrm.md.
 MOST_CLASSES = 1_000
 
-# What is chosen, by what is known; measured: docs/choosing.md. A student of texts starts where the
-# teacher is, and others anywhere, so that the teacher's principal coordinates do for them.
-OF_VIEWS = Default(lambda: [VRM(), _centred(5.0)], lambda: [VRM()])
-SCORED = Default(lambda: [KD(), _centred(5.0)], lambda: [*_relations(), KD()])
-SCORED_TEXTS = Default(lambda: [KD(), Anchored(weight=5.0)], SCORED.instead)
-LABELLED = Default(lambda: [_centred(5.0)], _relations)
-LABELLED_TEXTS = Default(lambda: [Anchored(weight=5.0)], _relations)
-UNLABELLED = Default(lambda: [_centred(1.0), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()])
-UNLABELLED_TEXTS = Default(
-    lambda: [Anchored(), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()]
+# What is chosen, by what is known; measured: docs/choosing.md.
+OF_VIEWS = Default(lambda anchored: [VRM(), anchored(5.0)], lambda: [VRM()])
+SCORED = Default(lambda anchored: [KD(), anchored(5.0)], lambda: [*_relations(), KD()])
+LABELLED = Default(lambda anchored: [anchored(5.0)], _relations)
+UNLABELLED = Default(
+    lambda anchored: [anchored(1.0), Neighbourhood(weight=0.3)], lambda: [Neighbourhood()]
 )
 
 
@@ -112,14 +118,11 @@ def choose(
         return Chosen(tuple(listed(request.method)))
     texts = data.source.modality is TEXT
     if not use_labels:
-        default = UNLABELLED_TEXTS if texts else UNLABELLED
-        why = "texts without labels" if texts else "no labels"
+        default, why = UNLABELLED, "texts without labels" if texts else "no labels"
     elif reason := differing(card, data):
-        default = LABELLED_TEXTS if texts else LABELLED
-        why = f"KD, which compares class scores, is left out: {reason}"
+        default, why = LABELLED, f"KD, which compares class scores, is left out: {reason}"
     else:
-        default = SCORED_TEXTS if texts else SCORED
-        why = "labels, and a teacher that scores them"
+        default, why = SCORED, "labels, and a teacher that scores them"
         views = request.recipe != "fast"
         if views and several and card.classes <= MOST_CLASSES:
             default = OF_VIEWS
@@ -127,7 +130,8 @@ def choose(
             needed = "virtual views, as `asterism cache --augment vrm` keeps them"
             why = f"{why}; VRM is left out: it needs {needed}, and at most {MOST_CLASSES:,} classes"
     by = "by default" if request.recipe is None else f"by recipe {request.recipe}"
-    return Chosen(tuple(default.methods()), f"{by}: {why}", tuple(default.instead()))
+    methods = default.methods(_of_texts if texts else _of_others)
+    return Chosen(tuple(methods), f"{by}: {why}", tuple(default.instead()))
 
 
 def _named(methods: Sequence[Method]) -> str:
